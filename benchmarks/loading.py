@@ -1,0 +1,154 @@
+"""How fast datasets are read, and that memory stays flat where they are streamed.
+
+    python benchmarks/loading.py speed --data FER2013      seconds, first time and from the cache
+    python benchmarks/loading.py memory                    peak memory of one epoch over 10,000 and over 50,000 files
+
+Every row is measured in a fresh process with a cache folder of its own; tables go to docs/benchmarks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import psutil
+
+from mien.datasets import convert, open_dataset
+from mien.datasets.streaming import epoch_batches
+from mien.labels import EXPRESSIONS
+from mien.preprocessing import InputSpec
+from reporting import publish
+
+SIDE = 224
+POLL_SECONDS = 0.02
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    modes = parser.add_subparsers(dest="mode", required=True)
+    speed = modes.add_parser("speed", help="seconds to load a dataset")
+    speed.add_argument("--data", type=Path, default=Path("FER2013"))
+    speed.add_argument("--repeats", type=int, default=5)
+    memory = modes.add_parser("memory", help="peak memory while streaming")
+    memory.add_argument("--counts", type=int, nargs=2, default=[10_000, 50_000])
+    memory.add_argument("--batch-size", type=int, default=32)
+    for name in ("load", "stream"):
+        inner = modes.add_parser(name, help="used by this program itself")
+        inner.add_argument("data", type=Path)
+        inner.add_argument("--batch-size", type=int, default=32)
+    options = parser.parse_args()
+    {"speed": measure_speed, "memory": measure_memory, "load": load_once, "stream": stream_once}[options.mode](options)
+
+
+def measure_speed(options: argparse.Namespace) -> None:
+    rows = []
+    with tempfile.TemporaryDirectory() as scratch:
+        csv = Path(scratch) / "fer2013.csv"
+        convert(options.data, csv)
+        for what, path in (("folder", options.data), ("csv", csv)):
+            first, cached = [], []
+            for repeat in range(options.repeats):
+                cache = Path(scratch) / f"cache-{what}-{repeat}"
+                first.append(child("load", path, cache)[0])
+                cached.append(child("load", path, cache)[0])
+            rows.append((what, first[0]["count"], seconds(first), seconds(cached)))
+    publish(
+        "loading",
+        "Seconds to load FER2013",
+        f"python benchmarks/loading.py speed --data FER2013 --repeats {options.repeats}",
+        f"Mean, lowest and highest of {options.repeats} fresh processes, imports of mien not counted.",
+        ("read from", "faces", "first time, s", "from the cache, s"),
+        rows,
+    )
+
+
+def seconds(results: Sequence[dict[str, float]]) -> str:
+    """Mean, and lowest to highest."""
+    values = [result["seconds"] for result in results]
+    return f"{statistics.mean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def measure_memory(options: argparse.Namespace) -> None:
+    rows, peaks = [], []
+    with tempfile.TemporaryDirectory() as scratch:
+        for count in options.counts:
+            folder = Path(scratch) / str(count)
+            draw_files(folder, count)
+            result, peak = child("stream", folder, Path(scratch) / "cache", "--batch-size", str(options.batch_size))
+            peaks.append(peak)
+            decoded = count * SIDE * SIDE * 3 / 1e9
+            rows.append((f"{count:,}", f"{decoded:.1f}", f"{result['seconds']:.1f}", f"{peak / 1e6:.0f}"))
+    publish(
+        "streaming",
+        "Peak memory of reading a dataset larger than memory",
+        f"python benchmarks/loading.py memory --batch-size {options.batch_size}",
+        f"One epoch, one run each. From the smaller to the larger it grows by {peaks[1] / peaks[0] - 1:.1%}.",
+        ("files of 224x224", "decoded, GB", "one epoch, s", "peak memory of the process tree, MB"),
+        rows,
+    )
+
+
+def draw_files(folder: Path, count: int) -> None:
+    """Write JPEG files in class folders: clouds of colour, a hundred different ones, each many times."""
+    random = np.random.default_rng(0)
+    clouds = [cv2.resize(random.integers(0, 256, (14, 14, 3), np.uint8), (SIDE, SIDE)) for _ in range(100)]
+    encoded = [cv2.imencode(".jpg", cloud)[1].tobytes() for cloud in clouds]
+    for name in EXPRESSIONS:
+        (folder / "train" / name).mkdir(parents=True)
+    for number in range(count):
+        name = EXPRESSIONS[number % len(EXPRESSIONS)]
+        (folder / "train" / name / f"face_{number:06d}.jpg").write_bytes(encoded[number % len(encoded)])
+
+
+def child(mode: str, data: Path, cache: Path, *more: str) -> tuple[dict[str, float], int]:
+    """Run this program in a mode of its own; gives its answer and the peak memory of its process tree in bytes."""
+    command = [sys.executable, __file__, mode, str(data), *more]
+    environment = {**os.environ, "MIEN_CACHE": str(cache)}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True)
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, tree_bytes(process.pid))
+        time.sleep(POLL_SECONDS)
+    output = process.stdout.read() if process.stdout else ""
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} failed")
+    return json.loads(output), peak
+
+
+def tree_bytes(pid: int) -> int:
+    """Resident memory of a process and all below it."""
+    try:
+        top = psutil.Process(pid)
+        return sum(process.memory_info().rss for process in (top, *top.children(recursive=True)))
+    except psutil.NoSuchProcess:
+        return 0
+
+
+def load_once(options: argparse.Namespace) -> None:
+    timed(lambda: len(open_dataset(options.data).load()))
+
+
+def stream_once(options: argparse.Namespace) -> None:
+    dataset = open_dataset(options.data)
+    batches = epoch_batches(dataset, InputSpec(SIDE, 3), batch_size=options.batch_size)
+    timed(lambda: sum(len(labels) for _, labels in batches))
+
+
+def timed(work: Callable[[], int]) -> None:
+    start = time.perf_counter()
+    count = work()
+    print(json.dumps({"count": count, "seconds": time.perf_counter() - start}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""mien: train, judge and run facial-expression classifiers.
+
+The seed's words::
+
+    x_train, y_train, x_test, y_test = mien.load_data("FER2013")
+    model = mien.network()
+    result = mien.fit(model, x_train, y_train, x_test, y_test, epochs=30)
+    mien.show_results(result)
+
+Names are loaded when they are first used: importing mien imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from mien.labels import EXPRESSIONS
+
+if TYPE_CHECKING:
+    from mien.classifier import Classifier, open_model
+    from mien.config import AugmentationPolicy, TrainingConfig
+    from mien.datasets import Dataset, Faces, LoadedData, load_data, open_dataset
+    from mien.errors import DataError, MienError, MissingExtraError, ModelError, UsageError
+    from mien.evaluation import Evaluation, evaluate
+    from mien.export import export_model
+    from mien.modelspec import ModelSpec
+    from mien.networks import network
+    from mien.preprocessing import InputSpec
+    from mien.recipes import recipe
+    from mien.reports import show_results
+    from mien.results import Prediction
+    from mien.training import TrainingResult, fit, resume, train
+
+__version__ = "0.1.0.dev0"
+
+_HOMES: dict[str, str] = {
+    "AugmentationPolicy": "config",
+    "Classifier": "classifier",
+    "DataError": "errors",
+    "Dataset": "datasets",
+    "Evaluation": "evaluation",
+    "Faces": "datasets",
+    "InputSpec": "preprocessing",
+    "LoadedData": "datasets",
+    "MienError": "errors",
+    "MissingExtraError": "errors",
+    "ModelError": "errors",
+    "ModelSpec": "modelspec",
+    "Prediction": "results",
+    "TrainingConfig": "config",
+    "TrainingResult": "training",
+    "UsageError": "errors",
+    "evaluate": "evaluation",
+    "export_model": "export",
+    "fit": "training",
+    "load_data": "datasets",
+    "network": "networks",
+    "open_dataset": "datasets",
+    "open_model": "classifier",
+    "recipe": "recipes",
+    "resume": "training",
+    "show_results": "reports",
+    "train": "training",
+}
+"""Public name to the module that defines it."""
+
+__all__ = [
+    "EXPRESSIONS",
+    "AugmentationPolicy",
+    "Classifier",
+    "DataError",
+    "Dataset",
+    "Evaluation",
+    "Faces",
+    "InputSpec",
+    "LoadedData",
+    "MienError",
+    "MissingExtraError",
+    "ModelError",
+    "ModelSpec",
+    "Prediction",
+    "TrainingConfig",
+    "TrainingResult",
+    "UsageError",
+    "__version__",
+    "evaluate",
+    "export_model",
+    "fit",
+    "load_data",
+    "network",
+    "open_dataset",
+    "open_model",
+    "recipe",
+    "resume",
+    "show_results",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mien' has no attribute {name!r}; it has {', '.join(__all__)}")
+    try:
+        value = getattr(import_module(f"mien.{_HOMES[name]}"), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("keras", "tensorflow", "sklearn", "absl"):
+            raise
+        from mien.errors import MissingExtraError
+
+        raise MissingExtraError(f"mien.{name}", "train") from error
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

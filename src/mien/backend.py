@@ -1,0 +1,153 @@
+"""The few things that differ between TensorFlow, JAX and PyTorch, and between machines.
+
+Networks are written once, in stock float32 layers. `training_twin` gives the form in which a network is trained fastest
+here; `copy_weights` brings what it learnt back into the stock one, which alone is saved.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16")
+"""Flags of x86 processors on which oneDNN multiplies bfloat16 in hardware."""
+
+
+CPU_INFO = Path("/proc/cpuinfo")
+"""Where Linux tells them; other systems do not have it."""
+
+
+class FusedBatchNormalization(layers.BatchNormalization):
+    """`keras.layers.BatchNormalization` in one kernel where the backend is TensorFlow.
+
+    Keras 3 computes moments and arithmetic apart there, which made a VGG-like network on a CPU half as fast. Weights,
+    updates and results are those of the stock layer (to rounding; the running variance takes Bessel's correction, as in
+    PyTorch and cuDNN).
+    """
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Normalise over batch, rows and columns; other ranks go to the stock layer."""
+        if len(inputs.shape) != 4 or mask is not None or self.axis not in (-1, 3):
+            return super().call(inputs, training=training, mask=mask)
+        import tensorflow as tf
+
+        learns = bool(training) and self.trainable
+        running = () if learns else (self._float32(self.moving_mean), self._float32(self.moving_variance))
+        normalised, mean, variance, *_ = tf.compat.v1.nn.fused_batch_norm(
+            ops.cast(inputs, self.compute_dtype),
+            self._float32(self.gamma),
+            self._float32(self.beta),
+            *running,
+            epsilon=self.epsilon,
+            is_training=learns,
+        )
+        if learns:
+            self._follow(self.moving_mean, mean)
+            self._follow(self.moving_variance, variance)
+        return normalised
+
+    def _follow(self, running: Any, batch: Any) -> None:
+        """Move a running statistic towards the batch's."""
+        running.assign(running * self.momentum + ops.cast(batch, running.dtype) * (1.0 - self.momentum))
+
+    @staticmethod
+    def _float32(variable: Any) -> Any:
+        """The full-precision value: under a mixed policy Keras would hand out a bfloat16 cast."""
+        return ops.convert_to_tensor(variable.value, dtype="float32")
+
+
+def training_twin(model: keras.Model, precision: str) -> keras.Model:
+    """Rebuild a stock network for training: computing in `precision`, with fused batch norm under TensorFlow.
+
+    Weights start as the model's and are copied, not shared. The last layer stays in float32, for an exact loss.
+    """
+    last = model.layers[-1].name
+
+    def rebuild(layer: keras.Layer) -> keras.Layer:
+        settings = layer.get_config()
+        settings["dtype"] = "float32" if layer.name == last else precision
+        kind = type(layer)
+        if kind is layers.BatchNormalization and keras.backend.backend() == "tensorflow":
+            kind = FusedBatchNormalization
+        return kind.from_config(settings)
+
+    twin = keras.models.clone_model(model, clone_function=rebuild)
+    copy_weights(model, twin)
+    return twin
+
+
+def copy_weights(source: keras.Model, target: keras.Model) -> None:
+    """Copy all weights between twins, in order; both have the same."""
+    target.set_weights(source.get_weights())
+
+
+def choose_precision(wanted: str) -> str:
+    """The Keras dtype policy for a config's `precision`: ``auto`` looks at the machine."""
+    if wanted != "auto":
+        return wanted
+    return "mixed_bfloat16" if has_accelerator() or cpu_has_bfloat16() else "float32"
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 in hardware; False where it cannot be told."""
+    if not CPU_INFO.is_file():
+        return False
+    flags = next((line for line in CPU_INFO.read_text().splitlines() if line.startswith("flags")), "").split()
+    return any(flag in flags for flag in BFLOAT16_FLAGS)
+
+
+def has_accelerator() -> bool:
+    """Whether the backend sees a GPU or TPU."""
+    return any(not name.lower().startswith("cpu") for name in device_names())
+
+
+def device_names() -> list[str]:
+    """The backend's devices as Keras names them: ``["cpu:0"]``."""
+    return [str(name) for name in keras.distribution.list_devices()]
+
+
+def spread_over_devices() -> int:
+    """Train data-parallel over all accelerators, where Keras can (JAX), and give the number of devices used."""
+    count = len(device_names())
+    if keras.backend.backend() != "jax" or not has_accelerator() or count < 2:
+        return 1
+    keras.distribution.set_distribution(keras.distribution.DataParallel())
+    return count
+
+
+def steps_per_execution() -> int:
+    """How many steps one call of the compiled function runs: Python's share of a short step is large."""
+    return {"tensorflow": 16, "jax": 16}.get(keras.backend.backend(), 1)
+
+
+def compiles() -> bool:
+    """Whether XLA compiles the step: it was slower for TensorFlow on a CPU, and JAX knows nothing else."""
+    return keras.backend.backend() == "jax" or (keras.backend.backend() == "tensorflow" and has_accelerator())
+
+
+def make_deterministic() -> None:
+    """Ask the backend for results equal to the bit on equal hardware; for the rest of the process."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+    elif keras.backend.backend() == "torch":
+        import torch
+
+        torch.use_deterministic_algorithms(mode=True)
+
+
+def reseed(model: keras.Model, seed: int, epoch: int) -> None:
+    """Set every random stream of a model (augmentation, dropout) to what (seed, epoch) says.
+
+    Streams then depend on the epoch and not on what ran before it, so that a resumed run draws what an undisturbed one
+    would have drawn. Within an epoch, Keras's own counters give each step its draw.
+    """
+    streams = [variable for variable in model.variables if variable.path.endswith("seed_generator_state")]
+    for index, state in enumerate(streams):
+        word = np.random.SeedSequence((seed, epoch, index)).generate_state(1, np.uint32)[0]
+        state.assign(np.array([word & 0x7FFFFFFF, 0], dtype=np.dtype(state.dtype)))

@@ -1,0 +1,100 @@
+"""The state of a run after each epoch, kept so that a run killed at any moment goes on as if it had not been.
+
+A checkpoint is a folder ``checkpoints/epoch-0007`` with ``state.weights.h5`` (weights and optimizer) and ``state.json``
+(the history so far). It is written under another name and renamed, so that it is there whole or not at all. The newest
+and the best are kept. Random streams are not stored: they follow from (seed, epoch).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from mien.errors import ModelError
+
+WEIGHTS = "state.weights.h5"
+STATE = "state.json"
+
+Row = dict[str, float]
+"""One epoch of the history: epoch (from 1), loss, accuracy, val_loss, val_accuracy, learning_rate, seconds."""
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of one run, in the folder `folder`."""
+
+    folder: Path
+
+    def save(self, model: keras.Model, history: list[Row]) -> None:
+        """Keep the state after the epoch that the history ends with; drop what is neither newest nor best."""
+        final = self._at(len(history))
+        temporary = final.with_name(f".{final.name}.tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        model.save_weights(temporary / WEIGHTS)
+        (temporary / STATE).write_text(json.dumps(history), encoding="utf-8")
+        temporary.rename(final)
+        self._prune({len(history), best_epoch(history)})
+
+    def history(self) -> list[Row]:
+        """The history up to the newest checkpoint; empty where there is none."""
+        epochs = self._epochs()
+        if not epochs:
+            return []
+        state = self._at(max(epochs)) / STATE
+        try:
+            rows: list[Row] = json.loads(state.read_text(encoding="utf-8"))
+        except (OSError, json.JSONDecodeError) as error:
+            raise ModelError(f"{state}: cannot be read ({error}); delete that checkpoint's folder to resume") from error
+        return rows
+
+    def restore(self, model: keras.Model, epoch: int) -> None:
+        """Give a compiled, built model the weights and the optimizer that it had after `epoch` (from 1).
+
+        Raises:
+            ModelError: the checkpoint is not there, or is not of this network.
+        """
+        path = self._at(epoch) / WEIGHTS
+        try:
+            model.load_weights(path)
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{path}: not a checkpoint of this network ({_first_line(error)})") from error
+
+    def _at(self, epoch: int) -> Path:
+        return self.folder / f"epoch-{epoch:04d}"
+
+    def _epochs(self) -> list[int]:
+        return [int(path.name.removeprefix("epoch-")) for path in self.folder.glob("epoch-*") if path.is_dir()]
+
+    def _prune(self, keep: set[int]) -> None:
+        for epoch in set(self._epochs()) - keep:
+            shutil.rmtree(self._at(epoch), ignore_errors=True)
+
+
+def best_epoch(history: list[Row]) -> int:
+    """The epoch (from 1) of the highest validation accuracy, then lowest validation loss; the last without validation.
+
+    Raises:
+        ModelError: the history is empty.
+    """
+    if not history:
+        raise ModelError("history: no epoch is complete, so none is the best; train for one at least")
+    if "val_accuracy" not in history[-1]:
+        return len(history)
+    ranked = [(row["val_accuracy"], -row["val_loss"], -index) for index, row in enumerate(history)]
+    return 1 - max(ranked)[2]
+
+
+def columns(history: list[Row]) -> dict[str, list[float]]:
+    """The history as Keras gives it: a list for each name."""
+    names: dict[str, Any] = dict.fromkeys(name for row in history for name in row)
+    return {name: [row[name] for row in history] for name in names}
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__

@@ -1,0 +1,82 @@
+"""The command ``mien``: it parses, calls, prints; no logic. Each command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+
+from mien import __version__
+from mien.cli.data import data_app
+from mien.cli.demo import demo_command
+from mien.cli.evaluate import evaluate_command
+from mien.cli.export import export_command
+from mien.cli.info import info_command
+from mien.cli.predict import predict_command
+from mien.cli.train import train_command
+from mien.errors import MienError
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+app = typer.Typer(
+    name="mien",
+    help="Train, judge and run facial-expression classifiers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo")(demo_command)
+app.command("train")(train_command)
+app.command("evaluate")(evaluate_command)
+app.command("predict")(predict_command)
+app.command("export")(export_command)
+app.command("info")(info_command)
+app.add_typer(data_app, name="data")
+
+
+def _tell_version(wanted: bool) -> None:
+    """Print the version and end."""
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and the backend's log.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Train, judge and run facial-expression classifiers."""
+    del version
+    if not debug:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command and end the process: 0 done, 1 the work failed, 2 the request was wrong."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        app(arguments)
+    except MienError as error:
+        _explain(error, debug="--debug" in arguments)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("mien: interrupted", err=True)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _explain(error: MienError, *, debug: bool) -> None:
+    """Say what was wrong in a line or two; with the traceback where it was asked for."""
+    if debug:
+        traceback.print_exception(error)
+    typer.echo(f"mien: {error}", err=True)

@@ -1,0 +1,169 @@
+"""`mien train`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mien.cli.console import load_keras, reading_bar, scores_table, to_stderr
+from mien.errors import UsageError, unknown_choice
+
+if TYPE_CHECKING:
+    from mien.config import TrainingConfig
+    from mien.training import TrainingResult
+
+
+def train_command(
+    context: typer.Context,
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder, CSV or archive of labelled faces.")] = Path(
+        "FER2013"
+    ),
+    recipe: Annotated[str, typer.Option(help="Settings to start from: seed, vgg, demo.")] = "seed",
+    network: Annotated[str | None, typer.Option(help="seed or vgg.", show_default="the recipe's")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the data.", show_default="the recipe's")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images a step.", show_default="the recipe's")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Highest rate.", show_default="the recipe's")] = None,
+    augmentation: Annotated[
+        str | None, typer.Option(help="none, seed or standard.", show_default="the recipe's")
+    ] = None,
+    size: Annotated[int, typer.Option(help="Side of the network's input in pixels.")] = 48,
+    channels: Annotated[int, typer.Option(help="1 for grey, 3 for RGB.")] = 1,
+    seed: Annotated[int, typer.Option(help="Every random stream follows from it.")] = 0,
+    validation_fraction: Annotated[float | None, typer.Option(help="Share of Training held out.")] = None,
+    class_weights: Annotated[bool, typer.Option("--class-weights", help="Weigh rare classes more.")] = False,
+    early_stopping: Annotated[int, typer.Option(help="Epochs without a better validation loss; 0: never.")] = 0,
+    keep: Annotated[str | None, typer.Option(help="best or last: which epoch's weights are saved.")] = None,
+    precision: Annotated[str, typer.Option(help="auto, float32, mixed_bfloat16 or mixed_float16.")] = "auto",
+    deterministic: Annotated[bool, typer.Option("--deterministic", help="Equal results to the bit; slower.")] = False,
+    limit: Annotated[int, typer.Option(help="Train on this many images at most; 0: all.")] = 0,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Go on without files that cannot be used.")] = False,
+    streaming: Annotated[
+        bool | None,
+        typer.Option("--streaming/--in-memory", help="Read from files all along, or at once.", show_default="by size"),
+    ] = None,
+    tensorboard: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write TensorBoard logs there.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Run folder.", show_default="runs/<time>")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Go on with a run that was killed; with its own settings.")
+    ] = None,
+) -> None:
+    """Train a network on labelled faces, judge it, and save it with its history and scores."""
+    from mien.config import AUGMENTATIONS
+
+    if augmentation is not None and augmentation not in AUGMENTATIONS:
+        raise unknown_choice("--augmentation", augmentation, AUGMENTATIONS)
+    changes: dict[str, Any] = {
+        "network": network,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "augmentation": AUGMENTATIONS[augmentation] if augmentation else None,
+        "validation_fraction": validation_fraction,
+        "keep": keep,
+        "input": {"size": size, "channels": channels},
+        "seed": seed,
+        "class_weights": class_weights or None,
+        "early_stopping": early_stopping or None,
+        "precision": precision,
+        "deterministic": deterministic,
+    }
+    selection = {"limit": limit, "skip_bad": skip_bad, "streaming": streaming}
+    load_keras("training")
+    if resume is not None:
+        _refuse_settings(context)
+        go_on(resume, tensorboard=tensorboard)
+        return
+    from mien.recipes import recipe as settings
+
+    config = settings(recipe, **{name: value for name, value in changes.items() if value is not None})
+    run_training(data, config, out=out, selection=selection, tensorboard=tensorboard)
+
+
+def run_training(
+    data: Path,
+    config: TrainingConfig,
+    *,
+    out: Path | None = None,
+    selection: dict[str, Any] | None = None,
+    tensorboard: Path | None = None,
+) -> TrainingResult:
+    """Train with everything a person wants to see on stderr, then print the table of scores."""
+    from mien.materials import Selection
+    from mien.training import train
+
+    chosen = Selection(**(selection or {}))
+    with _watching(tensorboard) as watch:
+        result = train(data, config, out=out, selection=chosen, **watch)
+    _report(result)
+    return result
+
+
+def go_on(run: Path, *, tensorboard: Path | None = None) -> TrainingResult:
+    """`mien train --resume RUN`."""
+    from mien.training import resume
+
+    with _watching(tensorboard) as watch:
+        result = resume(run, **watch)
+    _report(result)
+    return result
+
+
+@contextmanager
+def _watching(tensorboard: Path | None) -> Iterator[dict[str, Any]]:
+    """The arguments of `mien.training.train` that show a run on stderr."""
+    import keras
+
+    from mien.progress import TrainingProgress
+
+    console = to_stderr()
+    bar = TrainingProgress(console)
+    callbacks: list[keras.callbacks.Callback] = [bar]
+    if tensorboard is not None:
+        callbacks.append(keras.callbacks.TensorBoard(tensorboard))
+    with reading_bar(console) as reading:
+        try:
+            yield {
+                "callbacks": callbacks,
+                "say": lambda line: console.print(line, style="bold", highlight=False, soft_wrap=True),
+                "progress": reading,
+            }
+        finally:
+            bar.close()
+
+
+def _report(result: TrainingResult) -> None:
+    """Print the scores and where everything is."""
+    from rich.console import Console
+
+    console = Console()
+    if result.scores:
+        console.print(scores_table(result.scores))
+    for path in sorted(result.folder.iterdir()):
+        if path.is_file():
+            console.print(str(path), soft_wrap=True, highlight=False, markup=False)
+    if result.interrupted:
+        console.print(
+            f"Interrupted: the model of epoch {result.epoch} is kept in {result.folder}; "
+            f"go on with: mien train --resume {result.folder}",
+            soft_wrap=True,
+            highlight=False,
+            markup=False,
+        )
+        raise typer.Exit(130)
+
+
+def _refuse_settings(context: typer.Context) -> None:
+    """A resumed run has its own settings: refuse any that are given beside it."""
+    given = [
+        f"--{name.replace('_', '-')}" if name != "data" else "DATA"
+        for name in context.params
+        if name not in ("resume", "tensorboard")
+        and (source := context.get_parameter_source(name)) is not None
+        and source.name == "COMMANDLINE"
+    ]
+    if given:
+        raise UsageError(f"--resume: goes on with the run's own data and settings; leave out {', '.join(given)}")

@@ -1,0 +1,173 @@
+"""What a training run is asked to do: frozen, validated, saved beside the run, read back without loss."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from mien.errors import UsageError
+from mien.preprocessing import InputSpec
+
+Optimizer = Literal["adam", "sgd"]
+Schedule = Literal["constant", "inverse-time", "cosine"]
+Precision = Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"]
+Keep = Literal["best", "last"]
+
+
+def _build(kind: Any, values: dict[str, Any], what: str) -> Any:
+    """Call a dataclass with a dict, refusing keys it does not have."""
+    known = {entry.name for entry in dataclasses.fields(kind)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise UsageError(f"{what}: unknown key {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+    return kind(**values)
+
+
+def _within(owner: Any, name: str, low: float, high: float, *, whole: bool = False) -> None:
+    """Refuse a number outside [low, high], or one that is not whole where it must be."""
+    value = getattr(owner, name)
+    fits = isinstance(value, int) or (isinstance(value, float) and not whole)
+    if isinstance(value, bool) or not fits or not low <= value <= high:
+        what = "a whole number" if whole else "a number"
+        raise UsageError(f"{name}: must be {what} from {low} to {high}, received {value!r}")
+
+
+def _one_of(owner: Any, name: str, literal: Any) -> None:
+    """Refuse a word that the Literal type does not list."""
+    if getattr(owner, name) not in get_args(literal):
+        raise UsageError(f"{name}: must be one of {', '.join(get_args(literal))}, received {getattr(owner, name)!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class AugmentationPolicy:
+    """How training images are varied; every amount is the half-width of a uniform draw, 0 leaves a thing alone.
+
+    Attributes:
+        rotation: degrees, 0 to 180.
+        shift: fraction of the side, along x and y apart, 0 to 1.
+        shear: degrees, 0 to 45.
+        zoom: scale factors from 1 - zoom to 1 + zoom, along x and y apart unless `zoom_together`; 0 to below 1.
+        zoom_together: whether one factor serves both axes, so that faces keep their proportions.
+        flip: whether half of the images are mirrored.
+        brightness: fraction of the full range that is added, 0 to 1.
+        contrast: factors about the image's mean from 1 - contrast to 1 + contrast, 0 to 1.
+        erase: share of images in which one box is blanked (Zhong et al. 2020), 0 to 1.
+    """
+
+    rotation: float = 0.0
+    shift: float = 0.0
+    shear: float = 0.0
+    zoom: float = 0.0
+    zoom_together: bool = False
+    flip: bool = False
+    brightness: float = 0.0
+    contrast: float = 0.0
+    erase: float = 0.0
+
+    def __post_init__(self) -> None:
+        _within(self, "rotation", 0, 180)
+        _within(self, "shift", 0, 1)
+        _within(self, "shear", 0, 45)
+        _within(self, "zoom", 0, 0.99)
+        for name in ("brightness", "contrast", "erase"):
+            _within(self, name, 0, 1)
+
+    @property
+    def moves(self) -> bool:
+        """Whether the policy changes geometry at all."""
+        return bool(self.rotation or self.shift or self.shear or self.zoom or self.flip)
+
+
+AUGMENTATIONS: dict[str, AugmentationPolicy] = {
+    "none": AugmentationPolicy(),
+    # The seed's ImageDataGenerator: shear_range is in degrees there, so 0.2 is next to nothing.
+    "seed": AugmentationPolicy(rotation=20, shift=0.1, shear=0.2, zoom=0.2, flip=True),
+    "standard": AugmentationPolicy(
+        rotation=11.5, shift=0.09, zoom=0.13, zoom_together=True, flip=True, brightness=0.15, contrast=0.3, erase=0.5
+    ),
+}
+"""Named policies: what `--augmentation` takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingConfig:
+    """Everything that decides a training run but the data.
+
+    Attributes:
+        network: a name in `mien.networks.NETWORKS`.
+        input: size and colour of the network's input.
+        epochs: passes over the training data, at least 1.
+        batch_size: images a step, at least 1.
+        seed: from which every random stream of the run derives, 0 to 2**32 - 1.
+        optimizer: ``adam`` or ``sgd`` (Nesterov momentum 0.9).
+        learning_rate: the first (constant, inverse-time) or highest (cosine) rate, above 0.
+        schedule: ``constant``; ``inverse-time``: rate / (1 + decay * step); ``cosine``: a linear rise over the first
+            15 % of all steps, then half a cosine down to 0 (Loshchilov & Hutter 2017).
+        decay: of ``inverse-time``, a step.
+        weight_decay: decoupled decay of kernels, as in Keras's optimizers (Loshchilov & Hutter 2019), 0 or more.
+        label_smoothing: 0 to below 1 (Szegedy et al. 2016).
+        augmentation: how training images are varied.
+        validation_fraction: share of Training held out to choose epochs on, where the data has no ``val`` split;
+            0 to 0.5.
+        class_weights: whether errors weigh inversely to class frequency.
+        early_stopping: epochs without a better validation loss after which training ends; 0 for never.
+        keep: whether the saved model is that of the best validation accuracy or of the last epoch.
+        ema: decay of an exponential moving average of the weights that is evaluated and saved; 0 for none.
+        precision: ``auto`` takes bfloat16 where the machine computes in it, float32 elsewhere.
+        deterministic: whether to make results equal to the bit, at some cost of speed.
+    """
+
+    network: str = "seed"
+    input: InputSpec = field(default_factory=InputSpec)
+    epochs: int = 30
+    batch_size: int = 32
+    seed: int = 0
+    optimizer: Optimizer = "adam"
+    learning_rate: float = 0.01
+    schedule: Schedule = "inverse-time"
+    decay: float = 0.0008
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    augmentation: AugmentationPolicy = AUGMENTATIONS["seed"]
+    validation_fraction: float = 0.1
+    class_weights: bool = False
+    early_stopping: int = 0
+    keep: Keep = "best"
+    ema: float = 0.0
+    precision: Precision = "auto"
+    deterministic: bool = False
+
+    def __post_init__(self) -> None:
+        _within(self, "epochs", 1, 100_000, whole=True)
+        _within(self, "batch_size", 1, 65_536, whole=True)
+        _within(self, "seed", 0, 2**32 - 1, whole=True)
+        _within(self, "learning_rate", 1e-8, 100)
+        _within(self, "decay", 0, 1)
+        _within(self, "weight_decay", 0, 1)
+        _within(self, "label_smoothing", 0, 0.99)
+        _within(self, "validation_fraction", 0, 0.5)
+        _within(self, "early_stopping", 0, 100_000, whole=True)
+        _within(self, "ema", 0, 0.99999)
+        _one_of(self, "optimizer", Optimizer)
+        _one_of(self, "schedule", Schedule)
+        _one_of(self, "precision", Precision)
+        _one_of(self, "keep", Keep)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; `from_dict` gives an equal config back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainingConfig:
+        """Build a config from what `to_dict` gave; keys that are not its fields fail.
+
+        Raises:
+            UsageError: an unknown key or a value out of range.
+        """
+        values = dict(values)
+        for name, kind in (("input", InputSpec), ("augmentation", AugmentationPolicy)):
+            if isinstance(values.get(name), dict):
+                values[name] = _build(kind, values[name], name)
+        config: TrainingConfig = _build(cls, values, "training config")
+        return config

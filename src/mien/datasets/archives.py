@@ -1,0 +1,217 @@
+"""Zip and tar files, read without unpacking them to disk. Names are checked before anything is read."""
+
+from __future__ import annotations
+
+import lzma
+import os
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import numpy as np
+
+from mien.datasets.storage import (
+    MAX_IMAGE_BYTES,
+    TABLE_SUFFIXES,
+    Blob,
+    Folder,
+    Listing,
+    Storage,
+    is_hidden,
+    read_lazily,
+    too_large,
+)
+from mien.errors import DataError
+from mien.images import is_image_name
+
+DAMAGE = (
+    EOFError,
+    OSError,
+    RuntimeError,  # zipfile's answer to encrypted members
+    NotImplementedError,  # and to unknown compressions
+    ValueError,
+    lzma.LZMAError,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What reading a damaged archive can raise."""
+
+
+def open_storage(path: Path) -> Storage | None:
+    """The storage behind a path, found by its contents; None for a file that is no archive."""
+    if path.is_dir():
+        return Folder(path)
+    if path.suffix.lower() in TABLE_SUFFIXES:
+        return None
+    if zipfile.is_zipfile(path) or path.suffix.lower() == ".zip":
+        return Zip(path)
+    named_tar = ".tar" in (suffix.lower() for suffix in path.suffixes) or path.suffix.lower() == ".tgz"
+    if named_tar or tarfile.is_tarfile(path):
+        return Tar(path)
+    return None
+
+
+class Zip:
+    """A zip file. Its members can be read in any order, by several threads."""
+
+    kind = "zip"
+    random_access = True
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @cached_property
+    def _file(self) -> zipfile.ZipFile:
+        with _damage_named(self.path):
+            return zipfile.ZipFile(self.path)
+
+    def listing(self) -> Listing:
+        """See `Storage.listing`."""
+        members = self._file.infolist()
+        stamps = [(info.file_size, info.CRC) for info in members if not info.is_dir()]
+        files = [info.filename for info in members if not info.is_dir()]
+        folders = [info.filename.rstrip("/") for info in members if info.is_dir()]
+        return _listing(self.path, files, stamps, folders)
+
+    def read(self, name: str, limit: int = MAX_IMAGE_BYTES) -> bytes:
+        """See `Storage.read`."""
+        try:
+            with self._file.open(name) as member:
+                data = member.read(limit + 1)  # never more, whatever size the archive claims
+        except DAMAGE as error:
+            raise DataError(f"cannot be read from the archive ({error})") from error
+        if len(data) > limit:
+            raise too_large(limit)
+        return data
+
+    def blobs(self, names: Sequence[str]) -> Iterator[tuple[int, Blob]]:
+        """See `Storage.blobs`."""
+        return read_lazily(self, names)
+
+
+class Tar:
+    """A tar file, plain or compressed with gzip, xz or bzip2: read from front to back, once for each use."""
+
+    kind = "tar"
+    random_access = False
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def listing(self) -> Listing:
+        """See `Storage.listing`."""
+        files: list[str] = []
+        stamps: list[tuple[int, int]] = []
+        folders: list[str] = []
+        for _, member in self._members():
+            name = member.name.removeprefix("./")
+            if member.isdir():
+                folders.append(name)
+            elif member.isfile():
+                files.append(name)
+                stamps.append((member.size, int(member.mtime)))
+        return _listing(self.path, files, stamps, folders)
+
+    def read(self, name: str, limit: int = MAX_IMAGE_BYTES) -> bytes:
+        """See `Storage.read`."""
+        for archive, member in self._members():
+            if member.isfile() and member.name.removeprefix("./") == name:
+                return _member_bytes(archive, member, limit)
+        raise DataError(f"is not in {self.path.name}")
+
+    def blobs(self, names: Sequence[str]) -> Iterator[tuple[int, Blob]]:
+        """See `Storage.blobs`."""
+        positions = {name: position for position, name in enumerate(names)}
+        for archive, member in self._members():
+            position = positions.pop(member.name.removeprefix("./"), None) if member.isfile() else None
+            if position is not None:
+                yield position, _fetched(archive, member)
+
+    def _members(self) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+        """Every member, with the archive standing at its data.
+
+        Raises:
+            DataError: the archive is damaged or cut short.
+        """
+        with _damage_named(self.path), tarfile.open(self.path) as archive:
+            for member in archive:
+                yield archive, member
+            file = archive.fileobj
+            if file is not None:
+                file.seek(archive.offset)
+                if not file.read(1):
+                    raise tarfile.ReadError("its end is missing")
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except DAMAGE as error:
+        raise DataError(f"archive is damaged or cut short ({error}); fetch it again", [str(path)]) from error
+
+
+def _fetched(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Blob:
+    """Read a tar member now, since the archive moves on; a refusal is kept for whoever wants the bytes."""
+    try:
+        data = _member_bytes(archive, member, MAX_IMAGE_BYTES)
+    except DataError as error:
+        return _raising(error)
+    return lambda: data
+
+
+def _raising(error: DataError) -> Callable[[], bytes]:
+    def refuse() -> bytes:
+        raise error
+
+    return refuse
+
+
+def _member_bytes(archive: tarfile.TarFile, member: tarfile.TarInfo, limit: int) -> bytes:
+    file = archive.extractfile(member)
+    if file is None:
+        raise DataError("is no file")
+    if member.size > limit:
+        raise too_large(limit)
+    with file:
+        return file.read()
+
+
+def _listing(path: Path, files: list[str], stamps: list[tuple[int, int]], folders: list[str]) -> Listing:
+    """Check an archive's names, and keep the images, tables and folders that are not hidden, sorted by name."""
+    unsafe = [name for name in (*files, *folders) if not _is_safe(name)]
+    if unsafe:
+        raise DataError(f"{path.name}: member names that lead out of the archive; do not trust it", unsafe)
+    once = dict(zip(files, stamps, strict=True))  # of members with one name, the last counts
+    shown = sorted((name, stamp) for name, stamp in once.items() if not _within_hidden(name))
+    images = [(name, stamp) for name, stamp in shown if is_image_name(name)]
+    return Listing(
+        names=[name for name, _ in images],
+        stamps=np.array([stamp for _, stamp in images], np.int64).reshape(-1, 2),
+        folders=sorted(_folders(name for name in (*(name + "/" for name in folders), *(name for name, _ in shown)))),
+        tables=[name for name, _ in shown if os.path.splitext(name)[1].lower() in TABLE_SUFFIXES],  # noqa: PTH122
+    )
+
+
+def _folders(names: Iterator[str]) -> set[str]:
+    """Every folder on the way to these names."""
+    found: set[str] = set()
+    for name in names:
+        parts = name.split("/")[:-1]
+        if not _within_hidden(name):
+            found.update("/".join(parts[:depth]) for depth in range(1, len(parts) + 1))
+    return found
+
+
+def _is_safe(name: str) -> bool:
+    windows = PureWindowsPath(name)
+    return not (PurePosixPath(name).is_absolute() or windows.drive or windows.root or ".." in windows.parts)
+
+
+def _within_hidden(name: str) -> bool:
+    return any(is_hidden(part) for part in name.split("/") if part not in ("", "."))

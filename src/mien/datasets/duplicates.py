@@ -1,0 +1,128 @@
+"""Identical faces: finding them, and splitting data so that no face stands on both sides."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.datasets.dataset import Faces
+from mien.errors import UsageError
+from mien.images import Image
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """How often faces are repeated, pixel for pixel.
+
+    Attributes:
+        groups: sets of two or more identical images.
+        surplus: images beyond the first of each group.
+        across: for each pair of splits, ``"public in train"``, images of the first that the second has too.
+        conflicting: groups whose images carry different labels.
+    """
+
+    groups: int
+    surplus: int
+    across: dict[str, int]
+    conflicting: int
+
+
+def pixel_digest(image: Image) -> bytes:
+    """16 bytes that are equal for equal pixels and shape."""
+    digest = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16)
+    digest.update(repr(image.shape).encode())
+    return digest.digest()
+
+
+def pixel_groups(images: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Number images so that identical ones have the same number.
+
+    Args:
+        images: uint8 (n, height, width, channels).
+
+    Returns:
+        int64 (n,), counted from 0 in order of appearance.
+    """
+    numbers: dict[bytes, int] = {}
+    return np.array([numbers.setdefault(pixel_digest(image), len(numbers)) for image in images], np.int64)
+
+
+def count_duplicates(groups: NDArray[np.int64], labels: NDArray[np.int64], splits: NDArray[np.str_]) -> Duplicates:
+    """Summarise identical images.
+
+    Args:
+        groups: int64 (n,), as `pixel_groups` gives them.
+        labels: int64 (n,); -1 conflicts with nothing.
+        splits: (n,).
+    """
+    _, sizes = np.unique(groups, return_counts=True)
+    pairs = np.unique(np.stack([groups, labels])[:, labels >= 0], axis=1)
+    _, labels_of_group = np.unique(pairs[0], return_counts=True)
+    members = {split: groups[splits == split] for split in dict.fromkeys(splits.tolist())}
+    across = {
+        f"{one} in {other}": int(np.isin(members[one], members[other]).sum())
+        for one in members
+        for other in members
+        if one != other and (other == "train" or (one != "train" and one > other))
+    }
+    return Duplicates(
+        groups=int((sizes > 1).sum()),
+        surplus=int((sizes - 1).sum()),
+        across={pair: number for pair, number in across.items() if number},
+        conflicting=int((labels_of_group > 1).sum()),
+    )
+
+
+def holdout(faces: Faces, *, fraction: float = 0.1, seed: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Set part of the faces aside for validation.
+
+    Every class gives the same fraction, and identical images never stand on both sides. Faces without a label
+    stand on neither.
+
+    Args:
+        faces: usually the training split.
+        fraction: part that is set aside, above 0 and below 1.
+        seed: the same seed gives the same parts.
+
+    Returns:
+        Indices of the training part and of the validation part, each int64 and rising.
+
+    Raises:
+        UsageError: `fraction` is out of range, or there are too few faces.
+    """
+    return holdout_groups(faces.labels, pixel_groups(faces.images), fraction=fraction, seed=seed)
+
+
+def holdout_groups(
+    labels: NDArray[np.int64], groups: NDArray[np.int64], *, fraction: float = 0.1, seed: int = 0
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """`holdout` from labels int64 (n,) and group numbers int64 (n,), for faces that are not in memory.
+
+    A class with two groups or more gives at least one to each side. Where the labels within a group differ, the
+    first one counts for all of it.
+    """
+    if not 0 < fraction < 1:
+        raise UsageError(f"fraction: must be above 0 and below 1, received {fraction}")
+    rows = np.flatnonzero(labels >= 0)
+    _, first, group_of_row, sizes = np.unique(groups[rows], return_index=True, return_inverse=True, return_counts=True)
+    label_of_group = labels[rows][first]
+    random = np.random.default_rng(seed)
+    held = np.zeros(len(first), np.bool_)
+    for label in np.unique(label_of_group):
+        members = random.permutation(np.flatnonzero(label_of_group == label))
+        held[members[: _how_many(sizes[members], fraction)]] = True
+    if not held.any():
+        raise UsageError(
+            f"data: too few faces to set a part aside ({len(rows)} with a label); give at least two a class"
+        )
+    return rows[~held[group_of_row]], rows[held[group_of_row]]
+
+
+def _how_many(sizes: NDArray[np.int64], fraction: float) -> int:
+    """How many groups of these sizes come nearest to a fraction of their images, at least one and not all."""
+    target = fraction * int(sizes.sum())
+    nearest = int(np.abs(np.cumsum(sizes) - target).argmin()) + 1
+    return min(nearest, len(sizes) - 1)

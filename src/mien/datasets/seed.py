@@ -1,0 +1,74 @@
+"""The seed's own way to the data: four arrays."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.datasets.dataset import Faces
+from mien.datasets.opening import open_dataset
+from mien.preprocessing import InputSpec, to_input
+
+
+class _FourArrays(NamedTuple):
+    x_train: NDArray[np.float32]
+    y_train: NDArray[np.int64]
+    x_test: NDArray[np.float32]
+    y_test: NDArray[np.int64]
+
+
+class LoadedData(_FourArrays):
+    """``x_train, y_train, x_test, y_test``, which also knows the names of the labels.
+
+    Attributes:
+        x_train: float32 (n, size, size, channels) in [0, 1].
+        y_train: int64 (n,) into `classes`.
+        x_test: as `x_train`.
+        y_test: as `y_train`.
+        classes: names in the order of the labels.
+        skipped: files and rows that were left out because they cannot be used, each with its reason.
+    """
+
+    classes: tuple[str, ...]
+    skipped: tuple[str, ...]
+
+
+def load_data(
+    path: str | Path = "FER2013", *, size: int = 48, channels: int = 1, skip_bad: bool = False, cache: bool = True
+) -> LoadedData:
+    """Load a dataset as the seed had it, resized and normalised.
+
+    A validation split (``val``) stays apart: it is in neither half; `open_dataset` gives it. The test half is public,
+    private and test together. Faces without a label are left out, with a warning that says how many.
+
+    Args:
+        path: a folder, archive, CSV or npz file; see docs/data.md.
+        size: side in pixels that images are resized to.
+        channels: 1 for grey, 3 for RGB.
+        skip_bad: leave out files and rows that cannot be used instead of refusing the whole.
+        cache: read decoded faces from the cache, and keep them there.
+
+    Returns:
+        A tuple of four arrays, with attributes of these names.
+
+    Raises:
+        UsageError: no such path, or no training or test split.
+        DataError: files or rows that cannot be used.
+    """
+    faces = open_dataset(path, cache=cache).load(InputSpec(size, channels), skip_bad=skip_bad, cache=cache)
+    halves = [faces.select("train"), faces.select("test")]
+    unlabelled = sum(int((half.labels < 0).sum()) for half in halves)
+    if unlabelled:
+        warnings.warn(f"{unlabelled:,} faces without a label are left out", stacklevel=2)
+    train, test = (half.labelled() for half in halves)
+    loaded = LoadedData(*_arrays(train), *_arrays(test))
+    loaded.classes, loaded.skipped = faces.classes, faces.skipped
+    return loaded
+
+
+def _arrays(faces: Faces) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    return to_input(faces.images), faces.labels

@@ -1,0 +1,105 @@
+"""The five splits, and every folder name, file-name prefix and CSV word that stands for one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.errors import UsageError
+
+SPLITS: tuple[str, ...] = ("train", "val", "public", "private", "test")
+"""Where a face belongs. FER2013's test set has two halves, ``public`` and ``private``; ``test`` is any other one."""
+
+TEST_SPLITS: tuple[str, ...] = ("public", "private", "test")
+"""What asking for ``test`` gives."""
+
+FOLDER_NAMES: dict[str, str] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+    "public": "public",
+    "publictest": "public",
+    "private": "private",
+    "privatetest": "private",
+}
+"""Folder and file names that stand for a split, in lower case."""
+
+FILE_PREFIXES: dict[str, str] = {"Training_": "train", "PublicTest_": "public", "PrivateTest_": "private"}
+"""How FER2013's file names begin."""
+
+USAGES: dict[str, str] = {
+    "Training": "train",
+    "PublicTest": "public",
+    "PrivateTest": "private",
+    "Validation": "val",
+    "Test": "test",
+}
+"""The column ``Usage``. FER2013 has the first three; `mien.datasets.convert` writes the others for other datasets."""
+
+
+def folder_split(name: str) -> str | None:
+    """The split that a folder's name stands for, None where it stands for none."""
+    return FOLDER_NAMES.get(name.strip().lower())
+
+
+def file_split(file_name: str, folder: str | None) -> str:
+    """The split of one file.
+
+    Args:
+        file_name: its name without folders; FER2013's prefixes count where the folder leaves the question open.
+        folder: the split that its folder stands for, None where the tree has no such level.
+    """
+    if folder not in (None, "test"):
+        return str(folder)
+    for prefix, split in FILE_PREFIXES.items():
+        if file_name.startswith(prefix) and (folder is None or split in TEST_SPLITS):
+            return split
+    return folder or "train"
+
+
+def split_mask(splits: NDArray[np.str_], split: str) -> NDArray[np.bool_]:
+    """Which rows belong to a split.
+
+    Args:
+        splits: (n,) names from `SPLITS`.
+        split: one of `SPLITS`, where ``test`` means public, private and test together, or ``all``.
+
+    Returns:
+        bool (n,).
+
+    Raises:
+        UsageError: no row belongs to it; the message lists the splits there are.
+    """
+    if split == "all":
+        return np.ones(len(splits), np.bool_)
+    wanted: Sequence[str] = TEST_SPLITS if split == "test" else (split,)
+    mask = np.isin(splits, wanted)
+    if not mask.any():
+        raise UsageError(f"split: the data has no {split!r}; choose from {', '.join(split_choices(splits))}")
+    return mask
+
+
+def split_choices(splits: NDArray[np.str_]) -> list[str]:
+    """The names that `split_mask` takes for these rows."""
+    present = set(splits.tolist())
+    choices = [split for split in SPLITS if split in present or (split == "test" and present & set(TEST_SPLITS))]
+    return [*choices, "all"]
+
+
+def count_classes(
+    splits: NDArray[np.str_], labels: NDArray[np.int64], classes: Sequence[str]
+) -> dict[str, dict[str, int]]:
+    """How many rows each class has in each split, in the order of `SPLITS`; rows without a label count nowhere."""
+    counts: dict[str, dict[str, int]] = {}
+    for split in SPLITS:
+        rows = labels[splits == split]
+        if rows.size:
+            per_class = np.bincount(rows[rows >= 0], minlength=len(classes))
+            counts[split] = {name: int(number) for name, number in zip(classes, per_class, strict=True)}
+    return counts

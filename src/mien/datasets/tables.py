@@ -1,0 +1,219 @@
+"""CSV files of faces: ``fer2013.csv``, ``icml_face_data.csv`` and Kaggle's ``train.csv`` and ``test.csv``.
+
+One row holds one face, its grey pixels as numbers with spaces between them. Columns are found by their names, with
+spaces around them taken off; ``emotion`` and ``Usage`` may be missing. Emotions are the numbers of
+`mien.labels.FER2013_INDICES`, mapped to class names here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import PurePosixPath
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.datasets.splits import USAGES, folder_split
+from mien.errors import DataError
+from mien.labels import EXPRESSIONS, FER2013_INDICES
+
+FER2013_SIDE = 48
+"""Side of FER2013's faces in pixels."""
+
+MAX_LINE_BYTES = 8 * 1024**2
+"""No row is longer: 1024 x 1024 pixels of three digits take 4 MB."""
+
+_LABELS = {str(number): EXPRESSIONS.index(name) for number, name in enumerate(FER2013_INDICES)}
+_ROWS_TO_GUESS_FROM = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The faces of one or several CSV files.
+
+    Attributes:
+        pixels: uint8 (n, side, side).
+        labels: int64 (n,) into `mien.labels.EXPRESSIONS`, -1 where the file has no column ``emotion``.
+        splits: (n,).
+        names: (n,) ``"fer2013.csv:17"``: file and line.
+        problems: rows that cannot be used, with the reason.
+    """
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    splits: NDArray[np.str_]
+    names: NDArray[np.str_]
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where a CSV file's columns stand, from 0; None where it has no such column."""
+
+    pixels: int
+    emotion: int | None
+    usage: int | None
+
+    @classmethod
+    def of(cls, header: bytes) -> Columns | None:
+        """Find the columns in a header line; None where there is no column ``pixels``."""
+        fields = [
+            field.strip().strip(b'"').strip().lower() for field in header.removeprefix(b"\xef\xbb\xbf").split(b",")
+        ]
+        places = {name: place for place, name in enumerate(fields)}
+        if b"pixels" not in places:
+            return None
+        return cls(places[b"pixels"], places.get(b"emotion"), places.get(b"usage"))
+
+    def __len__(self) -> int:
+        """How many fields a row must at least have."""
+        return 1 + max(place for place in (self.pixels, self.emotion, self.usage) if place is not None)
+
+
+class RowError(Exception):
+    """Why one row cannot be used."""
+
+
+@dataclass
+class _Rows:
+    """The good rows as they come, and what is wrong with the others."""
+
+    pixels: list[NDArray[np.uint8]] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    splits: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def read_csv(file: IO[bytes], name: str) -> Table:
+    """Read a CSV file of faces.
+
+    Args:
+        file: opened for reading bytes.
+        name: what messages call it; its stem gives the split where there is no column ``Usage``.
+
+    Raises:
+        DataError: it has no column ``pixels`` or no row at all. Bad rows are `Table.problems`.
+    """
+    columns = Columns.of(file.readline(MAX_LINE_BYTES))
+    if columns is None:
+        raise DataError("no column named pixels in the first line; expected emotion,pixels,Usage", [name])
+    lines = _numbered_lines(file)
+    first = list(islice(lines, _ROWS_TO_GUESS_FROM))
+    side = _side(columns, [line for _, line in first])
+    rows = _Rows()
+    base = PurePosixPath(name)
+    split = folder_split(base.stem) or "train"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)  # how numpy says that a text holds no numbers
+        for number, line in _chain(first, lines):
+            _read_row(rows, line, f"{base.name}:{number}", columns, side, split)
+    if not rows.labels and not rows.problems:
+        raise DataError("no rows", [name])
+    return _table(rows, side)
+
+
+def _chain(first: Iterable[tuple[int, bytes]], rest: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    yield from first
+    yield from rest
+
+
+def _numbered_lines(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Line number, from 2 after the header, and text of every line that is not blank."""
+    number = 1
+    while line := file.readline(MAX_LINE_BYTES):
+        number += 1
+        if not line.isspace():
+            yield number, line
+
+
+def _side(columns: Columns, lines: Sequence[bytes]) -> int:
+    """Side of the faces: what most of the first rows hold where that is a square, else FER2013's."""
+    counts: Counter[int] = Counter()
+    for line in lines:
+        fields = line.split(b",")
+        if len(fields) > columns.pixels:
+            counts[len(fields[columns.pixels].split())] += 1
+    most = counts.most_common(1)[0][0] if counts else 0
+    side = math.isqrt(most)
+    return side if side * side == most and side >= 8 else FER2013_SIDE
+
+
+def _read_row(rows: _Rows, line: bytes, name: str, columns: Columns, side: int, split: str) -> None:
+    fields = [text.strip().strip(b'"') for text in line.split(b",")]
+    try:
+        if len(fields) < len(columns):
+            raise RowError(f"{len(fields)} fields where {len(columns)} are expected")
+        label = -1 if columns.emotion is None else _label(fields[columns.emotion])
+        split = split if columns.usage is None else _usage(fields[columns.usage])
+        pixels = _pixels(fields[columns.pixels], side * side)
+    except RowError as error:
+        rows.problems.append(f"{name} ({error})")
+        return
+    rows.pixels.append(pixels)
+    rows.labels.append(label)
+    rows.splits.append(split)
+    rows.names.append(name)
+
+
+def _label(text: bytes) -> int:
+    word = text.decode("utf-8", "replace").strip()
+    if word not in _LABELS:
+        raise RowError(f"emotion {word[:20]!r} has no name; allowed are 0 to 6")
+    return _LABELS[word]
+
+
+def _usage(text: bytes) -> str:
+    word = text.decode("utf-8", "replace").strip()
+    if word not in USAGES:
+        raise RowError(f"unknown Usage {word[:20]!r}; allowed are {', '.join(USAGES)}")
+    return USAGES[word]
+
+
+def _pixels(text: bytes, expected: int) -> NDArray[np.uint8]:
+    """uint8 (expected,) from ``"70 80 82"``. Relies on DeprecationWarning being an error while it runs."""
+    try:
+        values = np.fromstring(text, np.int64, sep=" ") if text.strip() else np.empty(0, np.int64)
+    except (DeprecationWarning, ValueError):
+        raise RowError("pixels that are not whole numbers") from None
+    if len(values) != expected:
+        raise RowError(f"{len(values):,} pixels where {expected:,} are expected")
+    if values.min() < 0 or values.max() > 255:
+        raise RowError(f"pixel values from {values.min()} to {values.max()}; allowed are 0 to 255")
+    return values.astype(np.uint8)
+
+
+def _table(rows: _Rows, side: int) -> Table:
+    pixels = np.stack(rows.pixels) if rows.pixels else np.empty((0, side * side), np.uint8)
+    return Table(
+        pixels=pixels.reshape(-1, side, side),
+        labels=np.array(rows.labels, np.int64),
+        splits=np.array(rows.splits, np.str_),
+        names=np.array(rows.names, np.str_),
+        problems=tuple(rows.problems),
+    )
+
+
+def join_tables(tables: Sequence[Table]) -> Table:
+    """Put Kaggle's ``train.csv`` and ``test.csv`` into one table.
+
+    Raises:
+        DataError: their faces differ in size.
+    """
+    sides = {table.pixels.shape[1] for table in tables if len(table.pixels)}
+    if len(sides) > 1:
+        raise DataError(f"faces of different sizes in the CSV files: {sorted(sides)} pixels")
+    filled = [table for table in tables if len(table.pixels)] or list(tables[:1])
+    return Table(
+        pixels=np.concatenate([table.pixels for table in filled]),
+        labels=np.concatenate([table.labels for table in filled]),
+        splits=np.concatenate([table.splits for table in filled]),
+        names=np.concatenate([table.names for table in filled]),
+        problems=tuple(problem for table in tables for problem in table.problems),
+    )

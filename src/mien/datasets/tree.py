@@ -1,0 +1,255 @@
+"""Class-per-folder trees: which folder is a split, which a class, and whether each face has one."""
+
+from __future__ import annotations
+
+import difflib
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.datasets.splits import FILE_PREFIXES, file_split, folder_split
+from mien.datasets.storage import Listing, base_name, encode_names
+from mien.errors import DataError
+from mien.labels import EXPRESSIONS, canonical, class_order
+
+EXTRA_EXPRESSIONS = frozenset({"contempt"})
+"""Classes that may stand beside the seven expressions: datasets such as AffectNet and FER+ have this one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Index:
+    """What is known of a dataset before a pixel is read.
+
+    Attributes:
+        format: in words.
+        classes: names in the order of the labels.
+        keys: bytes (n,), what each face is called in messages; for trees its file, relative to the root.
+        labels: int64 (n,), -1 where there is none.
+        splits: (n,) of `mien.datasets.splits.SPLITS`.
+        problems: files or rows that cannot be used, each with its reason.
+    """
+
+    format: str
+    classes: tuple[str, ...]
+    keys: NDArray[np.bytes_]
+    labels: NDArray[np.int64]
+    splits: NDArray[np.str_]
+    problems: tuple[str, ...] = ()
+
+
+@dataclass
+class _Node:
+    """A folder: positions of the images in it in the listing, and the folders in it."""
+
+    path: str
+    images: array[int] = field(default_factory=lambda: array("q"))
+    children: dict[str, _Node] = field(default_factory=dict)
+
+    def walk(self) -> Iterator[int]:
+        """Positions of all images in it and below."""
+        yield from self.images
+        for child in self.children.values():
+            yield from child.walk()
+
+    def holds_images(self) -> bool:
+        return next(self.walk(), None) is not None
+
+    def holders(self) -> dict[str, _Node]:
+        """The folders in it with images somewhere in them."""
+        return {name: child for name, child in self.children.items() if child.holds_images()}
+
+
+@dataclass(frozen=True)
+class _ClassFolder:
+    node: _Node
+    label: str | None
+    split: str | None
+
+
+def read_tree(listing: Listing, root_name: str, classes: Sequence[str] | None = None) -> Index | None:
+    """Understand a listing as a class-per-folder tree.
+
+    Args:
+        listing: the files.
+        root_name: name of the folder or archive; a folder called ``test`` gives its faces that split.
+        classes: the class names there may be, for sets that mix the seven expressions with others.
+
+    Returns:
+        The index, or None where there is nothing of the kind.
+
+    Raises:
+        DataError: an unknown class, an empty class, a class without a name, several datasets side by side.
+    """
+    root = _find_root(_grow(listing))
+    if root is None:
+        return None
+    folders = list(_class_folders(root, root_name))
+    if not any(folder.label is not None for folder in folders):
+        return None
+    named = _check_classes(folders, classes)
+    strays = tuple(f"{listing.names[position]} (in no class folder)" for position in _strays(root))
+    return _index(listing, folders, named, strays)
+
+
+def _grow(listing: Listing) -> _Node:
+    """The tree of folders."""
+    nodes = {"": _Node("")}
+
+    def node_of(path: str) -> _Node:
+        if path not in nodes:
+            parent, _, name = path.rpartition("/")
+            nodes[path] = node_of(parent).children.setdefault(name, _Node(path))
+        return nodes[path]
+
+    for path in listing.folders:
+        node_of(path)
+    for position, name in enumerate(listing.names):
+        node_of(name.rpartition("/")[0]).images.append(position)
+    return nodes[""]
+
+
+def _find_root(node: _Node) -> _Node | None:
+    """Go down through wrapping folders to the one that holds splits or classes."""
+    if _holds_known_names(node):
+        return node
+    holders = node.holders()
+    known = [child for child in holders.values() if _holds_known_names(child)]
+    if len(known) > 1:
+        raise DataError("several datasets side by side; name one of them", [child.path for child in known])
+    if known:
+        return known[0]
+    if len(holders) == 1 and not any(child.images for child in holders.values()):
+        return _find_root(next(iter(holders.values())))
+    return node if holders else None
+
+
+def _has_splits(node: _Node) -> bool:
+    return any(folder_split(name) for name in node.holders())
+
+
+def _holds_known_names(node: _Node) -> bool:
+    """Whether folders in it are called like splits or like expressions."""
+    return _has_splits(node) or any(canonical(name) in EXPRESSIONS for name in node.children)
+
+
+def _class_folders(root: _Node, root_name: str) -> Iterator[_ClassFolder]:
+    """Every class folder with its split, and split folders whose images have no class at all."""
+    if not _has_splits(root):
+        split = folder_split(root.path.rpartition("/")[2] or root_name)
+        yield from (_ClassFolder(child, name, split) for name, child in root.children.items())
+        return
+    unknown = [child.path for name, child in root.holders().items() if folder_split(name) is None]
+    if unknown:
+        raise DataError("folders of images beside train, val and test that are none of these", unknown)
+    for split_name, split_node in root.children.items():
+        split = folder_split(split_name)
+        if split is None:
+            continue
+        if not split_node.children and split_node.images:
+            yield _ClassFolder(split_node, None, split)
+        yield from (_ClassFolder(child, name, split) for name, child in split_node.children.items())
+
+
+def _strays(root: _Node) -> list[int]:
+    """Images beside class folders: a face without a label."""
+    if not _has_splits(root):
+        return root.images.tolist()
+    halves = [child for name, child in root.children.items() if folder_split(name)]
+    return [position for half in halves if half.children for position in half.images]
+
+
+def _check_classes(folders: Sequence[_ClassFolder], allowed: Sequence[str] | None) -> tuple[str, ...]:
+    """The dataset's classes in order, once every folder is known to be one of them and to hold something."""
+    labelled = [(folder.node, canonical(folder.label)) for folder in folders if folder.label is not None]
+    nameless = [repr(node.path) for node, name in labelled if not name]
+    if nameless:
+        raise DataError("class folders without a name", nameless)
+    names = {name for _, name in labelled}
+    known = _known_classes(names, allowed)
+    unknown = sorted({node.path for node, name in labelled if name not in known})
+    if unknown:
+        raise DataError(f"unknown class{_guess(unknown, known)}; the classes are {', '.join(sorted(known))}", unknown)
+    empty = sorted(node.path for node, _ in labelled if not node.holds_images())
+    if empty:
+        raise DataError("empty class: no images in", empty)
+    if not names <= set(EXPRESSIONS):
+        _check_agreement(folders)
+    return tuple(allowed) if allowed else class_order(names)
+
+
+def _known_classes(names: set[str], allowed: Sequence[str] | None) -> set[str]:
+    """What the class folders may be called.
+
+    Where more than half of them are the seven expressions, another name is taken for a mistake (but for
+    `EXTRA_EXPRESSIONS`); where fewer are, the dataset has classes of its own.
+    """
+    if allowed is not None:
+        return set(allowed)
+    expressions = names & set(EXPRESSIONS)
+    if len(expressions) > len(names) / 2:
+        return set(EXPRESSIONS) | EXTRA_EXPRESSIONS
+    return names
+
+
+def _check_agreement(folders: Sequence[_ClassFolder]) -> None:
+    """Own classes: one that only the test set has could never be learned."""
+    by_split: dict[str | None, dict[str, str]] = {}
+    for folder in folders:
+        if folder.label is not None:
+            by_split.setdefault(folder.split, {})[canonical(folder.label)] = folder.node.path
+    training = by_split.get("train", {})
+    unknown = [
+        path
+        for split, names in by_split.items()
+        if split != "train"
+        for name, path in names.items()
+        if name not in training
+    ]
+    if training and unknown:
+        raise DataError("unknown class: the training split has no such folder", unknown)
+
+
+def _guess(unknown: Sequence[str], known: set[str]) -> str:
+    """``" (did you mean happy?)"`` where a name looks like a slip."""
+    close = difflib.get_close_matches(base_name(unknown[0]).lower(), sorted(known), n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _index(
+    listing: Listing, folders: Sequence[_ClassFolder], classes: tuple[str, ...], strays: tuple[str, ...]
+) -> Index:
+    """Put the images of all class folders into one table, in the order of their names."""
+    label_of = {name: label for label, name in enumerate(classes)}
+    positions, labels, splits = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0, "U7")]
+    for folder in folders:
+        found = np.fromiter(folder.node.walk(), np.int64)
+        positions.append(found)
+        labels.append(np.full(len(found), -1 if folder.label is None else label_of[canonical(folder.label)]))
+        splits.append(_splits(listing, found, folder.split))
+    order = np.argsort(np.concatenate(positions), kind="stable")
+    used = np.concatenate(positions)[order].tolist()
+    names = listing.names if len(used) == len(listing.names) else [listing.names[position] for position in used]
+    return Index(
+        format=_format(names),
+        classes=classes,
+        keys=encode_names(names),
+        labels=np.concatenate(labels)[order],
+        splits=np.concatenate(splits)[order],
+        problems=strays,
+    )
+
+
+def _splits(listing: Listing, positions: NDArray[np.int64], folder: str | None) -> NDArray[np.str_]:
+    """The split of each file of one class folder."""
+    if folder not in (None, "test"):
+        return np.full(len(positions), folder, "U7")
+    found = [file_split(base_name(listing.names[position]), folder) for position in positions.tolist()]
+    return np.array(found, "U7")
+
+
+def _format(names: Sequence[str]) -> str:
+    prefixed = bool(names) and base_name(names[0]).startswith(tuple(FILE_PREFIXES))
+    return "FER2013 folder" if prefixed else "class folders"

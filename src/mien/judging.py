@@ -1,0 +1,91 @@
+"""`judge_dataset`: a model on a dataset of any size, in flat memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.classifier import BATCH_SIZE, Model
+from mien.datasets.dataset import Dataset
+from mien.datasets.pixels import Progress
+from mien.datasets.streaming import in_parts
+from mien.errors import UsageError
+from mien.evaluation import Evaluation, align_labels, judge_splits, predict_views
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a model scored on a split of a dataset.
+
+    Attributes:
+        scores: the split, and for ``test`` also ``public`` and ``private`` where the data has them.
+        format: what the dataset was found to be, in words.
+        unlabelled: how many faces have no label and were left out.
+        skipped: files and rows that could not be used, each with its reason.
+    """
+
+    scores: dict[str, Evaluation]
+    format: str
+    unlabelled: int
+    skipped: tuple[str, ...]
+
+
+def judge_dataset(
+    model: Model,
+    dataset: Dataset,
+    *,
+    split: str = "test",
+    tta: str = "none",
+    batch_size: int = BATCH_SIZE,
+    skip_bad: bool = False,
+    progress: Progress | None = None,
+) -> Judgement:
+    """Judge a model on a split of a dataset, its labels brought to the model's class order by name.
+
+    Args:
+        model: what `mien.open_model` gave.
+        dataset: what `mien.open_dataset` gave.
+        split: train, val, public, private, test (all of the test images) or all.
+        tta: a key of `mien.evaluation.TTA`.
+        batch_size: images that go through the network at once.
+        skip_bad: leave out files and rows that cannot be used instead of refusing the dataset.
+        progress: called with how many are read and how many there are.
+
+    Raises:
+        UsageError: the data lacks the split or its labels, or has classes that the model has not.
+        DataError: something cannot be used.
+    """
+    parts = in_parts(dataset.select(split), model.spec.input, skip_bad=skip_bad, progress=progress)
+    unlabelled, skipped = 0, list[str]()
+    answers: list[tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.str_]]] = []
+    for faces in parts:
+        known = faces.labelled()
+        unlabelled += len(faces) - len(known)
+        skipped += faces.skipped
+        labels = align_labels(known.labels, known.classes, model.spec.classes)
+        views = predict_views(lambda images: model.predict(images, batch_size), known.images, tta)
+        answers.append((views, labels, known.splits))
+    scores = judge_answers(answers, classes=model.spec.classes, tta=tta, split=split)
+    return Judgement(scores, dataset.format, unlabelled, tuple(skipped))
+
+
+def judge_answers(
+    answers: Iterable[tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.str_]]],
+    *,
+    classes: tuple[str, ...],
+    tta: str = "none",
+    split: str = "test",
+) -> dict[str, Evaluation]:
+    """Metrics of probabilities, labels and splits that come in parts; see `mien.evaluation.judge_splits`.
+
+    Raises:
+        UsageError: there is none with a label.
+    """
+    columns = [np.concatenate(column) for column in zip(*answers, strict=True)]
+    if not columns or not len(columns[0]):
+        raise UsageError(f"split: no face of {split!r} has a label to judge by")
+    probabilities, labels, splits = columns
+    return judge_splits(probabilities, labels, splits, classes=classes, tta=tta, split=split)

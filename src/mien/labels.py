@@ -1,0 +1,48 @@
+"""The seven expressions, their one order, and every other order and spelling in which datasets name them.
+
+Class order is alphabetical, as folders sort. Whatever is read is mapped here *by name*; no other file holds an order.
+"""
+
+from __future__ import annotations
+
+EXPRESSIONS: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+"""The classes, in the order of a network's outputs."""
+
+FER2013_INDICES: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+"""What the integers 0..6 of the column ``emotion`` mean in ``fer2013.csv`` (Goodfellow et al. 2013)."""
+
+FERPLUS_COLUMNS: tuple[str, ...] = (
+    *("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF"),
+)
+"""The vote columns of ``fer2013new.csv`` (Barsoum et al. 2016), in file order."""
+
+ALIASES: dict[str, str] = {
+    "anger": "angry",
+    "disgusted": "disgust",
+    "fearful": "fear",
+    "afraid": "fear",
+    "happiness": "happy",
+    "joy": "happy",
+    "sadness": "sad",
+    "surprised": "surprise",
+}
+"""Other spellings of the seven, as they are found in folder names and vote columns, in lower case."""
+
+
+def canonical(name: str) -> str:
+    """Give the expression's own name for a spelling of it: ``"Anger "`` gives ``"angry"``.
+
+    A name that is no spelling of the seven comes back stripped and otherwise as it was.
+    """
+    stripped = name.strip()
+    lowered = stripped.lower()
+    lowered = ALIASES.get(lowered, lowered)
+    return lowered if lowered in EXPRESSIONS else stripped
+
+
+def class_order(names: set[str]) -> tuple[str, ...]:
+    """The order of a dataset's classes: the seven expressions where all names are of them, else alphabetical.
+
+    The seven are kept whole even where a dataset lacks one, so that networks of one task have one shape.
+    """
+    return EXPRESSIONS if names <= set(EXPRESSIONS) else tuple(sorted(names))

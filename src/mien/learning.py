@@ -1,0 +1,228 @@
+"""The inner loop: one network, one source of images, one folder of checkpoints. `mien.training` feeds it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from mien import backend
+from mien.augmentation import augmentation_layers
+from mien.checkpoints import Checkpoints, Row, best_epoch
+from mien.config import TrainingConfig
+from mien.feeding import EpochFeed, Source, balancing_weights
+from mien.files import write_text
+from mien.preprocessing import SCALE
+
+WARM_UP = 0.15
+"""Share of all steps in which the cosine schedule first rises."""
+
+VALIDATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a run of the loop gave.
+
+    Attributes:
+        history: a row for each epoch.
+        epoch: the epoch, from 1, whose weights the model now has; 0 where none was completed.
+        interrupted: whether Ctrl-C ended it.
+    """
+
+    history: list[Row]
+    epoch: int
+    interrupted: bool
+
+
+def learn(
+    model: keras.Model,
+    config: TrainingConfig,
+    source: Source,
+    validation: tuple[NDArray[np.uint8], NDArray[np.int64]] | None,
+    folder: Path,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> Learned:
+    """Train a stock network in place, from its newest checkpoint in `folder` where there is one.
+
+    Args:
+        model: float32 in [0, 1] (n, size, size, channels) to probabilities (n, classes); gets the learnt weights.
+        config: how to train.
+        source: the training images.
+        validation: images uint8 (n, size, size, channels) and labels int64 (n,), or None.
+        folder: where ``checkpoints/`` and ``history.csv`` are kept.
+        callbacks: further Keras callbacks, such as a progress bar.
+
+    Returns:
+        The history and which epoch was kept.
+    """
+    classes = model.output_shape[-1]
+    feed = make_feed(source, config, classes)
+    trainee = compile_for_training(model, config, feed.num_batches)
+    checkpoints = Checkpoints(folder / "checkpoints")
+    history = checkpoints.history()
+    if history:
+        checkpoints.restore(trainee, len(history))
+    interrupted = False
+    if not should_stop(history, config):
+        interrupted = _fit(trainee, config, feed, validation, _Recorder(config, history, folder, feed), callbacks)
+    if not history:
+        return Learned(history, 0, interrupted)
+    epoch = best_epoch(history) if config.keep == "best" else len(history)
+    checkpoints.restore(trainee, epoch)
+    _take_weights(trainee, model, averaged=bool(config.ema))
+    return Learned(history, epoch, interrupted)
+
+
+def make_feed(source: Source, config: TrainingConfig, classes: int) -> EpochFeed:
+    """The source in batches, each image weighed as the config says."""
+    weights = balancing_weights(source.labels, classes) if config.class_weights else np.ones(classes, np.float32)
+    return EpochFeed(source, weights, batch_size=config.batch_size, seed=config.seed)
+
+
+def compile_for_training(model: keras.Model, config: TrainingConfig, steps: int) -> keras.Model:
+    """The network as it is trained: uint8 images in, augmentation, scaling, then the twin; compiled.
+
+    Args:
+        model: the stock network.
+        config: how to train.
+        steps: batches an epoch.
+    """
+    inputs = keras.Input(model.input_shape[1:], dtype="uint8")
+    outputs = keras.layers.Rescaling(1.0, dtype="float32")(inputs)
+    for layer in augmentation_layers(config.augmentation, config.seed):
+        outputs = layer(outputs)
+    outputs = keras.layers.Rescaling(SCALE, dtype="float32")(outputs)
+    twin = backend.training_twin(model, backend.choose_precision(config.precision))
+    trainee = keras.Model(inputs, twin(outputs))
+    trainee.compile(
+        optimizer=make_optimizer(config, steps),
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing),
+        weighted_metrics=["accuracy"],
+        jit_compile=backend.compiles(),
+        steps_per_execution=backend.steps_per_execution(),
+    )
+    trainee.optimizer.build(trainee.trainable_variables)
+    return trainee
+
+
+def make_optimizer(config: TrainingConfig, steps: int) -> keras.optimizers.Optimizer:
+    """The optimizer and its learning rate as a function of the step."""
+    rate = learning_rate(config, steps)
+    shared: dict[str, Any] = {"weight_decay": config.weight_decay or None}
+    if config.ema:
+        shared |= {"use_ema": True, "ema_momentum": config.ema}
+    if config.optimizer == "sgd":
+        optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, **shared)
+    else:
+        optimizer = keras.optimizers.Adam(rate, **shared)
+    if config.weight_decay:
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+def learning_rate(config: TrainingConfig, steps: int) -> Any:
+    """The schedule of a config: a number, or a Keras schedule over the steps of the whole run."""
+    if config.schedule == "inverse-time":
+        return keras.optimizers.schedules.InverseTimeDecay(config.learning_rate, 1, config.decay)
+    if config.schedule == "cosine":
+        total = config.epochs * steps
+        rise = max(1, round(total * WARM_UP))
+        return keras.optimizers.schedules.CosineDecay(
+            0.0, max(1, total - rise), warmup_target=config.learning_rate, warmup_steps=rise
+        )
+    return config.learning_rate
+
+
+def should_stop(history: list[Row], config: TrainingConfig) -> bool:
+    """Whether training is over: all epochs done, or validation loss no better for `early_stopping` of them.
+
+    It looks at nothing but the history, so a resumed run stops where an undisturbed one would.
+    """
+    if len(history) >= config.epochs:
+        return True
+    if not config.early_stopping or not history or "val_loss" not in history[-1]:
+        return False
+    losses = [row["val_loss"] for row in history]
+    return len(losses) - 1 - int(np.argmin(losses)) >= config.early_stopping
+
+
+def write_history(path: Path, history: list[Row]) -> None:
+    """Write ``history.csv``: a row for each epoch."""
+    names = list(dict.fromkeys(name for row in history for name in row))
+    lines = [",".join(names), *(",".join(_cell(row.get(name)) for name in names) for row in history)]
+    write_text(path, "\n".join(lines) + "\n")
+
+
+class _Recorder(keras.callbacks.Callback):
+    """Before each epoch sets the random streams; after it writes the checkpoint and the history, and may stop."""
+
+    def __init__(self, config: TrainingConfig, history: list[Row], folder: Path, feed: EpochFeed) -> None:
+        super().__init__()
+        self.config = config
+        self.history = history
+        self.folder = folder
+        self.feed = feed
+        self.started = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.started = time.perf_counter()
+        self.feed.epoch = epoch
+        backend.reseed(self.model, self.config.seed, epoch)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        values = {name: float(value) for name, value in (logs or {}).items()}
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        seconds = round(time.perf_counter() - self.started, 3)
+        self.history.append({"epoch": epoch + 1, **values, "learning_rate": rate, "seconds": seconds})
+        Checkpoints(self.folder / "checkpoints").save(self.model, self.history)
+        write_history(self.folder / "history.csv", self.history)
+        self.model.stop_training = should_stop(self.history, self.config)
+
+
+def _fit(
+    trainee: keras.Model,
+    config: TrainingConfig,
+    feed: EpochFeed,
+    validation: tuple[NDArray[np.uint8], NDArray[np.int64]] | None,
+    recorder: _Recorder,
+    callbacks: Iterable[keras.callbacks.Callback],
+) -> bool:
+    """Run Keras's loop from where the history ends; tells whether Ctrl-C ended it."""
+    first = len(recorder.history)
+    feed.epoch = first
+    averaging = [keras.callbacks.SwapEMAWeights()] if config.ema else []
+    try:
+        trainee.fit(
+            feed,
+            validation_data=None if validation is None else (validation[0], feed.targets[validation[1]]),
+            validation_batch_size=VALIDATION_BATCH,
+            initial_epoch=first,
+            epochs=config.epochs,
+            callbacks=[*averaging, recorder, *callbacks],
+            shuffle=False,
+            verbose=0,
+        )
+    except KeyboardInterrupt:
+        return True
+    return False
+
+
+def _take_weights(trainee: keras.Model, model: keras.Model, *, averaged: bool) -> None:
+    """Copy what was learnt into the stock network, averaged over the steps where asked."""
+    if averaged:
+        trainee.optimizer.finalize_variable_values(trainee.trainable_variables)
+    backend.copy_weights(trainee.layers[-1], model)
+
+
+def _cell(value: float | None) -> str:
+    """A CSV cell: whole numbers plain, others with all the digits that bring them back."""
+    if value is None:
+        return ""
+    return str(int(value)) if float(value).is_integer() and abs(value) < 1e9 else repr(float(value))

@@ -1,0 +1,173 @@
+"""From a dataset to what a run takes: images to learn from, to choose epochs on, to judge with; and facts to record."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.config import TrainingConfig
+from mien.datasets import Dataset, Faces, holdout
+from mien.datasets.duplicates import holdout_groups
+from mien.datasets.pixels import Progress
+from mien.datasets.streaming import check_images, in_parts, should_stream
+from mien.errors import DataError, UsageError
+from mien.feeding import ArraySource, Source, StreamSource
+from mien.preprocessing import InputSpec
+
+
+VALIDATION_BYTES = 64 * 1024**2
+"""Validation images of a streamed run take no more memory than this, however large the dataset."""
+
+
+@dataclass(frozen=True)
+class Materials:
+    """What one run works with.
+
+    Attributes:
+        source: the training images.
+        validation: faces that epochs are compared on, or None.
+        tests: gives the test faces, in parts that fit memory; nothing where there are none. Called once, at the end.
+        classes: names in the order of the outputs.
+        facts: JSON-ready record for config.json and the model card: format, counts, digest; no paths.
+        skipped: files and rows left out, each with its reason.
+    """
+
+    source: Source
+    validation: Faces | None
+    tests: Callable[[], Iterator[Faces]]
+    classes: tuple[str, ...]
+    facts: dict[str, Any]
+    skipped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which part of a dataset a run may use, and how.
+
+    Attributes:
+        limit: train on this many images at most, drawn by the run's seed; 0 for all.
+        skip_bad: leave out images that cannot be used instead of refusing the dataset.
+        streaming: read images from files all along; None decides by size.
+    """
+
+    limit: int = 0
+    skip_bad: bool = False
+    streaming: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.limit < 0:
+            raise UsageError(f"limit: must be 0 (all) or more, received {self.limit}")
+
+
+def gather(
+    dataset: Dataset, config: TrainingConfig, selection: Selection, progress: Progress | None = None
+) -> Materials:
+    """Read a dataset, or arrange for it to be streamed, and set validation images apart.
+
+    Raises:
+        UsageError: the dataset has no training split.
+        DataError: it has images that cannot be used, or too few.
+    """
+    stream = selection.streaming
+    if stream is None:
+        stream = should_stream(dataset.select("train"), config.input)
+    if stream:
+        return _from_files(dataset, config, selection, progress)
+    faces = dataset.load(config.input, skip_bad=selection.skip_bad, progress=progress)
+    return from_faces(faces, config, selection)
+
+
+def from_faces(faces: Faces, config: TrainingConfig, selection: Selection) -> Materials:
+    """Materials from faces in memory: splits ``train``, ``val`` where there is one, and the test splits."""
+    known = faces.labelled()
+    train = known.select("train")
+    train = train.take(_limited(train.labels, config, selection))
+    learn, check = train, None
+    if "val" in known.splits:
+        check = known.select("val")
+    elif config.validation_fraction:
+        _refuse_few(len(train), config)
+        rows, held = holdout(train, fraction=config.validation_fraction, seed=config.seed)
+        learn, check = train.take(rows), train.take(held)
+    return Materials(
+        ArraySource(learn.images, learn.labels),
+        check,
+        lambda: iter([known.select("test")] if _has_tests(known) else []),
+        faces.classes,
+        _facts(faces, len(learn), check, learn.digest()),
+        faces.skipped,
+    )
+
+
+def _from_files(dataset: Dataset, config: TrainingConfig, selection: Selection, progress: Progress | None) -> Materials:
+    """Leave training images on disk; hold as many validation images in memory as the limit allows."""
+    checked, groups, skipped = check_images(dataset, skip_bad=selection.skip_bad, progress=progress)
+    labelled = checked.labels >= 0
+    known, groups = checked.take(labelled), groups[labelled]
+    rows = np.flatnonzero(known.splits == "train")
+    rows = rows[_limited(known.labels[rows], config, selection)]
+    held = np.empty(0, np.int64)
+    if "val" in known.splits:
+        held = np.flatnonzero(known.splits == "val")
+        held = held[:: -(-len(held) // _affordable(config.input))]
+    elif config.validation_fraction:
+        _refuse_few(len(rows), config)
+        fraction = min(config.validation_fraction, _affordable(config.input) / len(rows))
+        learn, check = holdout_groups(known.labels[rows], groups[rows], fraction=fraction, seed=config.seed)
+        rows, held = rows[learn], rows[check]
+    learn_set, check_set = known.take(rows), known.take(held) if len(held) else None
+    return Materials(
+        StreamSource(learn_set, config.input),
+        check_set.load(config.input, cache=False) if check_set is not None else None,
+        lambda: in_parts(known.select("test"), config.input) if _has_tests(known) else iter([]),
+        dataset.classes,
+        _facts(dataset, len(learn_set), check_set, _names_digest(learn_set)),
+        skipped,
+    )
+
+
+def _has_tests(known: Dataset | Faces) -> bool:
+    return bool(np.isin(known.splits, ("public", "private", "test")).any())
+
+
+def _affordable(spec: InputSpec) -> int:
+    """How many validation images of a size a streamed run holds in memory, at least 1."""
+    return max(1, VALIDATION_BYTES // (spec.size * spec.size * spec.channels))
+
+
+def _limited(labels: NDArray[np.int64], config: TrainingConfig, selection: Selection) -> NDArray[np.int64]:
+    """Rows to use: all, or `limit` drawn at random, in their order."""
+    if not selection.limit or selection.limit >= len(labels):
+        return np.arange(len(labels))
+    chosen = np.random.default_rng((config.seed, len(labels))).permutation(len(labels))[: selection.limit]
+    return np.sort(chosen)
+
+
+def _refuse_few(count: int, config: TrainingConfig) -> None:
+    if count < 20:
+        raise DataError(
+            f"the training split has {count} images, too few to hold out {config.validation_fraction:.0%} for "
+            "validation; use 20 at least, or give --validation-fraction 0"
+        )
+
+
+def _names_digest(rows: Dataset) -> str:
+    """SHA-256 of names and labels: what stands for the pixels of a dataset that is never read whole."""
+    digest = hashlib.sha256("\n".join(rows.names).encode("utf-8", "surrogateescape"))
+    digest.update(np.ascontiguousarray(rows.labels).data)
+    return digest.hexdigest()
+
+
+def _facts(whole: Dataset | Faces, n_train: int, check: Dataset | Faces | None, digest: str) -> dict[str, Any]:
+    return {
+        "format": whole.format,
+        "n_train": n_train,
+        "n_validation": 0 if check is None else len(check),
+        "counts": whole.counts(),
+        "sha256": digest,
+    }

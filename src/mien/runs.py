@@ -1,0 +1,115 @@
+"""The folder of a run: what was asked, what happened, what came of it."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+import time
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from mien.errors import UsageError
+from mien.files import write_json
+
+CONFIG = "config.json"
+
+PACKAGES = (
+    *("mien", "keras", "tensorflow-cpu", "tensorflow", "jax", "torch"),
+    *("numpy", "onnx", "onnxruntime", "opencv-python-headless", "scikit-learn"),
+)
+"""Distributions whose versions are recorded where they are installed."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths and records of one run.
+
+    It holds config.json, history.csv, curves.png, confusion.png, metrics.json, model.keras, face_detection.h5,
+    model.onnx and README.md, the model card; and ``checkpoints/`` with the newest and the best.
+    """
+
+    path: Path
+
+    @classmethod
+    def create(cls, out: str | Path | None = None) -> RunFolder:
+        """Make a new run folder: `out`, which must be new or empty, or ``runs/<time>``.
+
+        Raises:
+            UsageError: `out` has something in it, or cannot be made.
+        """
+        cls.refuse_used(out)
+        path = Path(out) if out is not None else Path("runs") / time.strftime("%Y%m%d-%H%M%S")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be made ({error.strerror}); name another folder with --out") from error
+        return cls(path)
+
+    @staticmethod
+    def refuse_used(out: str | Path | None) -> None:
+        """Refuse a folder with something in it, before any work is done.
+
+        Raises:
+            UsageError: see `create`.
+        """
+        path = Path(out) if out is not None else None
+        if path is not None and path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise UsageError(f"{path}: already there; name a new folder with --out, or go on with it: --resume {path}")
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunFolder:
+        """Open a run that was begun, to go on with it.
+
+        Raises:
+            UsageError: it is not a run folder, its data was given as arrays, or it is complete.
+        """
+        folder = cls(Path(path))
+        if not (folder.path / CONFIG).is_file():
+            raise UsageError(f"{path}: not a run folder (no {CONFIG}); name the folder that 'mien train' wrote")
+        if "path" not in folder.read_config().get("data", {}):
+            raise UsageError(f"{path}: was trained on arrays, which are not kept; call mien.fit again")
+        if (folder.path / "metrics.json").is_file():
+            raise UsageError(f"{path}: is complete, nothing is left to resume; start a new run")
+        return folder
+
+    def read_config(self) -> dict[str, Any]:
+        """What config.json holds.
+
+        Raises:
+            UsageError: it is not JSON.
+        """
+        try:
+            record: dict[str, Any] = json.loads((self.path / CONFIG).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{self.path / CONFIG}: cannot be read ({error}); start a new run") from error
+        return record
+
+    def write_config(self, record: dict[str, Any]) -> None:
+        """Write config.json, adding the command and the environment."""
+        write_json(self.path / CONFIG, {"command": command_line(), "environment": environment(), **record})
+
+
+def command_line() -> str:
+    """How this process was started, without the folders above the program."""
+    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine, for the record of a run: nothing that names a person or a path."""
+    import keras
+
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "backend": keras.backend.backend(),
+        "versions": versions,
+    }

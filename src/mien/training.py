@@ -1,0 +1,306 @@
+"""`train` and `fit`: from labelled faces to a run folder with the model, its history and its honest scores."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mien import backend
+from mien.cards import run_card
+from mien.checkpoints import columns
+from mien.classifier import Classifier
+from mien.config import TrainingConfig
+from mien.datasets import Faces, open_dataset
+from mien.datasets.pixels import Progress
+from mien.errors import DataError, UsageError
+from mien.evaluation import Evaluation, evaluate
+from mien.export import describe, save_h5, save_keras, save_onnx
+from mien.files import write_json, write_text
+from mien.judging import judge_answers
+from mien.labels import EXPRESSIONS
+from mien.learning import Learned, learn
+from mien.materials import Materials, Selection, from_faces, gather
+from mien.modelspec import ModelSpec, write_beside, write_to_onnx
+from mien.networks import network
+from mien.preprocessing import InputSpec
+from mien.reports import plot_confusion, plot_curves
+from mien.runs import RunFolder
+
+Say = Callable[[str], None]
+"""Takes a line for people as a stage of the work begins."""
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a run gave.
+
+    Attributes:
+        folder: the run folder, with everything below in files.
+        model: the trained network, float32, stock layers.
+        spec: what its files say about themselves.
+        history: name to values, one an epoch: epoch, accuracy, loss, val_accuracy, val_loss, learning_rate, seconds.
+        scores: split to evaluation: ``validation``, and the test splits, which are read once, at the end.
+        epoch: the epoch, from 1, that was kept.
+        interrupted: whether Ctrl-C ended it early; the test splits are then left unread.
+    """
+
+    folder: Path
+    model: keras.Model
+    spec: ModelSpec
+    history: dict[str, list[float]]
+    scores: dict[str, Evaluation]
+    epoch: int
+    interrupted: bool
+
+
+def train(
+    data: str | Path = "FER2013",
+    config: TrainingConfig | None = None,
+    *,
+    out: str | Path | None = None,
+    selection: Selection | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    say: Say | None = None,
+    progress: Progress | None = None,
+) -> TrainingResult:
+    """Train a network on a dataset, judge it, and write a run folder.
+
+    The stages: read the data; hold out validation images from Training (stratified, identical images kept together);
+    train, with a checkpoint each epoch; export and check the model; read the test splits once and judge.
+
+    Args:
+        data: what `mien.datasets.open_dataset` opens.
+        config: how to train; the seed's recipe where none is given.
+        out: the run folder, new or empty; ``runs/<time>`` where none is given.
+        selection: which part of the data to use.
+        callbacks: further Keras callbacks.
+        say: called with a line as each stage begins.
+        progress: called with images read so far and in all.
+
+    Raises:
+        UsageError: the path, a setting or the folder is wrong.
+        DataError: the data cannot be used.
+    """
+    config, selection, say = config or TrainingConfig(), selection or Selection(), say or _silent
+    RunFolder.refuse_used(out)
+    say(f"Reading {data}")
+    materials = gather(open_dataset(data), config, selection, progress)
+    folder = RunFolder.create(out)
+    folder.write_config(
+        {
+            "data": {"path": str(Path(data).resolve()), **materials.facts},
+            "selection": dataclasses.asdict(selection),
+            "training": config.to_dict(),
+        }
+    )
+    return _run(folder, materials, config, callbacks, say)
+
+
+def resume(
+    run: str | Path,
+    *,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    say: Say | None = None,
+    progress: Progress | None = None,
+) -> TrainingResult:
+    """Go on with a run that was killed or interrupted, with its own data and settings, as if it had not been.
+
+    Raises:
+        UsageError: the folder is not a run, or the run is complete.
+        DataError: its data is not what it was.
+    """
+    say = say or _silent
+    folder = RunFolder.open(run)
+    record = folder.read_config()
+    config = TrainingConfig.from_dict(record["training"])
+    data = record["data"]["path"]
+    say(f"Reading {data}")
+    materials = gather(open_dataset(data), config, Selection(**record["selection"]), progress)
+    if materials.facts["sha256"] != record["data"]["sha256"]:
+        raise DataError(
+            f"{data}: the training images are not those that {run} began with; restore them, or start a new run"
+        )
+    return _run(folder, materials, config, callbacks, say)
+
+
+def fit(
+    model: keras.Model,
+    x_train: ArrayLike,
+    y_train: ArrayLike,
+    x_test: ArrayLike | None = None,
+    y_test: ArrayLike | None = None,
+    *,
+    config: TrainingConfig | None = None,
+    classes: Sequence[str] = EXPRESSIONS,
+    out: str | Path | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    **settings: Any,
+) -> TrainingResult:
+    """Train and evaluate a network on arrays, as `mien.load_data` gives them, and save it.
+
+    Args:
+        model: a Keras network from (n, size, size, channels) in [0, 1] to probabilities; it is trained in place.
+        x_train: float (n, size, size, channels) in [0, 1], or uint8 in 0..255.
+        y_train: integers (n,), indices into `classes`.
+        x_test: as `x_train`; judged once, at the end. None for no test.
+        y_test: as `y_train`.
+        config: how to train; the seed's recipe where none is given.
+        classes: names of the outputs.
+        out: the run folder, new or empty; ``runs/<time>`` where none is given. It will hold ``face_detection.h5``.
+        callbacks: further Keras callbacks.
+        **settings: fields of `TrainingConfig` to change: ``epochs=10``, ``batch_size=64``...
+
+    Returns:
+        The result; `mien.show_results` draws its history.
+
+    Raises:
+        UsageError: arrays of the wrong shape, range or length, or unknown settings.
+    """
+    _, size, _, channels = model.input_shape
+    base = (config or TrainingConfig()).to_dict()
+    config = TrainingConfig.from_dict({**base, **settings, "input": InputSpec(size, channels), "network": model.name})
+    parts = [_as_faces("x_train", x_train, y_train, config.input, tuple(classes))]
+    if x_test is not None and y_test is not None:
+        parts.append(_as_faces("x_test", x_test, y_test, config.input, tuple(classes)))
+    materials = from_faces(_joined(parts), config, Selection())
+    folder = RunFolder.create(out)
+    folder.write_config({"data": materials.facts, "training": config.to_dict()})
+    return _run(folder, materials, config, callbacks, _silent, model)
+
+
+def _run(
+    folder: RunFolder,
+    materials: Materials,
+    config: TrainingConfig,
+    callbacks: Sequence[keras.callbacks.Callback],
+    say: Say,
+    model: keras.Model | None = None,
+) -> TrainingResult:
+    """Train, export, judge and draw: the stages that every way of starting a run shares."""
+    if config.deterministic:
+        backend.make_deterministic()
+    backend.spread_over_devices()
+    if model is None:
+        spec = config.input
+        model = network(
+            config.network, size=spec.size, channels=spec.channels, classes=len(materials.classes), seed=config.seed
+        )
+    facts = materials.facts
+    say(
+        f"Training {config.network} ({model.count_params():,} parameters) on {facts['n_train']:,} images, "
+        f"{facts['n_validation']:,} held out"
+    )
+    held = materials.validation
+    validation = None if held is None else (held.images, held.labels)
+    learned = learn(model, config, materials.source, validation, folder.path, callbacks)
+    if not learned.epoch:
+        raise KeyboardInterrupt
+    say(f"Saving the model of epoch {learned.epoch}")
+    description = describe(model, materials.classes, trained_on={**facts, "recipe": config.to_dict()})
+    scores = _judge(folder, model, description, materials, learned)
+    if not learned.interrupted:
+        judged = ", ".join(name for name in scores if name != "validation")
+        say(f"Judged it on {judged}" if judged else "There is no test split to judge it on")
+    return _finish(folder, model, description, learned, scores)
+
+
+def _judge(
+    folder: RunFolder, model: keras.Model, description: ModelSpec, materials: Materials, learned: Learned
+) -> dict[str, Evaluation]:
+    """Export the model, then judge the file that users will run: on validation, and on the test splits once."""
+    save_onnx(model, description, folder.path / "model.onnx")
+    classifier = Classifier(folder.path / "model.onnx")
+    scores = {}
+    held = materials.validation
+    if held is not None:
+        scores["validation"] = evaluate(
+            classifier.predict, held.images, held.labels, classes=materials.classes, split="validation"
+        )
+    if learned.interrupted:
+        return scores
+    answers = [(classifier.predict(faces.images), faces.labels, faces.splits) for faces in materials.tests()]
+    if answers:
+        scores |= _without_echo(judge_answers(answers, classes=materials.classes))
+    return scores
+
+
+def _without_echo(scores: dict[str, Evaluation]) -> dict[str, Evaluation]:
+    """Leave ``test`` out where one of its parts is all of it."""
+    echo = any(score.n == scores["test"].n for name, score in scores.items() if name != "test")
+    return {name: score for name, score in scores.items() if name != "test" or not echo}
+
+
+def _finish(
+    folder: RunFolder, model: keras.Model, description: ModelSpec, learned: Learned, scores: dict[str, Evaluation]
+) -> TrainingResult:
+    """Write the files of the run folder; metrics.json is last, and says that the run is complete."""
+    path = folder.path
+    summary = {name: {"accuracy": score.accuracy, "n": score.n, "tta": score.tta} for name, score in scores.items()}
+    description = dataclasses.replace(description, scores=summary)
+    write_to_onnx(path / "model.onnx", description)
+    save_keras(model, description, path / "model.keras")
+    save_h5(model, description, path / "face_detection.h5")
+    write_beside(path / "model.keras", description)
+    history = columns(learned.history)
+    plot_curves(history, path / "curves.png")
+    if scores:
+        plot_confusion(scores[max(scores, key=_publicity)], path / "confusion.png")
+    result = TrainingResult(path, model, description, history, scores, learned.epoch, learned.interrupted)
+    write_text(path / "README.md", run_card(folder.read_config(), description, scores))
+    if not learned.interrupted:
+        document = {"epoch": learned.epoch, "splits": {name: score.to_dict() for name, score in scores.items()}}
+        write_json(path / "metrics.json", document)
+    return result
+
+
+def _publicity(split: str) -> int:
+    """Which split's confusion is drawn: all of the test where there is one, validation if nothing else."""
+    return ("validation", "private", "public", "test").index(split)
+
+
+def _as_faces(name: str, x: ArrayLike, y: ArrayLike, spec: InputSpec, classes: tuple[str, ...]) -> Faces:
+    """Check a pair of arrays and bring the pixels back to uint8.
+
+    Raises:
+        UsageError: wrong shape, range or length.
+    """
+    images, labels = np.asarray(x), np.asarray(y)
+    if images.ndim != 4 or images.shape[1:] != spec.shape or not len(images):
+        allowed = ", ".join(map(str, spec.shape))
+        raise UsageError(f"{name}: must be (n, {allowed}), n at least 1; received {images.shape}")
+    target = f"y_{name.removeprefix('x_')}"
+    if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
+        raise UsageError(f"{target}: must be {len(images)} integers, received {labels.dtype} {labels.shape}")
+    if labels.min() < 0 or labels.max() >= len(classes):
+        raise UsageError(f"{target}: must be from 0 to {len(classes) - 1}, received {labels.min()} to {labels.max()}")
+    split = np.full(len(images), name.removeprefix("x_"))
+    names = np.array([f"{name}[{index}]" for index in range(len(images))])
+    return Faces(_to_uint8(name, images), labels.astype(np.int64), split, names, classes)
+
+
+def _to_uint8(name: str, images: NDArray[Any]) -> NDArray[np.uint8]:
+    if images.dtype == np.uint8:
+        return images
+    if not np.issubdtype(images.dtype, np.floating) or images.min() < 0 or images.max() > 1:
+        raise UsageError(
+            f"{name}: must be float in [0, 1] or uint8, received {images.dtype} from {images.min()} to {images.max()}"
+        )
+    return np.rint(images * 255).astype(np.uint8)
+
+
+def _joined(parts: list[Faces]) -> Faces:
+    """Several sets of faces as one, in order."""
+    names = ("images", "labels", "splits", "names")
+    images, labels, splits, rows = (np.concatenate([getattr(part, name) for part in parts]) for name in names)
+    return Faces(images, labels, splits, rows, parts[0].classes)
+
+
+def _silent(line: str) -> None:
+    """Say nothing."""

@@ -1,0 +1,101 @@
+import keras
+import numpy as np
+import pytest
+
+from mien import backend
+from mien.networks import network
+
+
+def activations(shape=(16, 9, 9, 5)) -> np.ndarray:
+    return np.random.default_rng(0).normal(2.0, 3.0, shape).astype(np.float32)
+
+
+def pair(*shape: int | None) -> tuple[keras.layers.Layer, keras.layers.Layer]:
+    """The stock layer and the fused one, with the same weights."""
+    layers = [keras.layers.BatchNormalization(momentum=0.9), backend.FusedBatchNormalization(momentum=0.9)]
+    rng = np.random.default_rng(1)
+    weights = [rng.normal(1, 0.3, 5), rng.normal(0, 1, 5), rng.normal(2, 1, 5), rng.uniform(1, 9, 5)]
+    for layer in layers:
+        layer.build(shape or (None, 9, 9, 5))
+        layer.set_weights(weights)
+    return layers[0], layers[1]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_fused_layer_gives_what_the_stock_layer_gives(training):
+    stock, fused = pair()
+    x = activations()
+    expected, found = (np.asarray(layer(x, training=training)) for layer in (stock, fused))
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+    np.testing.assert_allclose(fused.get_weights()[2], stock.get_weights()[2], rtol=1e-5)
+    bessel = 16 * 81 / (16 * 81 - 1)
+    np.testing.assert_allclose(fused.get_weights()[3], stock.get_weights()[3], rtol=2 * (bessel - 1))
+
+
+def test_a_frozen_fused_layer_does_not_learn():
+    _, fused = pair()
+    fused.trainable = False
+    before = fused.get_weights()
+    fused(activations(), training=True)
+    assert all(np.array_equal(a, b) for a, b in zip(before, fused.get_weights(), strict=True))
+
+
+def test_the_fused_layer_leaves_vectors_to_the_stock_one():
+    stock, fused = pair(None, 5)
+    x = activations((32, 5))
+    np.testing.assert_allclose(np.asarray(fused(x, training=True)), np.asarray(stock(x, training=True)), atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_a_twin_predicts_what_the_network_predicts(precision):
+    model = network("vgg", size=32, seed=1)
+    twin = backend.training_twin(model, precision)
+    x = np.random.default_rng(0).random((4, 32, 32, 1), np.float32)
+    output = np.asarray(twin(x))
+    assert output.dtype == np.float32
+    np.testing.assert_allclose(output, np.asarray(model(x)), atol=1e-5 if precision == "float32" else 0.02)
+    assert any(isinstance(layer, backend.FusedBatchNormalization) for layer in twin.layers)
+    assert not any(isinstance(layer, backend.FusedBatchNormalization) for layer in model.layers)
+
+
+def test_weights_travel_back_from_the_twin():
+    model = network("seed", seed=1)
+    twin = backend.training_twin(model, "mixed_bfloat16")
+    twin.set_weights([weight + 1 for weight in twin.get_weights()])
+    backend.copy_weights(twin, model)
+    assert all(np.array_equal(a, b) for a, b in zip(twin.get_weights(), model.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"), [("fpu avx512_bf16 sse", True), ("fpu amx_bf16", True), ("fpu avx2", False), (None, False)]
+)
+def test_bfloat16_is_found_in_the_processors_flags(flags, expected, tmp_path, monkeypatch):
+    info = tmp_path / "cpuinfo"
+    if flags is not None:
+        info.write_text(f"processor: 0\nflags\t\t: {flags}\n")
+    monkeypatch.setattr(backend, "CPU_INFO", info)
+    assert backend.cpu_has_bfloat16() is expected
+
+
+def test_precision_is_chosen_by_the_machine_only_when_asked_to(monkeypatch):
+    monkeypatch.setattr(backend, "has_accelerator", lambda: False)
+    monkeypatch.setattr(backend, "cpu_has_bfloat16", lambda: True)
+    assert backend.choose_precision("auto") == "mixed_bfloat16"
+    assert backend.choose_precision("float32") == "float32"
+    monkeypatch.setattr(backend, "cpu_has_bfloat16", lambda: False)
+    assert backend.choose_precision("auto") == "float32"
+
+
+def test_random_streams_follow_from_seed_and_epoch():
+    model = keras.Sequential([keras.Input((50,)), keras.layers.Dropout(0.5), keras.layers.Dropout(0.5)])
+    x = np.ones((4, 50), np.float32)
+
+    def draw(seed: int, epoch: int) -> np.ndarray:
+        backend.reseed(model, seed, epoch)
+        return np.asarray(model(x, training=True))
+
+    first = draw(1, 5)
+    draw(1, 6)
+    np.testing.assert_array_equal(draw(1, 5), first)
+    assert not np.array_equal(draw(1, 6), first)
+    assert not np.array_equal(draw(2, 5), first)

@@ -1,0 +1,81 @@
+import keras
+import numpy as np
+import pytest
+
+from mien.checkpoints import Checkpoints, best_epoch, columns
+from mien.errors import ModelError
+
+
+def model(units: int = 3) -> keras.Model:
+    network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(units)])
+    network.compile("adam", "mse")
+    network.train_on_batch(np.ones((2, 4)), np.ones((2, units)))
+    return network
+
+
+def rows(*accuracies: float) -> list[dict[str, float]]:
+    return [
+        {"epoch": index + 1, "accuracy": 0.5, "loss": 1.0, "val_accuracy": value, "val_loss": 1.0}
+        for index, value in enumerate(accuracies)
+    ]
+
+
+def test_the_newest_state_comes_back_with_its_optimizer(tmp_path):
+    saved, other = model(), model()
+    Checkpoints(tmp_path).save(saved, rows(0.5))
+    Checkpoints(tmp_path).restore(other, 1)
+    for a, b in zip(saved.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    for a, b in zip(saved.optimizer.variables, other.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+    assert Checkpoints(tmp_path).history() == rows(0.5)
+
+
+def test_only_the_newest_and_the_best_are_kept(tmp_path):
+    accuracies = [0.3, 0.6, 0.5, 0.4]
+    for count in range(1, 5):
+        Checkpoints(tmp_path).save(model(), rows(*accuracies[:count]))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch-0002", "epoch-0004"]
+
+
+def test_a_checkpoint_cut_short_does_not_count(tmp_path):
+    Checkpoints(tmp_path).save(model(), rows(0.5))
+    (tmp_path / ".epoch-0002.tmp").mkdir()
+    (tmp_path / ".epoch-0002.tmp" / "state.weights.h5").write_bytes(b"half")
+    assert Checkpoints(tmp_path).history() == rows(0.5)
+    Checkpoints(tmp_path).save(model(), rows(0.5, 0.6))
+    assert len(Checkpoints(tmp_path).history()) == 2
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path):
+    Checkpoints(tmp_path).save(model(3), rows(0.5))
+    with pytest.raises(ModelError, match="not a checkpoint of this network"):
+        Checkpoints(tmp_path).restore(model(4), 1)
+    with pytest.raises(ModelError, match="not a checkpoint"):
+        Checkpoints(tmp_path).restore(model(3), 7)
+
+
+def test_a_damaged_state_says_what_to_do(tmp_path):
+    Checkpoints(tmp_path).save(model(), rows(0.5))
+    (tmp_path / "epoch-0001" / "state.json").write_text("[{")
+    with pytest.raises(ModelError, match="delete that checkpoint's folder"):
+        Checkpoints(tmp_path).history()
+
+
+def test_no_checkpoint_is_an_empty_history(tmp_path):
+    assert Checkpoints(tmp_path / "none").history() == []
+
+
+def test_the_best_epoch_is_of_the_highest_accuracy_then_the_lowest_loss_then_the_first():
+    history = rows(0.5, 0.7, 0.7, 0.7)
+    assert best_epoch(history) == 2
+    history[2]["val_loss"] = 0.9
+    assert best_epoch(history) == 3
+    assert best_epoch([{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 2.0}]) == 2
+    with pytest.raises(ModelError, match="no epoch is complete"):
+        best_epoch([])
+
+
+def test_columns_are_keras_history():
+    assert columns(rows(0.5, 0.6))["val_accuracy"] == [0.5, 0.6]
+    assert columns([]) == {}

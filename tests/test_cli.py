@@ -1,0 +1,79 @@
+"""The command as a person calls it: a process, its streams, its exit code."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from mien import __version__
+from mien.cli import main
+
+
+def mien(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    variables = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    command = [sys.executable, "-m", "mien", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env={**variables, **environment}, timeout=300)
+
+
+def test_version_and_help():
+    assert mien("--version").stdout.strip() == __version__
+    shown = mien("--help")
+    assert shown.returncode == 0
+    for command in ("demo", "train", "evaluate", "predict", "data", "export", "info"):
+        assert command in shown.stdout
+
+
+def test_train_says_what_it_does_and_is_quiet_otherwise(patterns, tmp_path):
+    run = mien("train", str(patterns), "--epochs", "1", "--out", str(tmp_path / "run"))
+    assert run.returncode == 0, run.stderr
+    lines = run.stderr.splitlines()
+    assert lines[0].startswith("Reading ")
+    assert lines[1].startswith("Training seed (224,391 parameters)")
+    assert lines[2].startswith("epoch 1/1  loss ")
+    assert [line for line in lines if "port.cc" in line or "absl" in line or "Warning" in line] == []
+    assert "private" in run.stdout
+    assert str(tmp_path / "run" / "face_detection.h5") in run.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("train", "nowhere"), "nowhere"),
+        (("train", "--epochs", "0"), "epochs: must be a whole number from 1"),
+        (("train", "--recipe", "best"), "recipe: no such choice 'best'; choose from demo, seed, vgg"),
+        (("train", "--network", "resnet"), "network: no such choice 'resnet'; choose from seed, vgg"),
+        (("train", "--augmentation", "wild"), "--augmentation: no such choice 'wild'"),
+        (("train", "--limit", "-1"), "limit: must be 0 (all) or more"),
+        (("train", "--resume", "nowhere"), "not a run folder"),
+        (("train", "--resume", "nowhere", "--epochs", "3"), "leave out --epochs"),
+        (("export", "none.keras", "--format", "onnx"), "no such file"),
+        (("export", "none.keras", "--format", "tflite"), "format: no such choice 'tflite'"),
+        (("evaluate", "none.onnx", "."), "no such file"),
+        (("predict", "x.png", "--model", "none.onnx"), "no such file"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_two(arguments, message, patterns, capfd):
+    data = (str(patterns),) if arguments[0] == "train" and "nowhere" not in arguments else ()
+    with pytest.raises(SystemExit) as end:
+        main([*arguments, *data])
+    assert end.value.code == 2
+    shown = capfd.readouterr()
+    last = shown.err.strip().splitlines()[-1]
+    assert last.startswith("mien: ")
+    assert message in last
+    assert "Traceback" not in shown.err
+    assert shown.out == ""
+
+
+def test_debug_shows_the_traceback():
+    run = mien("--debug", "train", "nowhere")
+    assert run.returncode == 2
+    assert "Traceback" in run.stderr
+
+
+def test_the_users_log_level_is_left_alone():
+    run = mien("train", "nowhere", TF_CPP_MIN_LOG_LEVEL="0")
+    assert "oneDNN" in run.stderr or "absl" in run.stderr or run.stderr.startswith("mien")
+    quiet = mien("train", "nowhere")
+    assert "oneDNN" not in quiet.stderr

@@ -1,0 +1,172 @@
+"""``mien evaluate``: its JSON, its files, its mistakes, and that an .onnx is judged without Keras."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import onnx.parser
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from mien.cli.evaluate import evaluate_command
+from mien.errors import DataError, UsageError
+from mien.labels import EXPRESSIONS
+from mien.modelspec import ModelSpec, write_to_onnx
+from mien.preprocessing import InputSpec
+
+LEVELS = {name: round(255 * index / 6) for index, name in enumerate(EXPRESSIONS)}
+"""The pictures here are of one grey level, which stands for the expression."""
+
+REVERSED = EXPRESSIONS[::-1]
+"""The model's class order is not the data's, so that a mapping by index would fail every test."""
+
+MODEL = f"""<ir_version: 8, opset_import: ["" : 17]> brightness (float[n, 8, 8, 1] x) => (float[n, 7] p)
+    <float[1, 7] centres = {{{", ".join(str(LEVELS[name] / 255) for name in REVERSED)}}}, float[1] scale = {{-200.0}}>
+    {{ f = Flatten<axis=1>(x)  m = ReduceMean<axes=[1], keepdims=1>(f)  d = Sub(m, centres)
+      q = Mul(d, d)  s = Mul(q, scale)  p = Softmax<axis=-1>(s) }}"""
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "model.onnx"
+    onnx.save(onnx.parser.parse_model(MODEL), path)
+    write_to_onnx(path, ModelSpec(REVERSED, "brightness", 8, InputSpec(size=8)))
+    return path
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """FER2013's folders: two training, one public and one private picture a class; one private one is mislabelled."""
+    root = tmp_path / "FER2013"
+    for name, level in LEVELS.items():
+        private = LEVELS["sad"] if name == "happy" else level
+        pictures = {"train/Training_1": level, "train/Training_2": level}
+        pictures |= {"test/PublicTest_3": level, "test/PrivateTest_4": private}
+        for place, grey in pictures.items():
+            folder, file = place.split("/")
+            (root / folder / name).mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(root / folder / name / f"{file}.png"), np.full((8, 8), grey, np.uint8))
+    return root
+
+
+def evaluate(*arguments: object) -> Result:
+    app = typer.Typer()
+    app.command("evaluate")(evaluate_command)
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def document(*arguments: object) -> dict[str, object]:
+    result = evaluate(*arguments, "--json")
+    assert result.exit_code == 0, result.exception
+    parsed: dict[str, object] = json.loads(result.stdout)
+    return parsed
+
+
+def test_test_is_given_whole_and_in_parts(model: Path, data: Path) -> None:
+    found = document(model, data)
+    assert (found["split"], found["n"], found["tta"]) == ("test", 14, "none")
+    assert found["accuracy"] == pytest.approx(13 / 14)
+    assert found["classes"] == list(REVERSED)
+    parts = {name: (part["n"], part["accuracy"]) for name, part in found["parts"].items()}  # type: ignore[attr-defined]
+    assert parts == {"public": (7, 1.0), "private": (7, pytest.approx(6 / 7))}
+
+
+@pytest.mark.parametrize(("split", "n"), [("train", 14), ("public", 7), ("private", 7), ("all", 28)])
+def test_other_splits(model: Path, data: Path, split: str, n: int) -> None:
+    found = document(model, data, "--split", split)
+    assert (found["split"], found["n"], found["parts"]) == (split, n, {})
+
+
+def test_flip_of_pictures_without_sides_changes_nothing(model: Path, data: Path) -> None:
+    plain, flipped = document(model, data), document(model, data, "--tta", "flip", "--batch-size", 3)
+    assert flipped["tta"] == "flip"
+    assert flipped["log_loss"] == pytest.approx(plain["log_loss"])
+
+
+def test_tables_tell_accuracy_and_classes(model: Path, data: Path) -> None:
+    result = evaluate(model, data)
+    assert result.exit_code == 0, result.exception
+    for word in ("public", "private", "92.86%", "surprise", "support"):
+        assert word in result.stdout
+
+
+def test_out_gets_metrics_and_a_picture(model: Path, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "runs" / "judged"
+    found = document(model, data, "--out", out)
+    assert json.loads((out / "metrics.json").read_text(encoding="utf-8")) == found
+    assert sorted(path.name for path in out.iterdir()) == ["confusion.png", "metrics.json"]
+    assert str(out / "confusion.png") in evaluate(model, data, "--out", out).stdout
+
+
+def test_bad_files_stop_it_unless_skipped(model: Path, data: Path) -> None:
+    (data / "test" / "sad" / "PublicTest_9.png").write_bytes(b"not a picture")
+    result = evaluate(model, data, "--split", "public")
+    assert isinstance(result.exception, DataError)
+    assert "PublicTest_9.png" in str(result.exception)
+    found = document(model, data, "--split", "public", "--skip-bad")
+    assert found["n"] == 7
+    assert len(found["skipped"]) == 1  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--split", "exam"], "--split: no such choice 'exam'"),
+        (["--tta", "ten"], "--tta: no such choice 'ten'; choose from flip, none"),
+        (["--split", "val"], "'val'"),
+        (["--device", "gpu"], "device: no such choice"),
+    ],
+)
+def test_wrong_requests(model: Path, data: Path, arguments: list[str], message: str) -> None:
+    result = evaluate(model, data, *arguments, "--json")
+    assert isinstance(result.exception, UsageError)
+    assert message in str(result.exception)
+    assert result.stdout == ""
+
+
+def test_out_may_not_be_a_file(model: Path, data: Path) -> None:
+    result = evaluate(model, data, "--out", model)
+    assert isinstance(result.exception, UsageError)
+    assert "--out: must be a folder" in str(result.exception)
+
+
+def test_data_of_other_classes(model: Path, tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / "test" / name).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "pets" / "test" / name / "1.png"), np.zeros((8, 8), np.uint8))
+    result = evaluate(model, tmp_path / "pets")
+    assert isinstance(result.exception, UsageError)
+    assert "pictures of cat, dog, which the model does not know" in str(result.exception)
+
+
+def test_no_such_data(model: Path, tmp_path: Path) -> None:
+    result = evaluate(model, tmp_path / "missing")
+    assert isinstance(result.exception, UsageError)
+    assert "missing" in str(result.exception)
+
+
+def test_data_without_labels(model: Path, tmp_path: Path) -> None:
+    pixels = " ".join(["7"] * 48 * 48)
+    (tmp_path / "test.csv").write_text(f"pixels\n{pixels}\n")
+    result = evaluate(model, tmp_path / "test.csv", "--split", "all")
+    assert isinstance(result.exception, UsageError)
+    assert "has a label to judge by" in str(result.exception)
+
+
+def test_an_onnx_is_judged_without_keras(model: Path, data: Path, tmp_path: Path) -> None:
+    code = f"""
+import sys
+from pathlib import Path
+from mien.cli.evaluate import evaluate_command
+evaluate_command(Path({str(model)!r}), Path({str(data)!r}), out=Path({str(tmp_path / "out")!r}), as_json=True)
+heavy = {{"keras", "tensorflow", "jax", "torch"}} & set(sys.modules)
+sys.exit(f"imported: {{heavy}}" if heavy else 0)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["n"] == 14

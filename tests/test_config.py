@@ -1,0 +1,79 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mien.config import AUGMENTATIONS, AugmentationPolicy, TrainingConfig
+from mien.errors import UsageError
+from mien.preprocessing import InputSpec
+from mien.recipes import RECIPES, recipe
+
+
+@given(
+    epochs=st.integers(1, 1000),
+    rate=st.floats(1e-6, 1),
+    size=st.integers(16, 224),
+    augmentation=st.sampled_from(sorted(AUGMENTATIONS)),
+    weights=st.booleans(),
+)
+def test_a_config_survives_json(epochs, rate, size, augmentation, weights):
+    config = TrainingConfig(
+        epochs=epochs,
+        learning_rate=rate,
+        input=InputSpec(size, 3),
+        augmentation=AUGMENTATIONS[augmentation],
+        class_weights=weights,
+    )
+    assert TrainingConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_unknown_keys_are_named_with_the_known():
+    with pytest.raises(UsageError, match=r"unknown key epoch; known are .*epochs"):
+        TrainingConfig.from_dict({"epoch": 3})
+    with pytest.raises(UsageError, match="augmentation: unknown key spin"):
+        TrainingConfig.from_dict({"augmentation": {"spin": 3}})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("epochs", 0),
+        ("epochs", 2.5),
+        ("epochs", True),
+        ("batch_size", 0),
+        ("seed", -1),
+        ("learning_rate", float("nan")),
+        ("label_smoothing", 1.0),
+        ("validation_fraction", 0.6),
+        ("optimizer", "lion"),
+        ("schedule", "one-cycle"),
+        ("precision", "float8"),
+        ("keep", "first"),
+        ("epochs", "many"),
+    ],
+)
+def test_values_out_of_range_cannot_be_built(field, value):
+    with pytest.raises(UsageError, match=f"{field}: must be"):
+        TrainingConfig(**{field: value})
+
+
+@pytest.mark.parametrize(("field", "value"), [("rotation", -1), ("zoom", 1.0), ("erase", 1.5), ("shift", "far")])
+def test_policies_out_of_range_cannot_be_built(field, value):
+    with pytest.raises(UsageError, match=f"{field}: must be"):
+        AugmentationPolicy(**{field: value})
+
+
+def test_recipes_change_single_fields_and_refuse_others():
+    assert recipe("seed") == TrainingConfig()
+    assert recipe("seed", epochs=3) == TrainingConfig(epochs=3)
+    with pytest.raises(UsageError, match="choose from demo, seed, vgg"):
+        recipe("sota")
+    with pytest.raises(UsageError, match="unknown key speed"):
+        recipe("seed", speed=3)
+
+
+def test_every_recipe_tells_its_story():
+    for entry in RECIPES.values():
+        assert entry.summary
+        assert entry.measured

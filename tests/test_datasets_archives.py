@@ -1,0 +1,184 @@
+"""Archives are read as what they hold, and nothing in them is trusted."""
+
+import io
+import tarfile
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mien.datasets import convert, open_dataset
+from mien.errors import DataError
+from mien.labels import EXPRESSIONS
+
+TARS = ["x.tar", "x.tar.gz", "x.tar.xz", "x.tar.bz2", "x.tgz"]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("MIEN_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+def png(value: int) -> bytes:
+    image = np.random.default_rng(value).integers(0, 256, (48, 48), np.uint8)
+    return cv2.imencode(".png", image)[1].tobytes()
+
+
+def members() -> dict[str, bytes]:
+    """FER2013's folders in a wrapping one, with the usual rubbish."""
+    files = {
+        f"FER2013/{split}/{name}/{prefix}_{label}.png": png(label + 10 * len(prefix))
+        for label, name in enumerate(EXPRESSIONS)
+        for split, prefix in (("train", "Training"), ("test", "PublicTest"), ("test", "PrivateTest"))
+    }
+    return {**files, "FER2013/README.md": b"about", "__MACOSX/FER2013/train/happy/._x.png": b"rubbish"}
+
+
+def pack(path: Path, files: dict[str, bytes]) -> Path:
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, data in files.items():
+                archive.writestr(name, data)
+        return path
+    compression = {".gz": "gz", ".tgz": "gz", ".xz": "xz", ".bz2": "bz2"}.get(path.suffix, "")
+    with tarfile.open(path, f"w:{compression}") as archive:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name, data in members().items():
+        path = tmp_path / "unpacked" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return tmp_path / "unpacked"
+
+
+@pytest.mark.parametrize("name", ["x.zip", *TARS])
+def test_an_archive_gives_what_the_folder_gives(tmp_path, folder, name):
+    expected = open_dataset(folder).load()
+    dataset = open_dataset(pack(tmp_path / name, members()))
+    assert dataset.format == f"FER2013 folder in a {'zip' if name == 'x.zip' else 'tar'} archive"
+    assert dataset.streamable == (name == "x.zip")
+    for _ in range(2):  # decoded, then from the cache
+        faces = open_dataset(tmp_path / name).load()
+        assert faces.digest() == expected.digest()
+        assert faces.names.tolist() == expected.names.tolist()
+        assert faces.counts() == expected.counts()
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.tar.gz"])
+@pytest.mark.parametrize("form", ["fer2013.csv", "faces.npz"])
+def test_tables_within_archives(tmp_path, folder, name, form):
+    convert(folder, tmp_path / form)
+    pack(tmp_path / name, {f"fer2013/{form}": (tmp_path / form).read_bytes(), "fer2013/README": b"about"})
+    assert open_dataset(tmp_path / name).load().digest() == open_dataset(folder).load().digest()
+
+
+@pytest.mark.parametrize("name", ["x.zip", *TARS])
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
+def test_an_archive_cut_short(tmp_path, name, part):
+    path = pack(tmp_path / name, members())
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * part)])
+    with pytest.raises(DataError, match="damaged or cut short") as caught:
+        open_dataset(path)
+    assert caught.value.items == (str(path),)
+
+
+def test_a_tar_cut_between_two_members(tmp_path):
+    path = pack(tmp_path / "x.tar", members())
+    with tarfile.open(path) as archive:
+        end = archive.getmembers()[5].offset
+    path.write_bytes(path.read_bytes()[:end])
+    with pytest.raises(DataError, match="its end is missing"):
+        open_dataset(path)
+
+
+@pytest.mark.parametrize("archive", ["x.zip", "x.tar"])
+@pytest.mark.parametrize(
+    "name", ["../evil.png", "train/../../evil.png", "/etc/evil.png", "C:/evil.png", "..\\evil.png"]
+)
+def test_names_that_lead_out_are_refused(tmp_path, archive, name):
+    path = pack(tmp_path / archive, {**members(), name: png(0)})
+    with pytest.raises(DataError, match="member names that lead out of the archive") as caught:
+        open_dataset(path)
+    assert caught.value.items == (name,)
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.tar"])
+def test_a_bad_member_is_named_or_skipped(tmp_path, name):
+    path = pack(tmp_path / name, {**members(), "FER2013/train/happy/bad.png": b"rubbish"})
+    dataset = open_dataset(path)
+    with pytest.raises(DataError, match=r"FER2013/train/happy/bad.png \(cannot be decoded"):
+        dataset.load()
+    assert len(dataset.load(skip_bad=True)) == 21
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.tar.gz"])
+def test_a_bomb_is_not_unpacked(tmp_path, name):
+    path = pack(tmp_path / name, {**members(), "FER2013/train/happy/bomb.png": bytes(65 * 1024**2)})
+    with pytest.raises(DataError, match=r"bomb.png \(larger than 64 MiB\)"):
+        open_dataset(path).load()
+
+
+def test_an_encrypted_zip_is_refused(tmp_path):
+    path = pack(tmp_path / "x.zip", {"train/happy/a.png": png(1), "train/sad/b.png": png(2)})
+    data = bytearray(path.read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        start = data.find(signature)
+        while start >= 0:
+            data[start + offset] |= 1
+            start = data.find(signature, start + 1)
+    path.write_bytes(bytes(data))
+    with pytest.raises(DataError, match="encrypted"):
+        open_dataset(path).load()
+
+
+def test_links_within_a_tar_are_not_followed(tmp_path):
+    path = pack(tmp_path / "x.tar", members())
+    with tarfile.open(path, "a") as archive:
+        link = tarfile.TarInfo("FER2013/train/happy/link.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
+    assert len(open_dataset(path)) == 21
+
+
+@pytest.mark.parametrize("rubbish", [None, b"rubbish", b""])
+def test_a_damaged_npz(tmp_path, folder, rubbish):
+    convert(folder, tmp_path / "x.npz")
+    half = (tmp_path / "x.npz").read_bytes()[:5000]
+    (tmp_path / "x.npz").write_bytes(half if rubbish is None else rubbish)
+    with pytest.raises(DataError, match=r"npz file is damaged or cut short .*x\.npz"):
+        open_dataset(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": np.array([0, 9])}, "labels without a name .* 9"),
+        ({"labels": np.array([0])}, "one value for each of 2 images"),
+        ({"labels": np.array([0.5, 1.0])}, "one value for each of 2 images"),
+        ({"splits": np.array(["train", "dev"])}, "unknown splits; allowed are train"),
+        ({"images": np.zeros((2, 8, 9), np.uint8)}, "images must be uint8"),
+        ({"images": np.zeros((2, 8, 8), np.float32)}, "images must be uint8"),
+        ({"classes": None}, "lacks the arrays: classes"),
+    ],
+)
+def test_an_npz_that_does_not_hold_together(tmp_path, change, message):
+    arrays = {
+        "images": np.zeros((2, 8, 8), np.uint8),
+        "labels": np.array([0, 1]),
+        "splits": np.array(["train", "test"]),
+        "names": np.array(["a", "b"]),
+        "classes": np.array(["cat", "dog"]),
+    }
+    np.savez(tmp_path / "x.npz", **{name: array for name, array in {**arrays, **change}.items() if array is not None})
+    with pytest.raises(DataError, match=message):
+        open_dataset(tmp_path / "x.npz")

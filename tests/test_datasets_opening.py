@@ -1,0 +1,255 @@
+"""What a folder is found to be, and how each kind of broken one is refused."""
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mien.datasets import open_dataset
+from mien.errors import DataError, UsageError
+from mien.labels import EXPRESSIONS
+from mien.preprocessing import InputSpec
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("MIEN_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+def draw(path: Path, value: int = 0, size: tuple[int, int] = (48, 48), colour: bool = False) -> Path:
+    """Write one picture; values tell pictures apart."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = np.full((*size, 3) if colour else size, value, np.uint8)
+    image[:4, : value % 40 + 1] = 255 - value
+    assert cv2.imwrite(str(path), image)
+    return path
+
+
+def fer2013(root: Path) -> Path:
+    """The folder edition, two training faces and one of each test half for each expression."""
+    for label, name in enumerate(EXPRESSIONS):
+        for number in range(2):
+            draw(root / "train" / name / f"Training_{label}{number}.jpg", 10 * label + number)
+        draw(root / "test" / name / f"PublicTest_{label}.jpg", 100 + label)
+        draw(root / "test" / name / f"PrivateTest_{label}.jpg", 200 + label)
+    return root
+
+
+def test_the_folder_edition(tmp_path):
+    dataset = open_dataset(fer2013(tmp_path / "FER2013"))
+    assert dataset.format == "FER2013 folder"
+    assert dataset.classes == EXPRESSIONS
+    assert dataset.counts() == {
+        "train": dict.fromkeys(EXPRESSIONS, 2),
+        "public": dict.fromkeys(EXPRESSIONS, 1),
+        "private": dict.fromkeys(EXPRESSIONS, 1),
+    }
+    assert dataset.labels.dtype == np.int64
+    assert all(
+        name.split("/")[1] == EXPRESSIONS[label] for name, label in zip(dataset.names, dataset.labels, strict=True)
+    )
+
+
+def test_test_means_all_test_splits(tmp_path):
+    dataset = open_dataset(fer2013(tmp_path))
+    assert len(dataset.select("test")) == 14
+    assert set(dataset.select("public").splits) == {"public"}
+    assert len(dataset.select("all")) == 28
+
+
+def test_a_missing_split_lists_those_there_are(tmp_path):
+    with pytest.raises(UsageError, match="no 'val'; choose from train, public, private, test, all"):
+        open_dataset(fer2013(tmp_path)).select("val")
+
+
+@pytest.mark.parametrize("folder", ["val", "valid", "validation", "Validation"])
+def test_validation_folders(tmp_path, folder):
+    fer2013(tmp_path)
+    draw(tmp_path / folder / "happy" / "a.png")
+    assert list(open_dataset(tmp_path).select("val").names) == [f"{folder}/happy/a.png"]
+
+
+def test_a_wrapping_folder_and_other_files_are_passed_over(tmp_path):
+    root = fer2013(tmp_path / "archive" / "FER2013")
+    (root / "README.md").write_text("about")
+    (root / "fer2013.bib").write_text("@article")
+    (root / "fer2013.csv").write_text("emotion,pixels,Usage\n")
+    draw(root / "banner.png")
+    (tmp_path / "archive" / "docs").mkdir()
+    draw(tmp_path / "archive" / "__MACOSX" / "train" / "happy" / "x.jpg")
+    dataset = open_dataset(tmp_path)
+    assert len(dataset) == 28
+    assert dataset.problems == ()
+
+
+def test_a_split_folder_by_itself(tmp_path):
+    root = fer2013(tmp_path)
+    assert set(open_dataset(root / "train").splits) == {"train"}
+    assert set(open_dataset(root / "test").splits) == {"public", "private"}
+
+
+def test_own_classes_sizes_and_colours(tmp_path):
+    draw(tmp_path / "tired" / "one" / "a.png", 10, (30, 50), colour=True)
+    draw(tmp_path / "tired" / "b.jpg", 20, (200, 100))
+    draw(tmp_path / "awake" / "c.bmp", 30, (8, 8), colour=True)
+    dataset = open_dataset(tmp_path)
+    assert dataset.format == "class folders"
+    assert dataset.classes == ("awake", "tired")
+    assert dataset.counts() == {"train": {"awake": 1, "tired": 2}}
+    faces = dataset.load(InputSpec(32, 3))
+    assert faces.images.shape == (3, 32, 32, 3)
+
+
+def test_other_spellings_of_the_seven_are_mapped(tmp_path):
+    for name in ("Anger", "Happiness", "SAD", "surprised"):
+        draw(tmp_path / name / "a.png")
+    dataset = open_dataset(tmp_path)
+    assert dataset.classes == EXPRESSIONS
+    assert {dataset.classes[label] for label in dataset.labels} == {"angry", "happy", "sad", "surprise"}
+
+
+def test_contempt_may_stand_beside_the_seven(tmp_path):
+    draw(fer2013(tmp_path) / "train" / "contempt" / "a.png")
+    assert open_dataset(tmp_path).classes == ("angry", "contempt", *EXPRESSIONS[1:])
+
+
+def test_an_unlabelled_split_has_no_labels(tmp_path):
+    fer2013(tmp_path)
+    draw(tmp_path / "val" / "a.png")
+    dataset = open_dataset(tmp_path)
+    assert dataset.select("val").labels.tolist() == [-1]
+    assert len(dataset.load().labelled()) == 28
+
+
+def test_no_such_path(tmp_path):
+    with pytest.raises(UsageError, match=r"no such file or folder: .*nowhere"):
+        open_dataset(tmp_path / "nowhere")
+
+
+def test_a_file_of_another_kind(tmp_path):
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(UsageError, match=r"not a dataset: .*notes.txt; allowed are folders, zip"):
+        open_dataset(tmp_path / "notes.txt")
+
+
+@pytest.mark.parametrize("files", [[], ["a.png"], ["train/a.png", "test/b.png"]])
+def test_no_class_folders(tmp_path, files):
+    for file in files:
+        draw(tmp_path / file)
+    with pytest.raises(DataError, match="no class folders") as caught:
+        open_dataset(tmp_path)
+    assert caught.value.items == (str(tmp_path),)
+
+
+def test_an_unknown_class_is_named_with_a_guess(tmp_path):
+    draw(fer2013(tmp_path) / "train" / "hapy" / "a.png")
+    with pytest.raises(DataError, match=r"unknown class \(did you mean happy\?\)") as caught:
+        open_dataset(tmp_path)
+    assert caught.value.items == ("train/hapy",)
+
+
+def test_an_unknown_class_can_be_allowed(tmp_path):
+    draw(fer2013(tmp_path) / "train" / "bored" / "a.png")
+    with pytest.raises(DataError, match="unknown class"):
+        open_dataset(tmp_path)
+    assert open_dataset(tmp_path, classes=(*EXPRESSIONS, "bored")).classes[-1] == "bored"
+
+
+def test_an_own_class_that_only_the_test_set_has(tmp_path):
+    for name in ("train/cat", "train/dog", "test/cat", "test/dgo"):
+        draw(tmp_path / name / "a.png")
+    with pytest.raises(DataError, match="unknown class") as caught:
+        open_dataset(tmp_path)
+    assert caught.value.items == ("test/dgo",)
+
+
+def test_an_empty_class(tmp_path):
+    (fer2013(tmp_path) / "train" / "contempt").mkdir()
+    with pytest.raises(DataError, match="empty class") as caught:
+        open_dataset(tmp_path)
+    assert caught.value.items == ("train/contempt",)
+
+
+def test_a_class_without_a_name(tmp_path):
+    draw(fer2013(tmp_path) / "train" / " " / "a.png")
+    with pytest.raises(DataError, match="class folders without a name"):
+        open_dataset(tmp_path)
+
+
+def test_a_face_in_no_class_folder(tmp_path):
+    draw(fer2013(tmp_path) / "train" / "stray.png")
+    dataset = open_dataset(tmp_path)
+    with pytest.raises(DataError, match=r"1 of 29 faces cannot be used .*train/stray.png \(in no class folder\)"):
+        dataset.load()
+    assert len(dataset.load(skip_bad=True)) == 28
+
+
+def test_images_in_folders_beside_the_splits(tmp_path):
+    draw(fer2013(tmp_path) / "trian" / "happy" / "a.png")
+    with pytest.raises(DataError, match="beside train, val and test") as caught:
+        open_dataset(tmp_path)
+    assert caught.value.items == ("trian",)
+
+
+def test_several_datasets_side_by_side(tmp_path):
+    fer2013(tmp_path / "one")
+    fer2013(tmp_path / "two")
+    with pytest.raises(DataError, match="several datasets side by side") as caught:
+        open_dataset(tmp_path)
+    assert caught.value.items == ("one", "two")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+def test_a_link_back_to_a_folder_above(tmp_path):
+    (fer2013(tmp_path) / "train" / "happy" / "again").symlink_to(tmp_path / "train", target_is_directory=True)
+    with pytest.raises(DataError, match="a link leads back to a folder above it"):
+        open_dataset(tmp_path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+def test_links_to_folders_are_followed_and_broken_ones_named(tmp_path):
+    real = fer2013(tmp_path / "real")
+    root = tmp_path / "data"
+    root.mkdir()
+    (root / "train").symlink_to(real / "train", target_is_directory=True)
+    (real / "train" / "happy" / "gone.jpg").symlink_to(real / "nothing.jpg")
+    with pytest.raises(DataError, match=r"train/happy/gone.jpg \(cannot be read"):
+        open_dataset(root).load()
+
+
+def test_bad_images_are_all_named_or_skipped(tmp_path):
+    root = fer2013(tmp_path)
+    whole = draw(root / "train" / "sad" / "whole.jpg", 7).read_bytes()
+    bad = {"text.jpg": b"not an image", "empty.png": b"", "cut.jpg": whole[: len(whole) // 2]}
+    for name, data in bad.items():
+        (root / "train" / "sad" / name).write_bytes(data)
+    dataset = open_dataset(root)
+    with pytest.raises(DataError, match="3 of 32 faces cannot be used") as caught:
+        dataset.load()
+    assert [item.split(" ")[0] for item in caught.value.items] == [f"train/sad/{name}" for name in sorted(bad)]
+    faces = dataset.load(skip_bad=True)
+    assert len(faces) == 29
+    assert len(faces.skipped) == 3
+
+
+def test_nothing_left_is_an_error_even_when_skipping(tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.jpg").write_bytes(b"x")
+    with pytest.raises(DataError, match="no face can be used"):
+        open_dataset(tmp_path).load(skip_bad=True)
+
+
+def test_an_image_larger_than_the_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr("mien.datasets.storage.Folder.read.__defaults__", (100,))
+    with pytest.raises(DataError, match="larger than"):
+        open_dataset(fer2013(tmp_path)).load()
+
+
+def test_reading_one_face(tmp_path):
+    dataset = open_dataset(fer2013(tmp_path))
+    faces = dataset.load(InputSpec(24, 1))
+    assert dataset.streamable
+    np.testing.assert_array_equal(dataset.read(5, InputSpec(24, 1)), faces.images[5])

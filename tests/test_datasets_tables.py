@@ -1,0 +1,162 @@
+"""CSV files of faces: the known editions, and each kind of bad row."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mien.datasets import open_dataset
+from mien.datasets.tables import read_csv
+from mien.errors import DataError
+from mien.labels import EXPRESSIONS, FER2013_INDICES
+from mien.preprocessing import InputSpec
+
+PIXELS = 48 * 48
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("MIEN_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+def pixels(value: int, count: int = PIXELS) -> str:
+    return " ".join([str(value)] * count)
+
+
+def fer2013(path: Path, extra: str = "") -> Path:
+    """All seven emotions in all three Usages; the pixels are the emotion's number."""
+    rows = [
+        f"{emotion},{pixels(emotion)},{usage}"
+        for usage in ("Training", "PublicTest", "PrivateTest")
+        for emotion in range(7)
+    ]
+    path.write_text("\n".join(["emotion,pixels,Usage", *rows, extra]))
+    return path
+
+
+def test_fer2013_csv_is_mapped_by_name(tmp_path):
+    dataset = open_dataset(fer2013(tmp_path / "fer2013.csv"))
+    assert dataset.format == "FER2013 CSV"
+    assert dataset.counts() == {split: dict.fromkeys(EXPRESSIONS, 1) for split in ("train", "public", "private")}
+    faces = dataset.load()
+    assert faces.images.shape == (21, 48, 48, 1)
+    assert [faces.classes[label] for label in faces.labels[:7]] == list(FER2013_INDICES)
+    assert faces.images[:7, 0, 0, 0].tolist() == list(range(7))
+    assert faces.names[0] == "fer2013.csv:2"
+
+
+def test_icml_csv_with_spaces_and_other_order(tmp_path):
+    path = tmp_path / "icml_face_data.csv"
+    path.write_text(f"emotion, Usage, pixels\r\n3,Training,{pixels(9)}\r\n6, PublicTest,{pixels(8)}\r\n")
+    dataset = open_dataset(path)
+    assert dataset.format == "ICML CSV"
+    assert [dataset.classes[label] for label in dataset.labels] == ["happy", "neutral"]
+    assert dataset.splits.tolist() == ["train", "public"]
+
+
+def test_kaggle_train_and_test(tmp_path):
+    (tmp_path / "train.csv").write_text(f'emotion,pixels\n0,"{pixels(1)}"\n4,"{pixels(2)}"\n')
+    (tmp_path / "test.csv").write_text(f'pixels\n"{pixels(3)}"\n')
+    dataset = open_dataset(tmp_path)
+    assert dataset.format == "Kaggle CSV"
+    assert dataset.labels.tolist() == [0, 5, -1]
+    assert dataset.splits.tolist() == ["train", "train", "test"]
+    assert len(open_dataset(tmp_path / "test.csv")) == 1
+
+
+def test_the_known_name_is_taken_among_several(tmp_path):
+    (tmp_path / "data").mkdir()
+    fer2013(tmp_path / "data" / "fer2013.csv")
+    (tmp_path / "data" / "example_submission.csv").write_text("emotion\n0\n")
+    assert len(open_dataset(tmp_path)) == 21
+
+
+def test_several_unknown_tables_are_named(tmp_path):
+    for name in ("a.csv", "b.csv"):
+        fer2013(tmp_path / name)
+    with pytest.raises(DataError, match="several files could be the dataset") as caught:
+        open_dataset(tmp_path)
+    assert caught.value.items == ("a.csv", "b.csv")
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (f"0,{pixels(1, PIXELS - 1)},Training", "2,303 pixels where 2,304 are expected"),
+        (f"0,{pixels(1, PIXELS + 1)},Training", "2,305 pixels where 2,304 are expected"),
+        (f"0,{pixels(256)},Training", "pixel values from 256 to 256; allowed are 0 to 255"),
+        (f"0,{pixels(-1)},Training", "pixel values from -1 to -1"),
+        (f"0,{pixels(1, PIXELS - 1)} x,Training", "pixels that are not whole numbers"),
+        (f"0,{pixels(1, PIXELS)} x,Training", "pixels that are not whole numbers"),
+        (f"0,{pixels(1, PIXELS - 1)} 1.5,Training", "pixels that are not whole numbers"),
+        ("0,,Training", "0 pixels where"),
+        (f"7,{pixels(1)},Training", "emotion '7' has no name; allowed are 0 to 6"),
+        (f"-1,{pixels(1)},Training", "emotion '-1' has no name"),
+        (f",{pixels(1)},Training", "emotion '' has no name"),
+        (f"0,{pixels(1)},Practice", "unknown Usage 'Practice'; allowed are Training"),
+        ("0", "1 fields where 3 are expected"),
+    ],
+)
+def test_bad_rows_are_named_with_their_line(tmp_path, row, reason):
+    dataset = open_dataset(fer2013(tmp_path / "fer2013.csv", extra=row))
+    with pytest.raises(DataError, match="1 of 22 faces cannot be used") as caught:
+        dataset.load()
+    assert caught.value.items[0].startswith("fer2013.csv:23 (")
+    assert reason in caught.value.items[0]
+    faces = dataset.load(skip_bad=True)
+    assert (len(faces), len(faces.skipped)) == (21, 1)
+
+
+def test_a_bad_first_row_does_not_spoil_the_others(tmp_path):
+    path = tmp_path / "fer2013.csv"
+    path.write_text(f"emotion,pixels,Usage\n0,1 2 3,Training\n0,{pixels(1)},Training\n0,{pixels(2)},Training\n")
+    assert open_dataset(path).problems == ("fer2013.csv:2 (3 pixels where 2,304 are expected)",)
+
+
+def test_other_sizes_are_read_where_the_rows_agree(tmp_path):
+    path = tmp_path / "small.csv"
+    path.write_text(f"emotion,pixels,Usage\n0,{pixels(1, 100)},Training\n1,{pixels(2, 100)},Training\n")
+    assert open_dataset(path).load(InputSpec(10, 1)).images.shape == (2, 10, 10, 1)
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "emotion,pixels,Usage\n", "\x00\x01\n"])
+def test_files_without_faces(tmp_path, text):
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(DataError, match=r"x\.csv"):
+        open_dataset(tmp_path / "x.csv")
+
+
+@given(
+    st.integers(8, 12).flatmap(
+        lambda side: st.lists(st.binary(min_size=side**2, max_size=side**2), min_size=1, max_size=4)
+    )
+)
+def test_any_pixels_come_back_as_they_were_written(images):
+    rows = [f"0,{' '.join(map(str, image))},Training\n" for image in images]
+    table = read_csv(io.BytesIO(b"emotion,pixels,Usage\n" + "".join(rows).encode()), "x.csv")
+    assert not table.problems
+    assert [face.tobytes() for face in table.pixels] == images
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_faces_or_a_named_problem(noise):
+    whole = b"emotion,pixels,Usage\n" + noise
+    if not noise.strip():
+        with pytest.raises(DataError, match="no rows"):
+            read_csv(io.BytesIO(whole), "x.csv")
+        return
+    table = read_csv(io.BytesIO(whole), "x.csv")
+    assert len(table.labels) + len(table.problems) > 0
+    assert table.pixels.shape[0] == len(table.labels) == len(table.splits) == len(table.names)
+
+
+def test_a_table_is_parsed_once(tmp_path, monkeypatch):
+    path = fer2013(tmp_path / "fer2013.csv", extra="9,1,Training")
+    first = open_dataset(path)
+    monkeypatch.setattr("mien.datasets.opening.read_csv", None)
+    again = open_dataset(path)
+    assert again.problems == first.problems
+    np.testing.assert_array_equal(again.load(skip_bad=True).images, first.load(skip_bad=True).images)

@@ -1,0 +1,148 @@
+import json
+import zipfile
+
+import keras
+import numpy as np
+import onnx
+import pytest
+
+from mien.classifier import Classifier, open_model
+from mien.errors import ModelError, UsageError
+from mien.export import WRITERS, KerasClassifier, describe, export_model, load_model, save_h5, save_keras, save_onnx
+from mien.labels import EXPRESSIONS
+from mien.modelspec import ModelSpec, write_beside
+from mien.networks import network
+
+
+def trained(name: str = "seed") -> keras.Model:
+    """A network whose every weight, running statistics too, has left its first value."""
+    model = network(name, size=32, seed=1)
+    rng = np.random.default_rng(0)
+    weights = [weight + rng.normal(0, 0.05, weight.shape).astype(np.float32) for weight in model.get_weights()]
+    model.set_weights(
+        [np.abs(w) + 0.5 if "variance" in v.path else w for w, v in zip(weights, model.weights, strict=True)]
+    )
+    return model
+
+
+def images(n: int = 9) -> np.ndarray:
+    return np.random.default_rng(3).integers(0, 256, (n, 32, 32, 1), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """The seed's network in all formats, and its probabilities."""
+    folder = tmp_path_factory.mktemp("models")
+    model = trained()
+    spec = describe(model, EXPRESSIONS, temperature=1.5)
+    for suffix, write in WRITERS.values():
+        write(model, spec, folder / f"model{suffix}")
+    return folder
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 64])
+def test_all_formats_predict_the_same(files, batch_size):
+    expected = Classifier(files / "model.onnx").predict(images(), batch_size)
+    assert expected.std() > 0.01
+    for suffix in (".keras", ".h5"):
+        opened = open_model(files / f"model{suffix}")
+        np.testing.assert_allclose(opened.predict(images(), batch_size), expected, atol=1e-5)
+        assert opened.spec == Classifier(files / "model.onnx").spec
+
+
+def test_no_pictures_give_no_rows(files):
+    assert KerasClassifier(files / "model.keras").predict(images(0)).shape == (0, 7)
+
+
+@pytest.mark.parametrize("source", sorted(WRITERS))
+@pytest.mark.parametrize("kind", sorted(WRITERS))
+def test_every_format_becomes_every_other(files, tmp_path, source, kind):
+    suffix = WRITERS[kind][0]
+    written = export_model(files / f"model{WRITERS[source][0]}", kind, tmp_path / f"other{suffix}")
+    expected = Classifier(files / "model.onnx").predict(images())
+    opened = open_model(written)
+    np.testing.assert_allclose(opened.predict(images()), expected, atol=1e-5)
+    assert opened.spec.classes == EXPRESSIONS
+    assert opened.spec.temperature == 1.5
+
+
+def test_a_folded_network_comes_back_from_onnx(tmp_path):
+    """Batch norm after a convolution is folded into its kernel; the recipe undoes it."""
+    model = trained("vgg")
+    save_onnx(model, describe(model, EXPRESSIONS), tmp_path / "vgg.onnx")
+    assert "BatchNormalization" not in {node.op_type for node in onnx.load(tmp_path / "vgg.onnx").graph.node}
+    restored, _ = load_model(tmp_path / "vgg.onnx")
+    for a, b in zip(model.get_weights(), restored.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_an_onnx_of_others_cannot_become_keras(files, tmp_path):
+    foreign = onnx.load(files / "model.onnx")
+    kept = [item for item in foreign.metadata_props if item.key != "mien.keras"]
+    del foreign.metadata_props[:]
+    foreign.metadata_props.extend(kept)
+    onnx.save(foreign, tmp_path / "foreign.onnx")
+    with pytest.raises(ModelError, match=r"export from the \.keras or \.h5"):
+        export_model(tmp_path / "foreign.onnx", "keras")
+
+
+def test_a_model_that_differs_is_not_kept(tmp_path, monkeypatch):
+    model = trained()
+    monkeypatch.setattr("mien.export.PARITY_TOLERANCE", -1.0)
+    with pytest.raises(ModelError, match="differ by"):
+        save_onnx(model, describe(model, EXPRESSIONS), tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_description_is_found_in_the_file_or_beside_it(tmp_path):
+    model = trained()
+    own = describe(model, EXPRESSIONS)
+    beside = describe(model, tuple("abcdefg"))
+    save_keras(model, own, tmp_path / "own.keras")
+    model.save(tmp_path / "bare.keras")
+    with pytest.raises(ModelError, match=r"no config\.json beside it"):
+        KerasClassifier(tmp_path / "bare.keras")
+    write_beside(tmp_path / "bare.keras", beside)
+    assert KerasClassifier(tmp_path / "own.keras").classes == EXPRESSIONS
+    assert KerasClassifier(tmp_path / "bare.keras").classes == tuple("abcdefg")
+
+
+def test_stock_keras_opens_what_was_saved(files):
+    for suffix in (".keras", ".h5"):
+        model = keras.models.load_model(files / f"model{suffix}", compile=False)
+        assert model.count_params() == trained().count_params()
+    with zipfile.ZipFile(files / "model.keras") as archive:
+        assert json.loads(archive.read("mien.json"))["classes"] == list(EXPRESSIONS)
+
+
+def test_bad_requests(files, tmp_path):
+    with pytest.raises(UsageError, match="choose from h5, keras, onnx"):
+        export_model(files / "model.keras", "tflite")
+    with pytest.raises(UsageError, match="replace it with --force"):
+        export_model(files / "model.keras", "onnx")
+    with pytest.raises(UsageError, match=r"ends in \.onnx"):
+        export_model(files / "model.keras", "onnx", tmp_path / "model.pb")
+    with pytest.raises(UsageError, match="no such file"):
+        export_model(tmp_path / "none.keras", "onnx")
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_files_that_are_cut_short_say_so(files, tmp_path, suffix):
+    whole = (files / f"model{suffix}").read_bytes()
+    for share in (0, 100, len(whole) // 2):
+        (tmp_path / f"cut{suffix}").write_bytes(whole[:share])
+        with pytest.raises(ModelError, match=r"cut short|cannot read it"):
+            KerasClassifier(tmp_path / f"cut{suffix}")
+
+
+def test_export_replaces_when_forced(files, tmp_path):
+    target = tmp_path / "model.h5"
+    target.write_text("old")
+    export_model(files / "model.keras", "h5", target, force=True)
+    assert KerasClassifier(target).spec.parameters == trained().count_params()
+
+
+def test_h5_keeps_its_description_through_another_save(tmp_path):
+    model = trained()
+    save_h5(model, describe(model, EXPRESSIONS), tmp_path / "a.h5")
+    assert isinstance(KerasClassifier(tmp_path / "a.h5").spec, ModelSpec)

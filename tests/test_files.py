@@ -1,0 +1,35 @@
+import json
+
+import pytest
+
+from mien.errors import UsageError
+from mien.files import replacing, write_json, write_text
+
+
+def test_a_failure_leaves_the_old_file_and_no_other(tmp_path):
+    target = tmp_path / "file.txt"
+    write_text(target, "old")
+
+    def fail() -> None:
+        with replacing(target) as temporary:
+            temporary.write_text("half")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fail()
+    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_text_and_json_keep_unicode_and_make_folders(tmp_path):
+    write_json(tmp_path / "a" / "b.json", {"name": "Gesicht é"})
+    assert json.loads((tmp_path / "a" / "b.json").read_text(encoding="utf-8")) == {"name": "Gesicht é"}
+    assert "é" in (tmp_path / "a" / "b.json").read_text(encoding="utf-8")
+
+
+def test_a_folder_or_a_place_that_cannot_be_written_is_named(tmp_path):
+    with pytest.raises(UsageError, match="is a folder; name a file"):
+        write_text(tmp_path, "x")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UsageError, match="cannot be written"):
+        write_text(tmp_path / "file" / "below.txt", "x")

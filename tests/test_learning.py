@@ -1,0 +1,159 @@
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from mien import learning
+from mien.checkpoints import Checkpoints
+from mien.config import AUGMENTATIONS, TrainingConfig
+from mien.feeding import ArraySource
+from mien.learning import learn, learning_rate, should_stop, write_history
+from mien.networks import network
+from pictures import pattern
+
+CONFIG = TrainingConfig(
+    epochs=4, batch_size=16, validation_fraction=0, schedule="constant", learning_rate=0.003, precision="float32"
+)
+
+
+def arrays(n: int, first: int = 0) -> ArraySource:
+    images = np.stack([pattern(index % 7, first + index) for index in range(n)])[..., None]
+    return ArraySource(images, np.arange(n) % 7)
+
+
+def validation() -> tuple[np.ndarray, np.ndarray]:
+    held = arrays(28, first=1000)
+    return held.images, held.labels
+
+
+class Stop(keras.callbacks.Callback):
+    """Ends the process's run after so many epochs, as Ctrl-C would, in the middle of the next."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.after = after
+        self.epoch = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.epoch == self.after:
+            raise KeyboardInterrupt
+
+
+def without_seconds(history):
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in history]
+
+
+def run(folder, config=CONFIG, *callbacks, train=None):
+    model = network(config.network, seed=config.seed)
+    learned = learn(model, config, train or arrays(84), validation(), folder, callbacks)
+    return model, learned
+
+
+@pytest.mark.parametrize("config", [CONFIG, dataclasses.replace(CONFIG, optimizer="sgd", ema=0.9, weight_decay=1e-4)])
+def test_an_interrupted_and_resumed_run_equals_an_undisturbed_one(tmp_path, config):
+    whole, learned = run(tmp_path / "whole", config)
+    _, first = run(tmp_path / "broken", config, Stop(after=2))
+    assert first.interrupted
+    assert len(first.history) == 2
+    resumed, second = run(tmp_path / "broken", config)
+    assert not second.interrupted
+    for mine, other in zip(without_seconds(learned.history), without_seconds(second.history), strict=True):
+        assert mine == pytest.approx(other, rel=1e-4)
+    for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_it_learns_and_keeps_the_best_epoch(tmp_path):
+    model, learned = run(tmp_path, dataclasses.replace(CONFIG, epochs=8))
+    images, labels = validation()
+    predicted = np.asarray(model(images.astype(np.float32) / 255)).argmax(axis=1)
+    best = max(row["val_accuracy"] for row in learned.history)
+    assert (predicted == labels).mean() == pytest.approx(best, abs=1e-6)
+    assert best > 0.5
+
+
+def test_the_last_epoch_is_kept_when_asked(tmp_path):
+    _, learned = run(tmp_path, dataclasses.replace(CONFIG, epochs=2, keep="last"))
+    assert learned.epoch == 2
+
+
+def test_averaged_weights_are_what_is_saved(tmp_path):
+    config = dataclasses.replace(CONFIG, epochs=1, ema=0.99, optimizer="sgd")
+    averaged, _ = run(tmp_path / "a", config)
+    plain, _ = run(tmp_path / "b", dataclasses.replace(config, ema=0.0))
+    start = network("seed", seed=0).get_weights()[0]
+    moved = [np.abs(model.get_weights()[0] - start).max() for model in (averaged, plain)]
+    assert 0 < moved[0] < moved[1]
+
+
+def test_history_has_a_row_for_each_epoch_and_is_on_disk(tmp_path):
+    _, learned = run(tmp_path, dataclasses.replace(CONFIG, epochs=2))
+    lines = (tmp_path / "history.csv").read_text().splitlines()
+    assert lines[0].split(",") == list(learned.history[0])
+    assert [line.split(",")[0] for line in lines[1:]] == ["1", "2"]
+    assert float(lines[2].split(",")[2]) == learned.history[1]["loss"]
+    assert {"accuracy", "loss", "val_accuracy", "val_loss", "learning_rate"} <= set(learned.history[0])
+
+
+def test_early_stopping_follows_from_the_history_alone():
+    config = dataclasses.replace(CONFIG, epochs=10, early_stopping=2)
+    losses = [1.0, 0.8, 0.9, 0.85]
+    rows = [{"epoch": index + 1, "val_loss": loss} for index, loss in enumerate(losses)]
+    assert [should_stop(rows[:count], config) for count in range(5)] == [False, False, False, False, True]
+    assert not should_stop(rows, dataclasses.replace(config, early_stopping=0))
+    assert should_stop(rows, dataclasses.replace(config, epochs=4))
+
+
+def test_early_stopping_ends_a_run(tmp_path):
+    config = dataclasses.replace(CONFIG, epochs=6, early_stopping=1, learning_rate=1e-8)
+    _, learned = run(tmp_path, config)
+    assert len(learned.history) < 6
+
+
+def test_class_weights_change_the_loss(tmp_path):
+    skewed = arrays(84)
+    skewed = ArraySource(skewed.images[:40], np.r_[np.zeros(30, np.int64), skewed.labels[30:40]])
+    config = dataclasses.replace(CONFIG, epochs=1)
+    _, plain = run(tmp_path / "a", config, train=skewed)
+    _, weighted = run(tmp_path / "b", dataclasses.replace(config, class_weights=True), train=skewed)
+    assert plain.history[0]["loss"] != pytest.approx(weighted.history[0]["loss"], rel=0.01)
+
+
+def test_schedules():
+    inverse = learning_rate(TrainingConfig(), steps=10)
+    assert float(inverse(0)) == pytest.approx(0.01)
+    assert float(inverse(1250)) == pytest.approx(0.005)
+    cosine = learning_rate(dataclasses.replace(CONFIG, schedule="cosine", learning_rate=0.1, epochs=10), steps=100)
+    values = [float(cosine(step)) for step in (0, 150, 575, 1000)]
+    assert values == pytest.approx([0, 0.1, 0.05, 0], abs=1e-3)
+    assert learning_rate(CONFIG, steps=10) == CONFIG.learning_rate
+
+
+@pytest.mark.parametrize("policy", sorted(AUGMENTATIONS))
+def test_every_policy_trains(tmp_path, policy):
+    config = dataclasses.replace(CONFIG, epochs=1, augmentation=AUGMENTATIONS[policy], network="vgg", precision="auto")
+    _, learned = run(tmp_path, config, train=arrays(32))
+    assert np.isfinite(learned.history[0]["loss"])
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path, monkeypatch):
+    config = dataclasses.replace(CONFIG, epochs=1)
+    first, _ = run(tmp_path, config)
+    monkeypatch.setattr(learning, "_fit", None)
+    again, learned = run(tmp_path, config)
+    assert learned.epoch == 1
+    assert all(np.array_equal(a, b) for a, b in zip(first.get_weights(), again.get_weights(), strict=True))
+
+
+def test_missing_values_leave_empty_cells(tmp_path):
+    write_history(tmp_path / "history.csv", [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25, "val_loss": 3.0}])
+    assert (tmp_path / "history.csv").read_text() == "epoch,loss,val_loss\n1,0.5,\n2,0.25,3\n"
+
+
+def test_checkpoints_are_there_after_an_interruption(tmp_path):
+    run(tmp_path, CONFIG, Stop(after=1))
+    assert len(Checkpoints(tmp_path / "checkpoints").history()) == 1

@@ -1,0 +1,83 @@
+"""Predictions: what can be built, what cannot, and that they survive copying and JSON."""
+
+import copy
+import json
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mien.errors import UsageError
+from mien.results import Prediction
+
+
+def test_expression_is_the_most_probable_class() -> None:
+    prediction = Prediction({"angry": 0.2, "happy": 0.7, "sad": 0.1})
+    assert prediction.expression == "happy"
+    assert prediction.confidence == 0.7
+    assert prediction.ranked() == (("happy", 0.7), ("angry", 0.2), ("sad", 0.1))
+
+
+def test_the_first_of_equal_classes_wins() -> None:
+    prediction = Prediction({"b": 0.5, "a": 0.5})
+    assert prediction.expression == "b"
+    assert prediction.ranked()[0] == ("b", 0.5)
+
+
+def test_to_dict_is_json_ready() -> None:
+    document = Prediction({"happy": 0.75, "sad": 0.25}).to_dict()
+    assert json.loads(json.dumps(document)) == {
+        "expression": "happy",
+        "confidence": 0.75,
+        "probabilities": {"happy": 0.75, "sad": 0.25},
+    }
+
+
+@pytest.mark.parametrize(
+    "probabilities",
+    [
+        {},
+        {"": 1.0},
+        {"happy": 0.5},
+        {"happy": -0.1, "sad": 1.1},
+        {"happy": float("nan"), "sad": 1.0},
+        {"happy": float("inf"), "sad": 0.0},
+        {"happy": 0.9, "sad": 0.9},
+    ],
+)
+def test_invalid_probabilities_cannot_be_built(probabilities: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match="probabilities"):
+        Prediction(probabilities)
+
+
+def test_it_cannot_be_changed_from_outside() -> None:
+    values = {"happy": 0.6, "sad": 0.4}
+    prediction = Prediction(values)
+    values["happy"] = 0.0
+    assert prediction.confidence == 0.6
+    with pytest.raises(TypeError):
+        prediction.probabilities["happy"] = 0.0  # type: ignore[index]
+    with pytest.raises(AttributeError):
+        prediction.probabilities = {}  # type: ignore[misc]
+
+
+def test_it_survives_pickle_and_copy() -> None:
+    prediction = Prediction({"happy": 0.6, "sad": 0.4})
+    assert pickle.loads(pickle.dumps(prediction)) == prediction
+    assert copy.deepcopy(prediction) == prediction
+
+
+def test_from_row_wants_one_probability_for_each_class() -> None:
+    assert Prediction.from_row(("a", "b"), [0.25, 0.75]).probabilities == {"a": 0.25, "b": 0.75}
+    with pytest.raises(UsageError, match="2 probabilities"):
+        Prediction.from_row(("a", "b"), [1.0])
+
+
+@given(st.lists(st.floats(1e-6, 1.0), min_size=1, max_size=20))
+def test_any_normalised_weights_are_a_prediction(weights: list[float]) -> None:
+    total = sum(weights)
+    names = [f"class {index}" for index in range(len(weights))]
+    prediction = Prediction.from_row(names, [weight / total for weight in weights])
+    assert prediction.confidence == max(prediction.probabilities.values())
+    assert prediction.ranked()[0] == (prediction.expression, prediction.confidence)

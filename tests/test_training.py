@@ -1,0 +1,206 @@
+import csv
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+
+import mien
+from mien.classifier import open_model
+from mien.config import TrainingConfig
+from mien.datasets import load_data, open_dataset
+from mien.errors import DataError, UsageError
+from mien.evaluation import evaluate
+from mien.materials import Selection
+from mien.preprocessing import InputSpec
+from mien.training import fit, resume, train
+
+CONFIG = TrainingConfig(epochs=3, batch_size=16, validation_fraction=0.2, schedule="constant", learning_rate=0.003)
+
+RUN_FILES = {
+    *("config.json", "history.csv", "curves.png", "confusion.png", "metrics.json", "model.keras"),
+    *("face_detection.h5", "model.onnx", "README.md"),
+}
+
+
+@pytest.fixture(scope="module")
+def result(patterns, tmp_path_factory):
+    return train(patterns, CONFIG, out=tmp_path_factory.mktemp("runs") / "run")
+
+
+def read_history(folder) -> list[dict[str, str]]:
+    return list(csv.DictReader((folder / "history.csv").read_text().splitlines()))
+
+
+def test_a_run_folder_is_complete(result):
+    assert {path.name for path in result.folder.iterdir() if path.is_file()} == RUN_FILES
+    assert set(result.scores) == {"validation", "test", "public", "private"}
+    assert result.scores["test"].n == 84
+    assert result.scores["validation"].n == 42
+    assert not result.interrupted
+
+
+def test_it_learns(result):
+    assert result.scores["test"].accuracy > 0.5
+    assert result.history["loss"][-1] < result.history["loss"][0]
+
+
+@pytest.mark.parametrize("name", ["model.keras", "face_detection.h5", "model.onnx"])
+def test_the_files_score_what_the_run_says(result, patterns, name):
+    model = open_model(result.folder / name)
+    faces = open_dataset(patterns).load().select("private")
+    score = evaluate(model.predict, faces.images, faces.labels, classes=model.spec.classes)
+    assert score.accuracy == result.scores["private"].accuracy
+    assert model.spec.scores["private"]["accuracy"] == score.accuracy
+
+
+def test_records_agree_with_each_other(result):
+    config = json.loads((result.folder / "config.json").read_text())
+    metrics = json.loads((result.folder / "metrics.json").read_text())
+    rows = read_history(result.folder)
+    assert TrainingConfig.from_dict(config["training"]) == CONFIG
+    assert config["data"]["n_train"] == 168
+    assert metrics["splits"]["public"]["accuracy"] == result.scores["public"].accuracy
+    assert [float(row["loss"]) for row in rows] == result.history["loss"]
+    assert metrics["epoch"] == result.epoch
+    card = (result.folder / "README.md").read_text()
+    assert f"{result.scores['public'].accuracy:.1%}" in card
+    assert "AI Act" in card
+
+
+def test_published_files_hold_no_path_of_the_machine(result, patterns):
+    spec = open_model(result.folder / "model.onnx").spec
+    assert str(patterns.parent) not in json.dumps(spec.to_dict())
+    assert str(patterns.parent) not in (result.folder / "README.md").read_text()
+
+
+def test_a_used_folder_is_refused_before_any_work(result, patterns):
+    with pytest.raises(UsageError, match="already there; name a new folder"):
+        train(patterns, CONFIG, out=result.folder)
+
+
+def test_a_complete_run_cannot_be_resumed(result):
+    with pytest.raises(UsageError, match="is complete"):
+        resume(result.folder)
+
+
+def test_limit_streaming_and_colour(patterns, tmp_path):
+    config = dataclasses.replace(CONFIG, epochs=1, input=InputSpec(32, 3))
+    streamed = train(patterns, config, out=tmp_path / "run", selection=Selection(limit=100, streaming=True))
+    assert streamed.scores["test"].n == 84
+    assert streamed.spec.input == InputSpec(32, 3)
+    record = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert record["data"]["n_train"] + record["data"]["n_validation"] == 100
+
+
+class Interrupt(keras.callbacks.Callback):
+    """Ctrl-C in the middle of an epoch."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__()
+        self.wanted = epoch
+        self.epoch = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.epoch == self.wanted:
+            raise KeyboardInterrupt
+
+
+def test_ctrl_c_keeps_the_best_model_and_leaves_the_test_unread(patterns, tmp_path):
+    broken = train(patterns, CONFIG, out=tmp_path / "run", callbacks=[Interrupt(1)])
+    assert broken.interrupted
+    assert set(broken.scores) == {"validation"}
+    assert (tmp_path / "run" / "face_detection.h5").is_file()
+    assert not (tmp_path / "run" / "metrics.json").exists()
+    finished = resume(tmp_path / "run")
+    assert finished.history["epoch"] == [1, 2, 3]
+    assert (tmp_path / "run" / "metrics.json").is_file()
+
+
+def test_ctrl_c_in_the_first_epoch_leaves_nothing_to_save(patterns, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(patterns, CONFIG, out=tmp_path / "run", callbacks=[Interrupt(0)])
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.json"]
+
+
+def test_resuming_on_other_data_is_refused(tmp_path):
+    from pictures import write_patterns
+
+    data = write_patterns(tmp_path / "data", train=6, test=1)
+    train(data, dataclasses.replace(CONFIG, epochs=2), out=tmp_path / "run", callbacks=[Interrupt(1)])
+    victim = next((data / "train" / "happy").iterdir())
+    victim.unlink()
+    with pytest.raises(DataError, match="are not those that"):
+        resume(tmp_path / "run")
+
+
+def test_the_seeds_four_words(patterns, tmp_path):
+    x_train, y_train, x_test, y_test = load_data(patterns)
+    model = mien.network()
+    outcome = fit(model, x_train, y_train, x_test, y_test, epochs=1, out=tmp_path / "run")
+    picture = mien.show_results(outcome, tmp_path / "results.png", show=False)
+    assert picture.stat().st_size > 5000
+    assert (tmp_path / "run" / "face_detection.h5").is_file()
+    assert outcome.scores["test"].n == 84
+    with pytest.raises(UsageError, match="was trained on arrays"):
+        resume(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x_train": np.zeros((4, 48, 48))}, r"x_train: must be \(n, 48, 48, 1\)"),
+        ({"x_train": np.full((4, 48, 48, 1), 2.0)}, r"x_train: must be float in \[0, 1\] or uint8"),
+        ({"y_train": np.array([0, 1, 2])}, "y_train: must be 4 integers"),
+        ({"y_train": np.array([0, 1, 2, 7])}, "y_train: must be from 0 to 6"),
+        ({"epoch": 3}, "unknown key epoch"),
+    ],
+)
+def test_bad_arrays_are_named(change, message, tmp_path):
+    arguments = {"x_train": np.zeros((4, 48, 48, 1)), "y_train": np.arange(4), "out": tmp_path / "run", **change}
+    with pytest.raises(UsageError, match=message):
+        fit(mien.network(), **arguments)
+    assert not (tmp_path / "run").exists()
+
+
+def test_too_few_images_to_hold_out(tmp_path):
+    from pictures import write_patterns
+
+    with pytest.raises(DataError, match="--validation-fraction 0"):
+        train(write_patterns(tmp_path / "data", train=2, test=1), CONFIG, out=tmp_path / "run")
+
+
+def test_a_run_that_is_killed_goes_on_to_the_same_end(patterns, tmp_path):
+    """kill -9 in the middle of an epoch, in a process of its own; then --resume."""
+    settings = ("--epochs", "6", "--batch-size", "16", "--deterministic", "--precision", "float32")
+
+    def start(*arguments: str) -> subprocess.Popen:
+        command = [sys.executable, "-m", "mien", "train", *arguments]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=os.environ)
+
+    killed = start(str(patterns), *settings, "--out", str(tmp_path / "killed"))
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "killed").glob("checkpoints/epoch-0002")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert not (tmp_path / "killed" / "metrics.json").exists()
+    whole = start(str(patterns), *settings, "--out", str(tmp_path / "whole"))
+    resumed = start("--resume", str(tmp_path / "killed"))
+    for process in (whole, resumed):
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+    one, other = (read_history(tmp_path / name) for name in ("whole", "killed"))
+    assert [{**row, "seconds": ""} for row in one] == [{**row, "seconds": ""} for row in other]
+    first, second = (keras.models.load_model(tmp_path / name / "model.keras") for name in ("whole", "killed"))
+    for a, b in zip(first.get_weights(), second.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
