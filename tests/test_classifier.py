@@ -2,14 +2,11 @@
 
 import dataclasses
 import pickle
-import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-import onnx.parser
 import onnxruntime
 import pytest
 from hypothesis import given
@@ -27,19 +24,14 @@ from mien.classifier import (
 from mien.errors import ModelError, UsageError
 from mien.modelspec import ModelSpec, write_to_onnx
 from mien.preprocessing import InputSpec
+from models import save_brightness
 
 SPEC = ModelSpec(classes=("dark", "middle", "bright"), network="brightness", parameters=4, input=InputSpec(size=8))
 
 
 def save_model(path: Path, spec: ModelSpec | None = SPEC, **changes: str) -> Path:
-    """Write a model whose class i is most probable at brightness i / 2; `changes` replace parts of its text."""
-    parts = {"n": "n", "side": "8", "last": "Softmax<axis=-1>(s)"} | changes
-    text = f"""<ir_version: 8, opset_import: ["" : 17]>
-        brightness (float[{parts["n"]}, {parts["side"]}, {parts["side"]}, 1] x) => (float[{parts["n"]}, 3] p)
-        <float[1, 3] centres = {{0.0, 0.5, 1.0}}, float[1] scale = {{-20.0}}>
-        {{ f = Flatten<axis=1>(x)  m = ReduceMean<axes=[1], keepdims=1>(f)  d = Sub(m, centres)
-           q = Mul(d, d)  s = Mul(q, scale)  p = {parts["last"]} }}"""
-    onnx.save(onnx.parser.parse_model(text), path)
+    """`save_brightness` with the classes of `SPEC`, described by `spec`."""
+    save_brightness(path, SPEC.classes, (0.0, 0.5, 1.0), described=False, **changes)
     if spec is not None:
         write_to_onnx(path, spec)
     return path
@@ -256,14 +248,3 @@ def test_open_model_checks_keras_files_before_it_imports_keras(tmp_path: Path, n
 def test_its_answers_can_be_sent_to_other_processes(model_path: Path) -> None:
     answers = Classifier(model_path).classify([np.zeros((8, 8), np.uint8)])
     assert pickle.loads(pickle.dumps(answers)) == answers
-
-
-@pytest.mark.parametrize("page", ["model-format.md", "evaluation.md"])
-def test_the_python_in_the_docs_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: str) -> None:
-    text = (Path(__file__).parents[1] / "docs" / page).read_text(encoding="utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    monkeypatch.chdir(tmp_path)
-    save_model(tmp_path / "model.onnx")
-    for block in blocks:
-        exec(compile(block, page, "exec"), {})
-    assert len(blocks) >= 2

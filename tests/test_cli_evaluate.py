@@ -7,8 +7,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import onnx
-import onnx.parser
 import pytest
 import typer
 from typer.testing import CliRunner, Result
@@ -16,8 +14,7 @@ from typer.testing import CliRunner, Result
 from mien.cli.evaluate import evaluate_command
 from mien.errors import DataError, UsageError
 from mien.labels import EXPRESSIONS
-from mien.modelspec import ModelSpec, write_to_onnx
-from mien.preprocessing import InputSpec
+from models import save_brightness
 
 LEVELS = {name: round(255 * index / 6) for index, name in enumerate(EXPRESSIONS)}
 """The pictures here are of one grey level, which stands for the expression."""
@@ -25,18 +22,11 @@ LEVELS = {name: round(255 * index / 6) for index, name in enumerate(EXPRESSIONS)
 REVERSED = EXPRESSIONS[::-1]
 """The model's class order is not the data's, so that a mapping by index would fail every test."""
 
-MODEL = f"""<ir_version: 8, opset_import: ["" : 17]> brightness (float[n, 8, 8, 1] x) => (float[n, 7] p)
-    <float[1, 7] centres = {{{", ".join(str(LEVELS[name] / 255) for name in REVERSED)}}}, float[1] scale = {{-200.0}}>
-    {{ f = Flatten<axis=1>(x)  m = ReduceMean<axes=[1], keepdims=1>(f)  d = Sub(m, centres)
-      q = Mul(d, d)  s = Mul(q, scale)  p = Softmax<axis=-1>(s) }}"""
-
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    path = tmp_path / "model.onnx"
-    onnx.save(onnx.parser.parse_model(MODEL), path)
-    write_to_onnx(path, ModelSpec(REVERSED, "brightness", 8, InputSpec(size=8)))
-    return path
+    centres = [LEVELS[name] / 255 for name in REVERSED]
+    return save_brightness(tmp_path / "model.onnx", REVERSED, centres, sharpness=200)
 
 
 @pytest.fixture

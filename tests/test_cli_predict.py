@@ -9,29 +9,18 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import onnx
-import onnx.parser
 import pytest
 import typer
 from typer.testing import CliRunner, Result
 
 from mien.cli.predict import predict_command
 from mien.errors import DataError, UsageError
-from mien.modelspec import ModelSpec, write_to_onnx
-from mien.preprocessing import InputSpec
-
-MODEL = """<ir_version: 8, opset_import: ["" : 17]> brightness (float[n, 8, 8, 1] x) => (float[n, 2] p)
-    <float[1, 2] centres = {0.0, 1.0}, float[1] scale = {-5.0}>
-    { f = Flatten<axis=1>(x)  m = ReduceMean<axes=[1], keepdims=1>(f)  d = Sub(m, centres)
-      q = Mul(d, d)  s = Mul(q, scale)  p = Softmax<axis=-1>(s) }"""
+from models import save_brightness
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    path = tmp_path / "model.onnx"
-    onnx.save(onnx.parser.parse_model(MODEL), path)
-    write_to_onnx(path, ModelSpec(("dark", "bright"), "brightness", 3, InputSpec(size=8)))
-    return path
+    return save_brightness(tmp_path / "model.onnx", ("dark", "bright"), (0.0, 1.0), sharpness=5)
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from mien.datasets import open_dataset
-from mien.feeding import ArraySource, EpochFeed, StreamSource, balancing_weights
+from mien.epochs import EpochFeed
+from mien.feeding import ArraySource, StreamSource, balancing_weights
 from mien.preprocessing import InputSpec
 
 

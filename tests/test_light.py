@@ -16,7 +16,7 @@ HEAVY = {"keras", "tensorflow", "jax", "torch", "sklearn", "matplotlib", "tf2onn
 """What the base install does not have, or what takes seconds to import."""
 
 MAY_USE_KERAS = {
-    *("augmentation.py", "backend.py", "checkpoints.py", "export.py", "feeding.py", "learning.py", "networks.py"),
+    *("augmentation.py", "backend.py", "checkpoints.py", "epochs.py", "export.py", "learning.py", "networks.py"),
     *("progress.py", "restoring.py", "training.py"),
 }
 """The modules that train, which may import Keras and its kin when they are imported. All others are light."""

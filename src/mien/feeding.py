@@ -1,4 +1,4 @@
-"""Batches for training.
+"""Where training images come from.
 
 What the i-th batch of an epoch holds follows from (seed, epoch, i) alone, so that a resumed run sees what an
 undisturbed one would have seen.
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,9 +18,6 @@ from mien.preprocessing import InputSpec
 
 if TYPE_CHECKING:
     from mien.datasets import Dataset
-
-Batch = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]
-"""Images uint8 (b, size, size, channels), targets float32 (b, classes), weights float32 (b,)."""
 
 Rows = tuple[NDArray[np.uint8], NDArray[np.int64]]
 """Images uint8 (b, size, size, channels), labels int64 (b,)."""
@@ -75,42 +71,6 @@ class StreamSource:
 
         rows: Rows = epoch_dataset(self.dataset, self.spec, batch_size=batch_size, seed=seed, epoch=epoch)[index]
         return rows
-
-
-class EpochFeed(keras.utils.PyDataset):
-    """A source as Keras takes it: images, one-hot targets and weights, an epoch at a time.
-
-    Keras's own threads read ahead. `epoch`, from 0, is set before each epoch begins.
-    """
-
-    def __init__(
-        self, source: Source, class_weights: NDArray[np.float32], *, batch_size: int, seed: int, epoch: int = 0
-    ) -> None:
-        """Feed a source.
-
-        Args:
-            source: the images.
-            class_weights: weight of each class's images in the loss, float32 (classes,).
-            batch_size: images a batch.
-            seed: of the run.
-            epoch: the first epoch, from 0; a resumed run begins later.
-        """
-        super().__init__(workers=source.workers, max_queue_size=4 * source.workers)
-        self.source = source
-        self.class_weights = class_weights
-        self.targets = np.eye(len(class_weights), dtype=np.float32)
-        self.batch_size = batch_size
-        self.seed = seed
-        self.epoch = epoch
-
-    @property
-    def num_batches(self) -> int:
-        """Batches in one epoch, the last, smaller one counted."""
-        return -(-len(self.source.labels) // self.batch_size)
-
-    def __getitem__(self, index: int) -> Batch:
-        images, labels = self.source.batch(index, batch_size=self.batch_size, seed=self.seed, epoch=self.epoch)
-        return images, self.targets[labels], self.class_weights[labels]
 
 
 @lru_cache(maxsize=2)

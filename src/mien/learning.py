@@ -16,7 +16,8 @@ from mien import backend
 from mien.augmentation import augmentation_layers
 from mien.checkpoints import Checkpoints, Row, best_epoch
 from mien.config import TrainingConfig
-from mien.feeding import EpochFeed, Source, balancing_weights
+from mien.epochs import EpochFeed
+from mien.feeding import Source, balancing_weights
 from mien.files import write_text
 from mien.preprocessing import SCALE
 

@@ -107,7 +107,10 @@ class Canvas:
         left, top, wide, high = cv2.boundingRect(corners.reshape(-1, 2))
         one = 1.0 / (1 << SUBPIXEL_BITS)
         first_row, last_row = max(0, int(top * one - margin)), min(rows, int((top + high) * one + margin) + 2)
-        first_column, last_column = max(0, int(left * one - margin)), min(columns, int((left + wide) * one + margin) + 2)
+        first_column, last_column = (
+            max(0, int(left * one - margin)),
+            min(columns, int((left + wide) * one + margin) + 2),
+        )
         if last_row <= first_row or last_column <= first_column:
             return None
         return slice(first_row, last_row), slice(first_column, last_column)

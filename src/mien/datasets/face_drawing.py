@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from math import cos, radians, sin
+from math import cos, sin
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.datasets import face_paint as paint
-from mien.datasets.face_canvas import Canvas, tones
-from mien.datasets.face_model import Camera, FaceParameters, Identity
-from mien.datasets.face_projection import View, project, shade, view
+from mien.datasets.face_body import body
+from mien.datasets.face_canvas import tones
+from mien.datasets.face_model import Camera, FaceParameters
+from mien.datasets.face_projection import project, shade, view
 from mien.datasets.face_relief import relief
 from mien.datasets.face_shape import face_shape
 from mien.datasets.face_surface import Plane, clamp, make_sheet, skull
@@ -81,28 +82,20 @@ def draw_head(parameters: FaceParameters, *, size: int = 256) -> Image:
 def _head(parameters: FaceParameters, size: int, channels: int) -> tuple[Plane, Plane]:
     """Colours (channels, big, big) in 0..1 and coverage (big, big) of head, neck and shoulders, drawn oversize."""
     big = _drawn_size(size)
-    identity, camera = parameters.identity, parameters.camera
-    sheet = make_sheet(round(min(1.2 * big / camera.frame, 320.0), 1))
-    shape = face_shape(parameters)
-    profile = skull(identity, shape.chin)
-    canvas = paint.paint_skin(sheet, identity, shape, channels)
-    paint.paint_nose(canvas, identity, shape)
-    paint.paint_mouth(canvas, identity, shape)
-    paint.paint_eyes(canvas, identity, shape)
-    paint.paint_brows(canvas, identity, shape)
-    scalp = paint.hair_mask(sheet, identity)
-    height = relief(sheet, parameters, shape)
-    height = height * (1.0 - scalp) + paint.paint_hair(canvas, identity, scalp)
-    brightness, gloss = shade(sheet, height, profile, parameters.lighting, parameters.pose)
+    identity, camera, pose = parameters.identity, parameters.camera, parameters.pose
+    sheet, shape = make_sheet(round(min(1.2 * big / camera.frame, 320.0), 1)), face_shape(parameters)
+    canvas = paint.paint_face(sheet, identity, shape, channels)
+    scalp, profile = paint.hair_mask(sheet, identity), skull(identity, shape.chin)
+    height = relief(sheet, parameters, shape) * (1.0 - scalp) + paint.paint_hair(canvas, identity, scalp)
+    brightness, gloss = shade(sheet, height, profile, parameters.lighting, pose)
     canvas.planes *= brightness
     canvas.planes += gloss
     paint.paint_glints(canvas, shape, float(np.sign(parameters.lighting.azimuth)))
-    paint.paint_glasses(canvas, identity, shape)
-    seen = view(big, sheet, height, profile, parameters.pose, camera)
-    body, body_coverage = _body(parameters, seen, shape.chin, channels)
-    face = project(canvas.planes, seen)
-    colours = body + (face - body) * seen.coverage
-    coverage = seen.coverage + body_coverage * (1.0 - seen.coverage)
+    paint.paint_glasses(canvas, identity)
+    seen = view(big, sheet, height, profile, pose, camera)
+    torso, torso_coverage = body(parameters, seen, shape.chin, channels)
+    colours = torso + (project(canvas.planes, seen) - torso) * seen.coverage
+    coverage = seen.coverage + torso_coverage * (1.0 - seen.coverage)
     return _warm(colours, parameters), coverage
 
 
@@ -117,43 +110,6 @@ def _warm(colours: Plane, parameters: FaceParameters) -> Plane:
         warmth = parameters.lighting.warmth
         colours = colours * np.array([1 + 0.08 * warmth, 1.0, 1 - 0.12 * warmth], np.float32)[:, None, None]
     return np.asarray(colours, np.float32)
-
-
-def _body(parameters: FaceParameters, seen: View, chin: float, channels: int) -> tuple[Plane, Plane]:
-    """Neck, shoulders and the hair that falls behind them: colours (channels, n, n) and coverage (n, n)."""
-    identity, light = parameters.identity, parameters.lighting
-    pixels = seen.x.shape[0] / parameters.camera.frame
-    wide = 0.55 + 0.45 * identity.face_width
-    lean = seen.x - 0.10 * sin(radians(parameters.pose.yaw))
-    lit = light.strength * (0.62 + 0.3 * lean * sin(radians(light.azimuth)) * (1 - light.ambient))
-    round_off = np.sqrt(clamp(1.0 - (lean / 0.56) ** 2, 0.05, 1.0))
-    neck = clamp((0.47 * wide + 0.25 * np.maximum(seen.y - 1.1, 0) ** 2 - np.abs(lean)) * pixels + 0.5, 0, 1)
-    neck *= clamp((seen.y - 0.3) * pixels, 0, 1)
-    shadow = 1.0 - 0.5 * np.exp(-((np.maximum(seen.y - chin, 0.0) / 0.22) ** 2))
-    slope = 1.38 + 0.28 * np.maximum(np.abs(lean) - 0.3, 0.0) ** 1.3 - 0.10 * np.exp(-((np.abs(lean) - 0.5) ** 2) / 0.02)
-    clothes = clamp((seen.y - slope) * pixels + 0.5, 0, 1) * clamp((1.75 - np.abs(lean)) * pixels, 0, 1)
-    hair = _fallen_hair(identity, seen, pixels)
-    rng = np.random.default_rng([identity.texture, 3])
-    layers = (
-        (hair, paint.hair_colour(identity), lit * (0.68 + 0.08 * np.cos(43 * seen.x) + 0.06 * np.cos(71 * seen.x))),
-        (neck, paint.skin_colour(identity), lit * shadow * (0.35 + 0.65 * round_off)),
-        (clothes, rng.uniform(0.1, 0.8, 3), lit * (1 - 0.15 * lean * lean)),
-    )
-    colours, coverage = np.zeros((channels, *seen.x.shape), np.float32), np.zeros_like(seen.x)
-    for mask, colour, brightness in layers:
-        coverage = coverage + mask * (1.0 - coverage)
-        for plane, tone in zip(colours, tones(colour, channels), strict=True):
-            plane += (tone * brightness - plane) * mask
-    return colours, np.asarray(coverage, np.float32)
-
-
-def _fallen_hair(identity: Identity, seen: View, pixels: float) -> Plane:
-    """Long hair behind the neck, coverage (n, n)."""
-    if identity.hair_style != "long":
-        return np.zeros_like(seen.x)
-    half = 0.80 * (0.55 + 0.45 * identity.face_width) + 0.8 * identity.hair_volume + 0.10 * clamp(seen.y, -0.5, 1.2)
-    mask = clamp((half - np.abs(seen.x)) * pixels + 0.5, 0, 1) * clamp((seen.y + 0.35) * pixels, 0, 1)
-    return np.asarray(mask * clamp((1.55 - seen.y) * 6.0, 0, 1), np.float32)
 
 
 def _background(camera: Camera, big: int, channels: int) -> Plane:

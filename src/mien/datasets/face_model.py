@@ -1,6 +1,6 @@
 """What a drawn face is: who it is, how it is held, lit and filmed, and which of its muscles are at work.
 
-Expressions are combinations of the action units of the Facial Action Coding System, as its authors' prototypes have them:
+Expressions are combinations of the Facial Action Coding System's action units, as its authors' prototypes have them:
 
 - P. Ekman, W. V. Friesen (1978): *Facial Action Coding System*. Consulting Psychologists Press.
 - P. Ekman, W. V. Friesen, J. C. Hager (2002): *Facial Action Coding System: The Manual* and *Investigator's Guide*
@@ -14,7 +14,7 @@ Lengths are in *head units*: half the height of a head, the distance from the ey
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from mien.errors import UsageError, unknown_choice
@@ -149,8 +149,10 @@ class Identity:
         _check_choice("Identity.glasses", self.glasses, GLASSES)
 
 
-_SCALES = ("face_width", "chin_length", "eye_size", "eye_spacing", "brow_thickness", "brow_arch", "nose_length")
-_SCALES += ("nose_width", "nose_height", "mouth_width", "lip_fullness", "cheekbones")
+_SCALES = (
+    *("face_width", "chin_length", "eye_size", "eye_spacing", "brow_thickness", "brow_arch", "nose_length"),
+    *("nose_width", "nose_height", "mouth_width", "lip_fullness", "cheekbones"),
+)
 _SHARES = ("jaw", "brow_strength", "skin", "hair", "grey", "age", "beard", "moustache", "make_up")
 _IDENTITY_RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(_SCALES, (0.5, 1.8)),

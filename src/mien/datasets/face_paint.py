@@ -14,7 +14,14 @@ from mien.datasets.face_shape import SIDES, FaceShape
 from mien.datasets.face_surface import Plane, Sheet, clamp, soften
 
 _SKINS = np.array(
-    [(0.96, 0.82, 0.72), (0.91, 0.74, 0.60), (0.80, 0.60, 0.45), (0.64, 0.45, 0.32), (0.47, 0.32, 0.23), (0.34, 0.23, 0.17)]
+    [
+        (0.96, 0.82, 0.72),
+        (0.91, 0.74, 0.60),
+        (0.80, 0.60, 0.45),
+        (0.64, 0.45, 0.32),
+        (0.47, 0.32, 0.23),
+        (0.34, 0.23, 0.17),
+    ]
 )
 _HAIRS = np.array([(0.07, 0.06, 0.06), (0.20, 0.13, 0.09), (0.37, 0.23, 0.14), (0.47, 0.29, 0.16), (0.76, 0.60, 0.38)])
 _IRISES = np.array([(0.16, 0.09, 0.05), (0.25, 0.15, 0.08), (0.24, 0.32, 0.20), (0.28, 0.42, 0.55)])
@@ -41,7 +48,17 @@ def hair_colour(identity: Identity) -> Array:
     return mix(_ramp(_HAIRS, identity.hair), (0.72, 0.71, 0.70), 0.9 * identity.grey)
 
 
-def paint_skin(sheet: Sheet, identity: Identity, shape: FaceShape, channels: int) -> Canvas:
+def paint_face(sheet: Sheet, identity: Identity, shape: FaceShape, channels: int) -> Canvas:
+    """Everything that lies in the skin; hair, glasses and the lamp's reflections come later."""
+    canvas = _paint_skin(sheet, identity, shape, channels)
+    _paint_nose(canvas, identity, shape)
+    _paint_mouth(canvas, identity, shape)
+    _paint_eyes(canvas, identity, shape)
+    _paint_brows(canvas, identity, shape)
+    return canvas
+
+
+def _paint_skin(sheet: Sheet, identity: Identity, shape: FaceShape, channels: int) -> Canvas:
     """Bare skin, blood in cheeks and nose, shade around the eyes, a beard's shadow."""
     skin = skin_colour(identity)
     canvas = Canvas(sheet, channels, skin)
@@ -72,7 +89,7 @@ def _paint_beard(canvas: Canvas, identity: Identity, shape: FaceShape, rng: np.r
     canvas.tint(mask * clamp(0.85 + 0.2 * stubble, 0.0, 1.0), colour)
 
 
-def paint_mouth(canvas: Canvas, identity: Identity, shape: FaceShape) -> None:
+def _paint_mouth(canvas: Canvas, identity: Identity, shape: FaceShape) -> None:
     """Lips, the line between them, and what an open mouth shows."""
     skin = skin_colour(identity)
     lip = mix(skin * (0.86, 0.58, 0.56), (0.72, 0.16, 0.2), 0.75 * identity.make_up)
@@ -111,7 +128,7 @@ def _paint_inside(canvas: Canvas, shape: FaceShape) -> None:
         canvas.polygons(band[None], mix(_TEETH, _INSIDE, 0.25), 0.8, blur=0.008, clip=opening)
 
 
-def paint_nose(canvas: Canvas, identity: Identity, shape: FaceShape) -> None:
+def _paint_nose(canvas: Canvas, identity: Identity, shape: FaceShape) -> None:
     """The nostrils, and the creases around the nose's wings."""
     dark = skin_colour(identity) * (0.30, 0.20, 0.18)
     holes = ellipses(shape.nostrils * (0.56, 1.0) + (0.0, 0.035), 0.034 * identity.nose_width, 0.018)
@@ -120,7 +137,7 @@ def paint_nose(canvas: Canvas, identity: Identity, shape: FaceShape) -> None:
     canvas.lines(creases, 0.018, dark * 1.6, 0.35 + 0.3 * float(shape.strengths[9]), blur=0.012)
 
 
-def paint_eyes(canvas: Canvas, identity: Identity, shape: FaceShape) -> None:
+def _paint_eyes(canvas: Canvas, identity: Identity, shape: FaceShape) -> None:
     """Eyeballs behind the lids, lashes, the crease of the upper lid."""
     skin = skin_colour(identity)
     iris = _ramp(_IRISES, min(max(1.6 * identity.hair - 0.7 * identity.skin, 0.0), 1.0))
@@ -142,7 +159,11 @@ def _paint_eyeballs(canvas: Canvas, shape: FaceShape, iris: Array) -> None:
         return
     clip = _openings(shape)
     canvas.polygons(clip, (0.93, 0.91, 0.89))
-    for share, colour, opacity, blur in ((1.0, iris * 0.55, 1.0, 0.0), (0.82, iris * 1.2, 0.8, 0.006), (0.45, _BLACK, 1.0, 0.0)):
+    for share, colour, opacity, blur in (
+        (1.0, iris * 0.55, 1.0, 0.0),
+        (0.82, iris * 1.2, 0.8, 0.006),
+        (0.45, _BLACK, 1.0, 0.0),
+    ):
         radius = share * shape.iris_radius
         canvas.polygons(ellipses(shape.irises, radius, radius), colour, opacity, blur=blur, clip=clip)
     canvas.lines(shape.upper_lids + (0.0, 0.012), 0.024, _BLACK, 0.35, blur=0.008, clip=clip)
@@ -157,7 +178,7 @@ def paint_glints(canvas: Canvas, shape: FaceShape, towards: float) -> None:
 _BROW_WIDTHS = 0.038 * np.array([0.75, 1.0, 1.1, 1.1, 1.05, 0.95, 0.8, 0.6, 0.3])
 
 
-def paint_brows(canvas: Canvas, identity: Identity, shape: FaceShape) -> None:
+def _paint_brows(canvas: Canvas, identity: Identity, shape: FaceShape) -> None:
     """Tapering brows."""
     colour = mix(hair_colour(identity), skin_colour(identity) * 0.4, 0.35)
     along = np.gradient(shape.brows, axis=1)
@@ -202,14 +223,19 @@ def paint_hair(canvas: Canvas, identity: Identity, mask: Plane) -> Plane:
     canvas.planes *= 1.0 - 0.4 * soft * (1.0 - mask)
     canvas.tint(mask, colour)
     canvas.planes *= 1.0 + 0.16 * noise * mask
-    depth = identity.hair_volume * (0.55 if identity.hair_style in {"short", "fringe"} else 1.0)
     bumpy = 1.0 + (0.22 if identity.hair_style == "curly" else 0.05) * noise
-    if identity.hair_style != "long":
-        depth = depth * clamp(1.0 - (sheet.vs + 0.1) / 0.5, 0.15, 1.0)[:, None]
-    return np.asarray(soften(np.maximum(2.0 * mask - 1.0, 0.0), 0.03 * sheet.scale) * depth * bumpy, np.float32)
+    thick = soften(np.maximum(2.0 * mask - 1.0, 0.0), 0.03 * sheet.scale)
+    return np.asarray(thick * _hair_depth(sheet, identity) * bumpy, np.float32)
 
 
-def paint_glasses(canvas: Canvas, identity: Identity, shape: FaceShape) -> None:
+def _hair_depth(sheet: Sheet, identity: Identity) -> Plane:
+    """Thickness of the hair at every height, float32 (rows, 1): short hair thins out towards the neck."""
+    full = identity.hair_volume * (0.55 if identity.hair_style in {"short", "fringe"} else 1.0)
+    thinning = 0.0 if identity.hair_style == "long" else 2.0
+    return np.asarray(full * clamp(1.0 - thinning * (sheet.vs + 0.1), 0.15, 1.0)[:, None], np.float32)
+
+
+def paint_glasses(canvas: Canvas, identity: Identity) -> None:
     """Rims, a bridge and the arms, in dark plastic."""
     if identity.glasses == "none":
         return

@@ -1,8 +1,8 @@
 """Light on a drawn head, and its way from the unrolled sheet to the picture.
 
-The lamp is Lambert's, softened as light in skin is, with light from everywhere, darker hollows and a weak gloss. The head is
-seen from far away (orthographic). For each pixel the ellipse of the skull that it meets is solved in closed form;
-height above the skull and pitch, which move the meeting point, are found by a few rounds of iteration.
+The lamp is Lambert's, softened as light in skin is, with light from everywhere, darker hollows and a weak gloss. The
+head is seen from far away (orthographic). For each pixel the ellipse of the skull that it meets is solved in closed
+form; height above the skull and pitch, which move the meeting point, are found in a few rounds.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ def shade(sheet: Sheet, height: Plane, profile: Profile, lighting: Lighting, pos
     occlusion = clamp(1.0 - 7.0 * hollow, 0.55, 1.12)
     sky = 0.85 - 0.25 * normal_y
     ambient = lighting.ambient
-    brightness = lighting.strength * (ambient * sky * occlusion + 1.35 * (1.0 - ambient) * lit * (0.4 + 0.6 * occlusion))
+    brightness = lighting.strength * (
+        ambient * sky * occlusion + 1.35 * (1.0 - ambient) * lit * (0.4 + 0.6 * occlusion)
+    )
     half = light + (0.0, 0.0, 1.0)
     half = (half / np.linalg.norm(half)).astype(np.float32)
     gloss = np.maximum(normal_x * half[0] + normal_y * half[1] + normal_z * half[2], 0.0)
@@ -101,8 +103,8 @@ def _turned(profile: Profile, yaw: float) -> _Stack:
     across = np.maximum(np.hypot(width * cos(yaw), depth * sin(yaw)), np.float32(1e-3))
     turn = np.arctan2(depth * sin(yaw), width * cos(yaw))
     # Where crown and chin close, both fall so steeply that the rounds of `view` would not settle: hence the blur.
-    forward_sine = cv2.blur((depth**2 - width**2) * (sin(yaw) * cos(yaw)) / across, (1, 25)).ravel()
-    return _Stack(across, turn, forward_sine, cv2.blur(width * depth / across, (1, 25)).ravel())
+    forward_sine = cv2.blur((depth**2 - width**2) * (sin(yaw) * cos(yaw)) / across, (1, 61)).ravel()
+    return _Stack(across, turn, forward_sine, cv2.blur(width * depth / across, (1, 61)).ravel())
 
 
 def view(size: int, sheet: Sheet, height: Plane, profile: Profile, pose: Pose, camera: Camera) -> View:
@@ -113,7 +115,9 @@ def view(size: int, sheet: Sheet, height: Plane, profile: Profile, pose: Pose, c
     """
     height = soften(height, 0.045 * sheet.scale)
     stack = _turned(profile, radians(pose.yaw))
-    column, level = _meet(*_picture_axes((size + 1) // 2, pose, camera), sheet, height, profile, stack, radians(pose.pitch))
+    column, level = _meet(
+        *_picture_axes((size + 1) // 2, pose, camera), sheet, height, profile, stack, radians(pose.pitch)
+    )
     column, level = (cv2.resize(plane, (size, size), interpolation=cv2.INTER_LINEAR) for plane in (column, level))
     x, y = _picture_axes(size, pose, camera)
     outline = _outline(height, sheet, profile, stack)

@@ -154,7 +154,9 @@ def _smile_folds(parameters: FaceParameters, shape: FaceShape) -> Array:
     """Nasolabial folds and the cheeks beside them (9, 10, 12), the lines below the corners of the mouth (15)."""
     age, units, corners, wings = parameters.identity.age, shape.units, shape.mouth_corners, shape.nostrils
     out = np.maximum(0.33, np.abs(corners[:, 0]) + 0.075)
-    depth = 0.006 + 0.014 * age + np.maximum(0.036 * units[:, 12], np.maximum(0.034 * units[:, 9], 0.028 * units[:, 10]))
+    depth = (
+        0.006 + 0.014 * age + np.maximum(0.036 * units[:, 12], np.maximum(0.034 * units[:, 9], 0.028 * units[:, 10]))
+    )
     nasolabial = np.empty((2, 3, 2))
     nasolabial[:, 0] = wings + np.stack([SIDES * 0.05, (-0.02, -0.02)], axis=-1)
     nasolabial[:, 1] = np.stack([SIDES * (0.6 * out + 0.09), wings[:, 1] + 0.09], axis=-1)

@@ -1,8 +1,9 @@
 """Series of numbered faces, drawn on every core.
 
 Drawing small faces is some thousand short steps that hold the interpreter's lock, so threads do not help; processes do.
-They are started as ``python -m mien.datasets.face_series``, which, unlike `multiprocessing`, asks nothing of the caller's
-main module. Each draws every n-th chunk and writes its bytes to a pipe. What a process fails to deliver is drawn here.
+They are started as ``python -m mien.datasets.face_series``, which, unlike `multiprocessing`, asks nothing of the
+caller's main module. Each draws every n-th chunk and writes its bytes to a pipe. What a process fails to deliver is
+drawn here.
 """
 
 from __future__ import annotations

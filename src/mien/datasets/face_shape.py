@@ -1,7 +1,7 @@
 """Where brows, lids, nose and mouth stand on a face: the landmarks that identity and action units give.
 
-Coordinates are (u, v) in head units on the face's surface, unrolled around the head's vertical axis: u grows towards the
-picture's right (the person's left), v downward; the eyes stand at v = 0 and the chin of a face at rest at v = 1.
+Coordinates are (u, v) in head units on the face's surface, unrolled around the head's vertical axis: u grows towards
+the picture's right (the person's left), v downward; the eyes stand at v = 0 and the chin of a face at rest at v = 1.
 Arrays with a leading axis of 2 hold the picture's left side first (u < 0), then its right.
 """
 
@@ -24,6 +24,11 @@ _LID_STEPS = np.linspace(-1.0, 1.0, 13)
 
 _LIP_STEPS = np.linspace(-1.0, 1.0, 21)
 """Along the mouth, from the corner at the picture's left (-1) to the one at its right (1)."""
+
+_CUPIDS_BOW = (
+    1.0 - 0.25 * np.exp(-((_LIP_STEPS / 0.12) ** 2)) + 0.12 * np.exp(-(((np.abs(_LIP_STEPS) - 0.28) / 0.16) ** 2))
+)
+"""Thickness of the upper lip along the mouth: a notch in the middle, a peak on either side."""
 
 _BROW_STEPS = np.linspace(0.0, 1.0, 9)
 """Along a brow, from its inner end (0) to its outer one (1)."""
@@ -143,21 +148,27 @@ def _lids(identity: Identity, units: Array) -> tuple[Array, Array]:
     raised, tight, closed = units[:, 5, None], units[:, 7, None], units[:, 43, None]
     cheek = np.maximum(units[:, 6], 0.8 * units[:, 9])[:, None]
     step, size = _LID_STEPS[None], identity.eye_size
-    outward, inward = (1.0 + step) / 2.0, (1.0 - step) / 2.0
     half_width = 0.163 * size
     corner = -identity.lid_tilt * step
     top = size * (0.085 + 0.058 * raised - 0.014 * tight * (1 - 0.5 * raised) - 0.022 * cheek)
     bottom = size * (0.056 + 0.013 * raised - 0.032 * tight - 0.05 * cheek)
     lower_v = corner + bottom * (1.0 - step**2)
-    # A lowered brow weighs on the inner half of the upper lid; a raised inner brow leaves the outer half hanging.
-    weight = 0.3 * units[:, 4, None] * (1 - units[:, 1, None]) * inward + 0.38 * units[:, 1, None] * (
-        1 - np.maximum(units[:, 2, None], raised)
-    ) * outward * np.sqrt(outward)
     arc = (1.0 - np.abs(step) ** 2.4) * (1.0 - 0.08 * step)
-    upper_v = corner - top * arc * (1.0 - weight)
+    upper_v = corner - top * arc * (1.0 - _brow_weight(units, raised))
     upper_v = np.minimum(upper_v + closed * (lower_v - upper_v), lower_v)
     u = SIDES[:, None] * (_eye_centre(identity) + half_width * step)
     return np.stack([u, upper_v], axis=-1), np.stack([u, lower_v], axis=-1)
+
+
+def _brow_weight(units: Array, raised: Array) -> Array:
+    """How far brows weigh the upper lids down, float (2, 13), 0..1.
+
+    A lowered brow (4) weighs on the inner half; a raised inner end (1) leaves the outer half hanging.
+    """
+    outward = (1.0 + _LID_STEPS[None]) / 2.0
+    inner, outer, lowered = units[:, 1, None], units[:, 2, None], units[:, 4, None]
+    hanging = 0.38 * inner * (1.0 - np.maximum(outer, raised)) * outward**1.5
+    return np.asarray(0.3 * lowered * (1.0 - inner) * (1.0 - outward) + hanging)
 
 
 def _irises(parameters: FaceParameters) -> Array:
@@ -183,36 +194,42 @@ def _cheeks(identity: Identity, units: Array) -> Array:
 
 def _lips(identity: Identity, units: Array, nose_v: float, drop: float) -> tuple[Array, Array, Array, Array]:
     """Outer upper, inner upper, inner lower and outer lower edge of the lips, each float (21, 2)."""
-    step = _LIP_STEPS
-    side = np.stack([1.0 - step, 1.0 + step]) / 2.0  # how much each side of the face decides at each step
-    local = units.T @ side  # (n, 21)
-    away = np.abs(step)
+    away = np.abs(_LIP_STEPS)
+    # (n, 21): how strong each unit is along the mouth, from one side's strength to the other's.
+    local = units.T @ np.stack([1.0 - _LIP_STEPS, 1.0 + _LIP_STEPS]) / 2.0
     seam_u, seam_v = _seam(identity, units, nose_v)
-    bow = 1.0 - away**2.2
+    upper_gap, lower_gap = _gaps(local, away, drop)
     tight = 1.0 - 0.6 * np.maximum(local[23], local[24])
     thick = identity.lip_fullness * tight * (1.0 - 0.18 * local[12] - 0.2 * local[20])
-    upper_gap = bow * (0.02 * local[25] + 0.03 * local[26] + 0.06 * np.maximum(local[10], 0.5 * local[9]))
-    upper_gap *= 1.0 - 0.7 * local[24]
-    lower_gap = (1.0 - away**2.6) * (
-        0.05 * local[25] + drop * (0.9 + 0.1 * away) + 0.055 * local[16] - 0.02 * local[17] * (1 - local[25])
-    )
-    lower_gap = np.maximum(lower_gap, 0.0)
-    teeth = 0.35 * (local[12] * np.maximum(local[25], local[26])) * 0.09 * bow  # a broad smile bares the upper teeth
-    inner_upper = seam_v - upper_gap - 0.4 * teeth
-    inner_lower = seam_v + lower_gap + 0.6 * teeth
-    cupid = 1.0 - 0.25 * np.exp(-((step / 0.12) ** 2)) + 0.12 * np.exp(-(((away - 0.28) / 0.16) ** 2))
-    outer_upper = inner_upper - 0.055 * thick * (1.0 - away**2.2) ** 0.8 * cupid
-    outer_lower = inner_lower + 0.078 * thick * (1.0 - away**2.4) ** 0.7 * (1.0 + 0.35 * local[16] + 0.2 * local[17])
-    edges = (outer_upper, inner_upper, inner_lower, outer_lower)
-    first, second, third, fourth = (np.stack([seam_u, edge], axis=-1) for edge in edges)
-    return first, second, third, fourth
+    pushed = 1.0 + 0.35 * local[16] + 0.2 * local[17]
+    inner_upper, inner_lower = seam_v - upper_gap, seam_v + lower_gap
+    outer_upper = inner_upper - 0.055 * thick * (1.0 - away**2.2) ** 0.8 * _CUPIDS_BOW
+    outer_lower = inner_lower + 0.078 * thick * (1.0 - away**2.4) ** 0.7 * pushed
+    edges = np.stack([outer_upper, inner_upper, inner_lower, outer_lower])
+    lips = np.stack([np.broadcast_to(seam_u, edges.shape), edges], axis=-1)
+    return lips[0], lips[1], lips[2], lips[3]
+
+
+def _gaps(local: Array, away: Array, drop: float) -> tuple[Array, Array]:
+    """How far the upper lip is lifted from the line of the mouth and the lower one sunk below it, each float (21,)."""
+    bow = 1.0 - away**2.2
+    lift = 0.02 * local[25] + 0.03 * local[26] + 0.06 * np.maximum(local[10], 0.5 * local[9])
+    sunk = 0.05 * local[25] + drop * (0.9 + 0.1 * away) + 0.055 * local[16] - 0.02 * local[17] * (1.0 - local[25])
+    grin = 0.032 * local[12] * np.maximum(local[25], local[26]) * bow  # a broad smile bares the upper teeth
+    upper = bow * lift * (1.0 - 0.7 * local[24]) + 0.4 * grin
+    return upper, np.maximum((1.0 - away**2.6) * sunk, 0.0) + 0.6 * grin
 
 
 def _seam(identity: Identity, units: Array, nose_v: float) -> tuple[Array, Array]:
     """u and v, each float (21,), of the line where closed lips meet: its corners go where 12, 15 and 20 pull them."""
     step = _LIP_STEPS
     parted = np.maximum(units[:, 26], 0.0)
-    out = 0.02 * units[:, 15] + 0.075 * units[:, 12] + 0.085 * units[:, 20] - 0.03 * np.maximum(units[:, 23], units[:, 24])
+    out = (
+        0.02 * units[:, 15]
+        + 0.075 * units[:, 12]
+        + 0.085 * units[:, 20]
+        - 0.03 * np.maximum(units[:, 23], units[:, 24])
+    )
     out -= 0.06 * parted * (1 - units[:, 20]) * (1 - units[:, 12]) + 0.012 * units[:, 17]
     rise = 0.11 * units[:, 12] - 0.11 * units[:, 15] - 0.035 * units[:, 20] + identity.mouth_rest
     rise -= 0.018 * np.maximum(units[:, 23], units[:, 24])

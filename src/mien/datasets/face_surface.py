@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -34,7 +34,6 @@ LEFT, TOP, RIGHT, BOTTOM = -1.62, -1.42, 1.62, 1.34
 
 SUBPIXEL_BITS = 4
 """Binary places of the coordinates that polygons and lines are drawn at."""
-
 
 
 _BAND = 8
@@ -68,7 +67,7 @@ class Sheet:
 
     def fixed_point(self, points: NDArray[np.float64]) -> NDArray[np.int32]:
         """Points (..., 2) as (u, v) to (x, y) for OpenCV: pixels, whole at their middles, times 2**`SUBPIXEL_BITS`."""
-        return (points * (self.scale * (1 << SUBPIXEL_BITS)) + self.origin).astype(np.int32)
+        return np.asarray((points * (self.scale * (1 << SUBPIXEL_BITS)) + self.origin).astype(np.int32))
 
     def bumps(self, bumps: NDArray[np.float64]) -> Plane:
         """The sum of Gaussian bumps, float32 (rows, columns).
@@ -99,7 +98,7 @@ def make_sheet(scale: float) -> Sheet:
     return Sheet(scale, us.astype(np.float32), vs.astype(np.float32), origin)
 
 
-def clamp(plane: Plane, low: float, high: float) -> Plane:
+def clamp(plane: NDArray[np.floating[Any]], low: float, high: float) -> Plane:
     """`numpy.clip`, at a third of its price for small arrays."""
     return np.asarray(np.minimum(np.maximum(plane, np.float32(low)), np.float32(high)), np.float32)
 
@@ -135,7 +134,7 @@ class Profile:
 
     def index(self, v: Plane) -> NDArray[np.intp]:
         """Index of the sample nearest to each v."""
-        return np.clip((v - self.FIRST) * (1.0 / self.SPACING) + 0.5, 0, self.STEPS - 1).astype(np.intp)
+        return np.asarray(clamp((v - self.FIRST) * (1.0 / self.SPACING) + 0.5, 0, self.STEPS - 1).astype(np.intp))
 
     def slopes(self) -> tuple[Plane, Plane]:
         """Change of width and depth with v, float32 (STEPS,) each."""

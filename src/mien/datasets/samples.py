@@ -60,7 +60,8 @@ def sample_faces(
         proportions: one of `PROPORTIONS`; where balanced, the class of face i is i % 7.
 
     Returns:
-        Images, uint8 (count, size, size, channels), and classes, int64 (count,), indices into `mien.labels.EXPRESSIONS`.
+        Images, uint8 (count, size, size, channels), RGB where channels is 3, and classes, int64 (count,), indices into
+        `mien.labels.EXPRESSIONS`.
 
     Raises:
         UsageError: an argument is not as above.
@@ -92,7 +93,10 @@ def write_samples(
     Args:
         folder: where to; it must not exist, or be empty.
         count: how many faces, 1 or more.
-        seed, size, channels, proportions: as for `sample_faces`.
+        seed: 0 or more.
+        size: side in pixels, 16 to 1024.
+        channels: 1 for grey, 3 for RGB.
+        proportions: one of `PROPORTIONS`.
         progress: called with the number of faces written so far and `count`.
 
     Raises:

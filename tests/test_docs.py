@@ -1,0 +1,56 @@
+"""Every Python block in README and docs runs as it stands; every command in them exists."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from mien.cli import app
+from models import save_brightness
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+NAMES = [path.relative_to(ROOT).as_posix() for path in PAGES]
+
+COMMANDS = get_command(app).commands
+
+
+def python_blocks(path: Path) -> str:
+    """All Python of a page, in order: later blocks may use what earlier ones made."""
+    return "\n".join(re.findall(r"^```python\n(.*?)^```", path.read_text(encoding="utf-8"), re.M | re.S))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if python_blocks(ROOT / name)])
+def test_python_blocks_run(name, patterns, tmp_path, monkeypatch):
+    (tmp_path / "FER2013").symlink_to(patterns)
+    save_brightness(tmp_path / "model.onnx", ("dark", "middle", "bright"), (0.0, 0.5, 1.0))
+    monkeypatch.chdir(tmp_path)
+    code = python_blocks(ROOT / name)
+    if name == "README.md":
+        code = code.replace("x_test, y_test)     #", "x_test, y_test, epochs=1)  #")
+    exec(compile(code, name, "exec"), {"__name__": "docs"})
+
+
+def commands(path: Path) -> list[list[str]]:
+    """Lines of a page that call mien, without their comments."""
+    lines = re.findall(r"^(?: {4}|\$ )(mien .+)$", path.read_text(encoding="utf-8"), re.M)
+    return [shlex.split(line, comments=True)[1:] for line in lines]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_commands_and_their_options_exist(name):
+    for words in commands(ROOT / name):
+        command = COMMANDS[words[0]]
+        if words[0] == "data":
+            command = command.commands[words[1]]
+        known = {option for parameter in command.params for option in parameter.opts + parameter.secondary_opts}
+        used = {word.partition("=")[0] for word in words if word.startswith("-") and word != "-"}
+        assert used <= known | {"--help"}, words
+
+
+def test_links_between_pages_lead_somewhere():
+    for path in PAGES:
+        for target in re.findall(r"\]\((?!http)([^)#\s]+)", path.read_text(encoding="utf-8")):
+            assert (path.parent / target).exists(), f"{path.name}: {target}"
