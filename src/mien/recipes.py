@@ -48,7 +48,7 @@ RECIPES: dict[str, Recipe] = {
         "not measured yet: about 4 hours on 2 CPU cores; rehearsed on a subset only",
     ),
     "demo": Recipe(
-        TrainingConfig(epochs=8, schedule="cosine", learning_rate=0.003),
+        TrainingConfig(epochs=10, batch_size=16, schedule="cosine", learning_rate=0.002),
         "the classroom network in a few epochs, for the drawn faces of `mien demo`",
         "scores on drawn faces say nothing about photographs",
     ),

@@ -10,7 +10,7 @@ import typer
 
 def demo_command(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Run folder.", show_default="runs/<time>")] = None,
-    count: Annotated[int, typer.Option(help="How many faces are drawn.")] = 3500,
+    count: Annotated[int, typer.Option(help="How many faces are drawn.")] = 4200,
     epochs: Annotated[int | None, typer.Option(help="Passes over them.", show_default="the recipe's")] = None,
     seed: Annotated[int, typer.Option(help="Other faces, other first weights.")] = 0,
 ) -> None:

@@ -18,6 +18,8 @@ from mien.datasets.face_model import Camera, Lighting, Pose
 from mien.datasets.face_surface import LEFT, RADIUS, TOP, Plane, Profile, Sheet, clamp, soften
 
 _HALVINGS = 5
+_BLUR = np.full(61, 1.0 / 61.0, np.float32)
+
 _PIVOT = 0.15
 """v around which a head nods, in head units."""
 
@@ -102,9 +104,10 @@ def _turned(profile: Profile, yaw: float) -> _Stack:
     width, depth = profile.width, profile.depth
     across = np.maximum(np.hypot(width * cos(yaw), depth * sin(yaw)), np.float32(1e-3))
     turn = np.arctan2(depth * sin(yaw), width * cos(yaw))
-    # Where crown and chin close, both fall so steeply that the rounds of `view` would not settle: hence the blur.
-    forward_sine = cv2.blur((depth**2 - width**2) * (sin(yaw) * cos(yaw)) / across, (1, 61)).ravel()
-    return _Stack(across, turn, forward_sine, cv2.blur(width * depth / across, (1, 61)).ravel())
+    forward_sine = (depth**2 - width**2) * (sin(yaw) * cos(yaw)) / across
+    # Where crown and chin close, both fall so steeply that the rounds of `_meet` would not settle: hence the blur.
+    smooth_sine, smooth_cosine = (np.convolve(axis, _BLUR, "same") for axis in (forward_sine, width * depth / across))
+    return _Stack(across, turn, smooth_sine, smooth_cosine)
 
 
 def view(size: int, sheet: Sheet, height: Plane, profile: Profile, pose: Pose, camera: Camera) -> View:
@@ -115,13 +118,15 @@ def view(size: int, sheet: Sheet, height: Plane, profile: Profile, pose: Pose, c
     """
     height = soften(height, 0.045 * sheet.scale)
     stack = _turned(profile, radians(pose.yaw))
-    column, level = _meet(
-        *_picture_axes((size + 1) // 2, pose, camera), sheet, height, profile, stack, radians(pose.pitch)
-    )
+    tilt = radians(pose.pitch)
+    column, level = _meet(*_picture_axes((size + 1) // 2, pose, camera), sheet, height, profile, stack, tilt)
     column, level = (cv2.resize(plane, (size, size), interpolation=cv2.INTER_LINEAR) for plane in (column, level))
     x, y = _picture_axes(size, pose, camera)
     outline = _outline(height, sheet, profile, stack)
-    coverage = _inside(x, outline, profile.index(level), size / camera.frame)
+    # Where crown or chin turn away, the rounds of `_meet` do not settle; there the head's sides are its outline.
+    front = cv2.medianBlur(_inside(x, outline, profile.index(level), size / camera.frame), 3)
+    sides = _inside(x, _tilted(outline, profile, stack, tilt), profile.index(y), size / camera.frame)
+    coverage = np.maximum(front, sides)
     return View(x, y, column, (level - TOP) * sheet.scale - 0.5, coverage)
 
 
@@ -158,14 +163,21 @@ def _outline(height: Plane, sheet: Sheet, profile: Profile, stack: _Stack) -> Pl
     return np.where(profile.width > 0, stack.across + cv2.blur(edges, (9, 1)), np.float32(-1.0))
 
 
+def _tilted(outline: Plane, profile: Profile, stack: _Stack, tilt: float) -> Plane:
+    """The outline by y in the picture instead of height on the head, float32 (2, STEPS)."""
+    levels = profile.levels()
+    upright = _PIVOT + (levels - _PIVOT) * cos(tilt)
+    lean = stack.forward_sine * sin(tilt)
+    sides = [np.interp(levels, upright - sign * lean, outline[side]) for side, sign in ((0, -1.0), (1, 1.0))]
+    return np.asarray(sides, np.float32)
+
+
 def _inside(x: Plane, outline: Plane, index: NDArray[np.intp], pixels: float) -> Plane:
-    """Coverage of each pixel by the head, float32 (size, size) in 0..1; `pixels` make a head unit."""
+    """How far an outline covers each pixel, float32 (size, size) in 0..1; `pixels` make a head unit."""
     slope = np.gradient(outline[1], Profile.SPACING).astype(np.float32)
     steepness = np.hypot(np.float32(1.0), clamp(slope, -8, 8))
     margin = (outline[(x > 0).view(np.int8), index] - np.abs(x)) / steepness[index]
-    coverage = clamp(margin * np.float32(pixels) + np.float32(0.5), 0.0, 1.0)
-    # At the very crown, where the rounds did not settle, lone pixels err.
-    return np.asarray(cv2.medianBlur(coverage, 3), np.float32)
+    return clamp(margin * np.float32(pixels) + np.float32(0.5), 0.0, 1.0)
 
 
 def _picture_axes(size: int, pose: Pose, camera: Camera) -> tuple[Plane, Plane]:

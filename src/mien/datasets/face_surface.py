@@ -137,8 +137,12 @@ class Profile:
         return np.asarray(clamp((v - self.FIRST) * (1.0 / self.SPACING) + 0.5, 0, self.STEPS - 1).astype(np.intp))
 
     def slopes(self) -> tuple[Plane, Plane]:
-        """Change of width and depth with v, float32 (STEPS,) each."""
-        return tuple(np.gradient(axis, self.SPACING).astype(np.float32) for axis in (self.width, self.depth))  # type: ignore[return-value]
+        """Change of width and depth with v, float32 (STEPS,) each; steep beyond crown and chin."""
+        beyond = np.where(self.levels() > 0.0, np.float32(-9.0), np.float32(9.0))
+        width, depth = (
+            np.where(self.width > 0.0, np.gradient(axis, self.SPACING), beyond) for axis in (self.width, self.depth)
+        )
+        return width.astype(np.float32), depth.astype(np.float32)
 
 
 def skull(identity: Identity, chin: float) -> Profile:
