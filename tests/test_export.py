@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from mien.classifier import Classifier, open_model
-from mien.errors import ModelError, UsageError
+from mien.errors import MissingExtraError, ModelError, UsageError
 from mien.export import WRITERS, KerasClassifier, describe, export_model, load_model, save_h5, save_keras, save_onnx
 from mien.labels import EXPRESSIONS
 from mien.modelspec import ModelSpec, write_beside
@@ -146,3 +146,14 @@ def test_h5_keeps_its_description_through_another_save(tmp_path):
     model = trained()
     save_h5(model, describe(model, EXPRESSIONS), tmp_path / "a.h5")
     assert isinstance(KerasClassifier(tmp_path / "a.h5").spec, ModelSpec)
+
+
+def test_on_another_backend_a_process_with_tensorflow_converts(files, tmp_path, monkeypatch):
+    model, spec = load_model(files / "model.keras")
+    monkeypatch.setattr("keras.backend.backend", lambda: "jax")
+    save_onnx(model, spec, tmp_path / "model.onnx")
+    expected = Classifier(files / "model.onnx").predict(images())
+    np.testing.assert_allclose(Classifier(tmp_path / "model.onnx").predict(images()), expected, atol=1e-5)
+    monkeypatch.setattr("mien.export.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"writing \.onnx files"):
+        save_onnx(model, spec, tmp_path / "other.onnx")

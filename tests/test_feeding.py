@@ -74,7 +74,8 @@ def test_keras_visits_each_image_once_an_epoch_however_many_steps_a_call_runs(st
     assert float(layer.total) == 3 * sum(range(41))
 
 
-def test_streams_give_the_same_batches_through_keras_threads(patterns):
+def test_streams_give_the_same_batches_in_any_order(patterns):
+    pytest.importorskip("grain", exc_type=ImportError)
     dataset = open_dataset(patterns).select("train")
     stream = StreamSource(dataset, InputSpec(), workers=2)
     everything = [stream.batch(index, batch_size=32, seed=1, epoch=2) for index in range(7)]

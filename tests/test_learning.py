@@ -1,9 +1,9 @@
 import dataclasses
 
-import keras
 import numpy as np
 import pytest
 
+from interrupting import Interrupt
 from mien import learning
 from mien.checkpoints import Checkpoints
 from mien.config import AUGMENTATIONS, TrainingConfig
@@ -27,22 +27,6 @@ def validation() -> tuple[np.ndarray, np.ndarray]:
     return held.images, held.labels
 
 
-class Stop(keras.callbacks.Callback):
-    """Ends the process's run after so many epochs, as Ctrl-C would, in the middle of the next."""
-
-    def __init__(self, after: int) -> None:
-        super().__init__()
-        self.after = after
-        self.epoch = 0
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
-
-    def on_train_batch_end(self, batch, logs=None):
-        if self.epoch == self.after:
-            raise KeyboardInterrupt
-
-
 def without_seconds(history):
     return [{name: value for name, value in row.items() if name != "seconds"} for row in history]
 
@@ -56,7 +40,7 @@ def run(folder, config=CONFIG, *callbacks, train=None):
 @pytest.mark.parametrize("config", [CONFIG, dataclasses.replace(CONFIG, optimizer="sgd", ema=0.9, weight_decay=1e-4)])
 def test_an_interrupted_and_resumed_run_equals_an_undisturbed_one(tmp_path, config):
     whole, learned = run(tmp_path / "whole", config)
-    _, first = run(tmp_path / "broken", config, Stop(after=2))
+    _, first = run(tmp_path / "broken", config, Interrupt(2))
     assert first.interrupted
     assert len(first.history) == 2
     resumed, second = run(tmp_path / "broken", config)
@@ -155,5 +139,5 @@ def test_missing_values_leave_empty_cells(tmp_path):
 
 
 def test_checkpoints_are_there_after_an_interruption(tmp_path):
-    run(tmp_path, CONFIG, Stop(after=1))
+    run(tmp_path, CONFIG, Interrupt(1))
     assert len(Checkpoints(tmp_path / "checkpoints").history()) == 1

@@ -46,7 +46,12 @@ def test_faces_are_the_same_whatever_the_number_asked_for():
 
 def test_faces_drawn_by_several_processes_are_those_drawn_by_one(monkeypatch):
     alone, _ = sample_faces(100, seed=8)
+
+    def refuse(series, chunk, labels):
+        raise AssertionError("drawn by the caller, not by a process")
+
     monkeypatch.setattr("mien.datasets.face_series._WORTHWHILE", 0)
+    monkeypatch.setattr("mien.datasets.face_series.Series.draw", refuse)
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     assert np.array_equal(sample_faces(100, seed=8)[0], alone)
 

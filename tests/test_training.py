@@ -2,7 +2,6 @@ import csv
 import dataclasses
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -12,10 +11,11 @@ import numpy as np
 import pytest
 
 import mien
+from interrupting import Interrupt
 from mien.classifier import open_model
 from mien.config import TrainingConfig
 from mien.datasets import load_data, open_dataset
-from mien.errors import DataError, UsageError
+from mien.errors import DataError, MissingExtraError, UsageError
 from mien.evaluation import evaluate
 from mien.materials import Selection
 from mien.preprocessing import InputSpec
@@ -91,28 +91,13 @@ def test_a_complete_run_cannot_be_resumed(result):
 
 
 def test_limit_streaming_and_colour(patterns, tmp_path):
+    pytest.importorskip("grain", exc_type=ImportError)
     config = dataclasses.replace(CONFIG, epochs=1, input=InputSpec(32, 3))
     streamed = train(patterns, config, out=tmp_path / "run", selection=Selection(limit=100, streaming=True))
     assert streamed.scores["test"].n == 84
     assert streamed.spec.input == InputSpec(32, 3)
     record = json.loads((tmp_path / "run" / "config.json").read_text())
     assert record["data"]["n_train"] + record["data"]["n_validation"] == 100
-
-
-class Interrupt(keras.callbacks.Callback):
-    """Ctrl-C in the middle of an epoch."""
-
-    def __init__(self, epoch: int) -> None:
-        super().__init__()
-        self.wanted = epoch
-        self.epoch = 0
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
-
-    def on_train_batch_end(self, batch, logs=None):
-        if self.epoch == self.wanted:
-            raise KeyboardInterrupt
 
 
 def test_ctrl_c_keeps_the_best_model_and_leaves_the_test_unread(patterns, tmp_path):
@@ -172,6 +157,18 @@ def test_bad_arrays_are_named(change, message, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_without_a_converter_nothing_that_was_learnt_is_lost(patterns, tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise MissingExtraError("writing .onnx files", "train")
+
+    monkeypatch.setattr("mien.training.save_onnx", refuse)
+    said = []
+    outcome = train(patterns, dataclasses.replace(CONFIG, epochs=1), out=tmp_path / "run", say=said.append)
+    assert {path.name for path in (tmp_path / "run").iterdir() if path.is_file()} == RUN_FILES - {"model.onnx"}
+    assert outcome.scores["test"].n == 84
+    assert any("model.onnx is left out" in line and "mien export" in line for line in said)
+
+
 def test_too_few_images_to_hold_out(tmp_path):
     from pictures import write_patterns
 
@@ -191,7 +188,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_end(patterns, tmp_path):
     deadline = time.monotonic() + 120
     while not list((tmp_path / "killed").glob("checkpoints/epoch-0002")) and time.monotonic() < deadline:
         time.sleep(0.02)
-    killed.send_signal(signal.SIGKILL)
+    killed.kill()
     killed.communicate()
     assert not (tmp_path / "killed" / "metrics.json").exists()
     whole = start(str(patterns), *settings, "--out", str(tmp_path / "whole"))

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.classifier import BATCH_SIZE, Classifier, apply_temperature, check_batch, check_probabilities
-from mien.errors import ModelError, UsageError, unknown_choice
+from mien.errors import MissingExtraError, ModelError, UsageError, unknown_choice
 from mien.files import replacing
 from mien.modelspec import METADATA_KEY, ModelSpec, write_to_onnx
 from mien.preprocessing import to_input
@@ -88,16 +94,41 @@ def save_h5(model: keras.Model, spec: ModelSpec, path: str | Path) -> None:
 def save_onnx(model: keras.Model, spec: ModelSpec, path: str | Path) -> None:
     """Write ``.onnx`` with the description and what brings the Keras model back; kept only if it agrees with Keras.
 
+    Conversion needs TensorFlow. On another backend it runs in a process of its own that has TensorFlow.
+
     Raises:
+        MissingExtraError: TensorFlow is not installed.
         ModelError: ONNX Runtime's probabilities differ from Keras's.
     """
     with replacing(path) as temporary:
-        with _quietly():
-            model(np.zeros((1, *model.input_shape[1:]), np.float32))
-            model.export(temporary, format="onnx", verbose=False)
-        write_recipe(temporary, model)
-        write_to_onnx(temporary, spec)
+        if keras.backend.backend() == "tensorflow":
+            _convert(model, spec, temporary)
+        else:
+            _convert_elsewhere(model, spec, temporary)
         _check_parity(model, Classifier(temporary), str(path))
+
+
+def _convert(model: keras.Model, spec: ModelSpec, path: Path) -> None:
+    with _quietly():
+        model(np.zeros((1, *model.input_shape[1:]), np.float32))
+        model.export(path, format="onnx", verbose=False)
+    write_recipe(path, model)
+    write_to_onnx(path, spec)
+
+
+def _convert_elsewhere(model: keras.Model, spec: ModelSpec, path: Path) -> None:
+    """`_convert` on another backend: `mien export` in a process with TensorFlow."""
+    if find_spec("tensorflow") is None:
+        raise MissingExtraError("writing .onnx files (which TensorFlow converts)", "train")
+    with tempfile.TemporaryDirectory(prefix="mien-export-") as folder:
+        source, target = Path(folder) / "model.keras", Path(folder) / "model.onnx"
+        save_keras(model, spec, source)
+        command = [sys.executable, "-m", "mien", "export", str(source), "--format", "onnx", "--out", str(target)]
+        environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
+        run = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)  # noqa: S603
+        if run.returncode:
+            raise ModelError(f"the model could not be converted to .onnx: {run.stderr.strip()[-500:]}")
+        shutil.copyfile(target, path)
 
 
 WRITERS: dict[str, tuple[str, Callable[[keras.Model, ModelSpec, Path], None]]] = {

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from mien.config import TrainingConfig
 from mien.datasets import Dataset, Faces, holdout
@@ -18,7 +19,6 @@ from mien.datasets.streaming import check_images, in_parts, should_stream
 from mien.errors import DataError, UsageError
 from mien.feeding import ArraySource, Source, StreamSource
 from mien.preprocessing import InputSpec
-
 
 VALIDATION_BYTES = 64 * 1024**2
 """Validation images of a streamed run take no more memory than this, however large the dataset."""
@@ -75,7 +75,7 @@ def gather(
     """
     stream = selection.streaming
     if stream is None:
-        stream = should_stream(dataset.select("train"), config.input)
+        stream = should_stream(dataset.select("train"), config.input) and find_spec("grain") is not None
     if stream:
         return _from_files(dataset, config, selection, progress)
     faces = dataset.load(config.input, skip_bad=selection.skip_bad, progress=progress)
@@ -171,3 +171,54 @@ def _facts(whole: Dataset | Faces, n_train: int, check: Dataset | Faces | None, 
         "counts": whole.counts(),
         "sha256": digest,
     }
+
+
+def faces_from_arrays(
+    halves: Mapping[str, tuple[ArrayLike, ArrayLike]], spec: InputSpec, classes: tuple[str, ...]
+) -> Faces:
+    """Faces from arrays, as `mien.load_data` gives them.
+
+    Args:
+        halves: ``x_train`` and perhaps ``x_test``, each with its labels: float (n, size, size, channels) in [0, 1] or
+            uint8, and integers (n,).
+        spec: size and channels that the images must have.
+        classes: names in the order of the labels.
+
+    Raises:
+        UsageError: wrong shape, range or length.
+    """
+    parts = [_as_faces(name, x, y, spec, classes) for name, (x, y) in halves.items()]
+    fields = ("images", "labels", "splits", "names")
+    images, labels, splits, names = (np.concatenate([getattr(part, field) for part in parts]) for field in fields)
+    return Faces(images, labels, splits, names, classes)
+
+
+def _as_faces(name: str, x: ArrayLike, y: ArrayLike, spec: InputSpec, classes: tuple[str, ...]) -> Faces:
+    """Check a pair of arrays and bring the pixels back to uint8.
+
+    Raises:
+        UsageError: wrong shape, range or length.
+    """
+    images, labels = np.asarray(x), np.asarray(y)
+    if images.ndim != 4 or images.shape[1:] != spec.shape or not len(images):
+        allowed = ", ".join(map(str, spec.shape))
+        raise UsageError(f"{name}: must be (n, {allowed}), n at least 1; received {images.shape}")
+    target = f"y_{name.removeprefix('x_')}"
+    if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
+        raise UsageError(f"{target}: must be {len(images)} integers, received {labels.dtype} {labels.shape}")
+    if labels.min() < 0 or labels.max() >= len(classes):
+        raise UsageError(f"{target}: must be from 0 to {len(classes) - 1}, received {labels.min()} to {labels.max()}")
+    split = np.full(len(images), name.removeprefix("x_"))
+    names = np.array([f"{name}[{index}]" for index in range(len(images))])
+    return Faces(_to_uint8(name, images), labels.astype(np.int64), split, names, classes)
+
+
+def _to_uint8(name: str, images: NDArray[Any]) -> NDArray[np.uint8]:
+    if images.dtype == np.uint8:
+        return images
+    if not np.issubdtype(images.dtype, np.floating) or images.min() < 0 or images.max() > 1:
+        raise UsageError(
+            f"{name}: must be float in [0, 1] or uint8, received {images.dtype} from {images.min()} to {images.max()}"
+        )
+    pixels: NDArray[np.uint8] = np.rint(images * 255).astype(np.uint8)
+    return pixels

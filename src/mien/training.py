@@ -9,24 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from mien import backend
 from mien.cards import run_card
 from mien.checkpoints import columns
-from mien.classifier import Classifier
+from mien.classifier import Classifier, Model
 from mien.config import TrainingConfig
-from mien.datasets import Faces, open_dataset
+from mien.datasets import open_dataset
 from mien.datasets.pixels import Progress
-from mien.errors import DataError, UsageError
+from mien.errors import DataError, MissingExtraError
 from mien.evaluation import Evaluation, evaluate
-from mien.export import describe, save_h5, save_keras, save_onnx
+from mien.export import KerasClassifier, describe, save_h5, save_keras, save_onnx
 from mien.files import write_json, write_text
 from mien.judging import judge_answers
 from mien.labels import EXPRESSIONS
 from mien.learning import Learned, learn
-from mien.materials import Materials, Selection, from_faces, gather
+from mien.materials import Materials, Selection, faces_from_arrays, from_faces, gather
 from mien.modelspec import ModelSpec, write_beside, write_to_onnx
 from mien.networks import network
 from mien.preprocessing import InputSpec
@@ -166,10 +165,10 @@ def fit(
     _, size, _, channels = model.input_shape
     base = (config or TrainingConfig()).to_dict()
     config = TrainingConfig.from_dict({**base, **settings, "input": InputSpec(size, channels), "network": model.name})
-    parts = [_as_faces("x_train", x_train, y_train, config.input, tuple(classes))]
+    halves = {"x_train": (x_train, y_train)}
     if x_test is not None and y_test is not None:
-        parts.append(_as_faces("x_test", x_test, y_test, config.input, tuple(classes)))
-    materials = from_faces(_joined(parts), config, Selection())
+        halves["x_test"] = (x_test, y_test)
+    materials = from_faces(faces_from_arrays(halves, config.input, tuple(classes)), config, Selection())
     folder = RunFolder.create(out)
     folder.write_config({"data": materials.facts, "training": config.to_dict()})
     return _run(folder, materials, config, callbacks, _silent, model)
@@ -204,28 +203,37 @@ def _run(
         raise KeyboardInterrupt
     say(f"Saving the model of epoch {learned.epoch}")
     description = describe(model, materials.classes, trained_on={**facts, "recipe": config.to_dict()})
-    scores = _judge(folder, model, description, materials, learned)
+    judge = _save(folder.path, model, description, say)
+    scores = _judge(judge, materials, learned)
     if not learned.interrupted:
         judged = ", ".join(name for name in scores if name != "validation")
         say(f"Judged it on {judged}" if judged else "There is no test split to judge it on")
     return _finish(folder, model, description, learned, scores)
 
 
-def _judge(
-    folder: RunFolder, model: keras.Model, description: ModelSpec, materials: Materials, learned: Learned
-) -> dict[str, Evaluation]:
-    """Export the model, then judge the file that users will run: on validation, and on the test splits once."""
-    save_onnx(model, description, folder.path / "model.onnx")
-    classifier = Classifier(folder.path / "model.onnx")
+def _save(path: Path, model: keras.Model, description: ModelSpec, say: Say) -> Model:
+    """Write the model's files; gives the file that is judged: the one that users will run, where it could be made."""
+    save_keras(model, description, path / "model.keras")
+    save_h5(model, description, path / "face_detection.h5")
+    try:
+        save_onnx(model, description, path / "model.onnx")
+    except MissingExtraError as error:
+        say(f"model.onnx is left out: {error}; then: mien export {path / 'model.keras'} --format onnx")
+        return KerasClassifier(path / "model.keras")
+    return Classifier(path / "model.onnx")
+
+
+def _judge(model: Model, materials: Materials, learned: Learned) -> dict[str, Evaluation]:
+    """Judge the model on validation, and on the test splits once."""
     scores = {}
     held = materials.validation
     if held is not None:
         scores["validation"] = evaluate(
-            classifier.predict, held.images, held.labels, classes=materials.classes, split="validation"
+            model.predict, held.images, held.labels, classes=materials.classes, split="validation"
         )
     if learned.interrupted:
         return scores
-    answers = [(classifier.predict(faces.images), faces.labels, faces.splits) for faces in materials.tests()]
+    answers = [(model.predict(faces.images), faces.labels, faces.splits) for faces in materials.tests()]
     if answers:
         scores |= _without_echo(judge_answers(answers, classes=materials.classes))
     return scores
@@ -244,9 +252,10 @@ def _finish(
     path = folder.path
     summary = {name: {"accuracy": score.accuracy, "n": score.n, "tta": score.tta} for name, score in scores.items()}
     description = dataclasses.replace(description, scores=summary)
-    write_to_onnx(path / "model.onnx", description)
     save_keras(model, description, path / "model.keras")
     save_h5(model, description, path / "face_detection.h5")
+    if (path / "model.onnx").exists():
+        write_to_onnx(path / "model.onnx", description)
     write_beside(path / "model.keras", description)
     history = columns(learned.history)
     plot_curves(history, path / "curves.png")
@@ -263,43 +272,6 @@ def _finish(
 def _publicity(split: str) -> int:
     """Which split's confusion is drawn: all of the test where there is one, validation if nothing else."""
     return ("validation", "private", "public", "test").index(split)
-
-
-def _as_faces(name: str, x: ArrayLike, y: ArrayLike, spec: InputSpec, classes: tuple[str, ...]) -> Faces:
-    """Check a pair of arrays and bring the pixels back to uint8.
-
-    Raises:
-        UsageError: wrong shape, range or length.
-    """
-    images, labels = np.asarray(x), np.asarray(y)
-    if images.ndim != 4 or images.shape[1:] != spec.shape or not len(images):
-        allowed = ", ".join(map(str, spec.shape))
-        raise UsageError(f"{name}: must be (n, {allowed}), n at least 1; received {images.shape}")
-    target = f"y_{name.removeprefix('x_')}"
-    if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
-        raise UsageError(f"{target}: must be {len(images)} integers, received {labels.dtype} {labels.shape}")
-    if labels.min() < 0 or labels.max() >= len(classes):
-        raise UsageError(f"{target}: must be from 0 to {len(classes) - 1}, received {labels.min()} to {labels.max()}")
-    split = np.full(len(images), name.removeprefix("x_"))
-    names = np.array([f"{name}[{index}]" for index in range(len(images))])
-    return Faces(_to_uint8(name, images), labels.astype(np.int64), split, names, classes)
-
-
-def _to_uint8(name: str, images: NDArray[Any]) -> NDArray[np.uint8]:
-    if images.dtype == np.uint8:
-        return images
-    if not np.issubdtype(images.dtype, np.floating) or images.min() < 0 or images.max() > 1:
-        raise UsageError(
-            f"{name}: must be float in [0, 1] or uint8, received {images.dtype} from {images.min()} to {images.max()}"
-        )
-    return np.rint(images * 255).astype(np.uint8)
-
-
-def _joined(parts: list[Faces]) -> Faces:
-    """Several sets of faces as one, in order."""
-    names = ("images", "labels", "splits", "names")
-    images, labels, splits, rows = (np.concatenate([getattr(part, name) for part in parts]) for name in names)
-    return Faces(images, labels, splits, rows, parts[0].classes)
 
 
 def _silent(line: str) -> None:

@@ -16,7 +16,13 @@ Layer = tuple[Plane, Array, Plane]
 """Coverage (n, n) in 0..1, RGB in 0..1, and brightness (n, n)."""
 
 
-def body(parameters: FaceParameters, seen: View, chin: float, channels: int) -> tuple[Plane, Plane]:
+_HIGHEST_COLLAR = 1.25
+"""No clothes reach above this, in head units."""
+
+
+def body(
+    parameters: FaceParameters, seen: View, chin: float, channels: int, rng: np.random.Generator
+) -> tuple[Plane, Plane]:
     """Colours (channels, n, n) in 0..1 and coverage (n, n), float32, of all that is below and behind the head.
 
     Args:
@@ -24,6 +30,7 @@ def body(parameters: FaceParameters, seen: View, chin: float, channels: int) -> 
         seen: what the picture's pixels see.
         chin: v of the chin, which casts a shadow on the neck.
         channels: 1 for grey, 3 for RGB.
+        rng: decides the colour of the clothes.
     """
     light = parameters.lighting
     pixels = seen.x.shape[0] / parameters.camera.frame
@@ -32,7 +39,7 @@ def body(parameters: FaceParameters, seen: View, chin: float, channels: int) -> 
     layers = (
         _fallen_hair(parameters.identity, seen, lit, pixels),
         _neck(parameters.identity, lean, seen.y, chin, lit, pixels),
-        _clothes(parameters.identity, lean, seen.y, lit, pixels),
+        _clothes(rng.uniform(0.1, 0.8, 3), lean, seen.y, lit, pixels),
     )
     colours, coverage = np.zeros((channels, *seen.x.shape), np.float32), np.zeros_like(seen.x)
     for mask, colour, brightness in layers:
@@ -50,11 +57,12 @@ def _neck(identity: Identity, lean: Plane, y: Plane, chin: float, lit: Plane, pi
     return mask, skin_colour(identity), lit * shadow * round_off
 
 
-def _clothes(identity: Identity, lean: Plane, y: Plane, lit: Plane, pixels: float) -> Layer:
+def _clothes(colour: Array, lean: Plane, y: Plane, lit: Plane, pixels: float) -> Layer:
+    if y.max() < _HIGHEST_COLLAR:
+        return np.zeros_like(y), colour, lit
     away = np.abs(lean)
     collar = 1.38 + 0.28 * np.maximum(away - 0.3, 0.0) ** 1.3 - 0.10 * np.exp(-((away - 0.5) ** 2) / 0.02)
     mask = clamp((y - collar) * pixels + 0.5, 0.0, 1.0) * clamp((1.75 - away) * pixels, 0.0, 1.0)
-    colour = np.random.default_rng([identity.texture, 3]).uniform(0.1, 0.8, 3)
     return mask, colour, lit * (1.0 - 0.15 * lean * lean)
 
 

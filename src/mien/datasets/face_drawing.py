@@ -83,17 +83,18 @@ def _head(parameters: FaceParameters, size: int, channels: int) -> tuple[Plane, 
     """Colours (channels, big, big) in 0..1 and coverage (big, big) of head, neck and shoulders, drawn oversize."""
     big = _drawn_size(size)
     identity, camera, pose = parameters.identity, parameters.camera, parameters.pose
-    sheet, shape = make_sheet(round(min(1.2 * big / camera.frame, 320.0), 1)), face_shape(parameters)
-    canvas = paint.paint_face(sheet, identity, shape, channels)
-    scalp, profile = paint.hair_mask(sheet, identity), skull(identity, shape.chin)
-    height = relief(sheet, parameters, shape) * (1.0 - scalp) + paint.paint_hair(canvas, identity, scalp)
+    sheet, shape = make_sheet(round(min(1.05 * big / camera.frame, 320.0), 1)), face_shape(parameters)
+    rng = np.random.default_rng(identity.texture)
+    canvas = paint.paint_face(sheet, identity, shape, channels, rng)
+    scalp, profile = paint.hair_mask(sheet, identity, rng), skull(identity, shape.chin)
+    height = relief(sheet, parameters, shape) * (1.0 - scalp) + paint.paint_hair(canvas, identity, scalp, rng)
     brightness, gloss = shade(sheet, height, profile, parameters.lighting, pose)
     canvas.planes *= brightness
     canvas.planes += gloss
     paint.paint_glints(canvas, shape, float(np.sign(parameters.lighting.azimuth)))
     paint.paint_glasses(canvas, identity)
     seen = view(big, sheet, height, profile, pose, camera)
-    torso, torso_coverage = body(parameters, seen, shape.chin, channels)
+    torso, torso_coverage = body(parameters, seen, shape.chin, channels, rng)
     colours = torso + (project(canvas.planes, seen) - torso) * seen.coverage
     coverage = seen.coverage + torso_coverage * (1.0 - seen.coverage)
     return _warm(colours, parameters), coverage

@@ -48,9 +48,9 @@ def hair_colour(identity: Identity) -> Array:
     return mix(_ramp(_HAIRS, identity.hair), (0.72, 0.71, 0.70), 0.9 * identity.grey)
 
 
-def paint_face(sheet: Sheet, identity: Identity, shape: FaceShape, channels: int) -> Canvas:
+def paint_face(sheet: Sheet, identity: Identity, shape: FaceShape, channels: int, rng: np.random.Generator) -> Canvas:
     """Everything that lies in the skin; hair, glasses and the lamp's reflections come later."""
-    canvas = _paint_skin(sheet, identity, shape, channels)
+    canvas = _paint_skin(sheet, identity, shape, channels, rng)
     _paint_nose(canvas, identity, shape)
     _paint_mouth(canvas, identity, shape)
     _paint_eyes(canvas, identity, shape)
@@ -58,12 +58,11 @@ def paint_face(sheet: Sheet, identity: Identity, shape: FaceShape, channels: int
     return canvas
 
 
-def _paint_skin(sheet: Sheet, identity: Identity, shape: FaceShape, channels: int) -> Canvas:
+def _paint_skin(sheet: Sheet, identity: Identity, shape: FaceShape, channels: int, rng: np.random.Generator) -> Canvas:
     """Bare skin, blood in cheeks and nose, shade around the eyes, a beard's shadow."""
     skin = skin_colour(identity)
     canvas = Canvas(sheet, channels, skin)
-    rng = np.random.default_rng(identity.texture)
-    blotches = cv2.resize(rng.standard_normal((18, 22), np.float32), sheet.shape[::-1], interpolation=cv2.INTER_CUBIC)
+    blotches = cv2.resize(rng.standard_normal((18, 22), np.float32), sheet.shape[::-1], interpolation=cv2.INTER_LINEAR)
     canvas.planes *= 1.0 + 0.018 * blotches
     tip = shape.nose_tip
     blood = [(*cheek, 0.15, 0.11, 0.3) for cheek in shape.cheeks] + [(0.0, tip[1], 0.10, 0.07, 0.25)]
@@ -188,11 +187,10 @@ def _paint_brows(canvas: Canvas, identity: Identity, shape: FaceShape) -> None:
     canvas.polygons(outlines, colour, identity.brow_strength, blur=0.012)
 
 
-def hair_mask(sheet: Sheet, identity: Identity) -> Plane:
+def hair_mask(sheet: Sheet, identity: Identity, rng: np.random.Generator) -> Plane:
     """Where the scalp bears hair, float32 (rows, columns) in 0..1."""
     if identity.hair_style == "bald":
         return sheet.zeros()
-    rng = np.random.default_rng([identity.texture, 1])
     away = np.abs(sheet.us)
     forehead = -0.72 - identity.hairline
     reach, temple = 0.08, 0.62
@@ -211,11 +209,11 @@ def hair_mask(sheet: Sheet, identity: Identity) -> Plane:
     return np.asarray(clamp(distance / 0.10 + 0.5, 0.0, 1.0), np.float32)
 
 
-def paint_hair(canvas: Canvas, identity: Identity, mask: Plane) -> Plane:
+def paint_hair(canvas: Canvas, identity: Identity, mask: Plane, rng: np.random.Generator) -> Plane:
     """Strands or curls over the scalp; gives the hair's height above it, float32 (rows, columns)."""
     if identity.hair_style == "bald":
         return canvas.sheet.zeros()
-    sheet, rng = canvas.sheet, np.random.default_rng([identity.texture, 2])
+    sheet = canvas.sheet
     grid = (26, 40) if identity.hair_style == "curly" else (5, 90)
     noise = cv2.resize(rng.standard_normal(grid, np.float32), sheet.shape[::-1], interpolation=cv2.INTER_LINEAR)
     colour = hair_colour(identity)

@@ -67,8 +67,11 @@ def shade(sheet: Sheet, height: Plane, profile: Profile, lighting: Lighting, pos
     half = light + (0.0, 0.0, 1.0)
     half = (half / np.linalg.norm(half)).astype(np.float32)
     gloss = np.maximum(normal_x * half[0] + normal_y * half[1] + normal_z * half[2], 0.0)
-    gloss = gloss**24 * (0.16 * (1.0 - ambient) * lighting.strength)
-    return brightness.astype(np.float32), gloss.astype(np.float32)
+    gloss = gloss * gloss * gloss
+    for _ in range(3):  # to the 24th power, by squaring
+        gloss = gloss * gloss
+    gloss *= np.float32(0.16 * (1.0 - ambient) * lighting.strength)
+    return np.asarray(brightness, np.float32), np.asarray(gloss, np.float32)
 
 
 def _normals(sheet: Sheet, height: Plane, profile: Profile) -> tuple[Plane, Plane, Plane]:
@@ -82,8 +85,8 @@ def _normals(sheet: Sheet, height: Plane, profile: Profile) -> tuple[Plane, Plan
     normal_x = sine - slope_u * cosine
     normal_z = cosine + slope_u * sine
     normal_y = -(sine**2 * width_slope + cosine**2 * depth_slope) - slope_v
-    length = np.sqrt(normal_x**2 + normal_y**2 + normal_z**2)
-    return normal_x / length, normal_y / length, normal_z / length
+    unit = 1.0 / np.sqrt(normal_x * normal_x + normal_y * normal_y + normal_z * normal_z)
+    return normal_x * unit, normal_y * unit, normal_z * unit
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -174,7 +177,7 @@ def _tilted(outline: Plane, profile: Profile, stack: _Stack, tilt: float) -> Pla
 
 def _inside(x: Plane, outline: Plane, index: NDArray[np.intp], pixels: float) -> Plane:
     """How far an outline covers each pixel, float32 (size, size) in 0..1; `pixels` make a head unit."""
-    slope = np.gradient(outline[1], Profile.SPACING).astype(np.float32)
+    slope = np.diff(outline[1], append=np.float32(-1.0)) * np.float32(1.0 / Profile.SPACING)
     steepness = np.hypot(np.float32(1.0), clamp(slope, -8, 8))
     margin = (outline[(x > 0).view(np.int8), index] - np.abs(x)) / steepness[index]
     return clamp(margin * np.float32(pixels) + np.float32(0.5), 0.0, 1.0)

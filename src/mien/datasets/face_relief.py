@@ -15,7 +15,7 @@ from mien.datasets.face_model import FaceParameters
 from mien.datasets.face_shape import SIDES, Array, FaceShape
 from mien.datasets.face_surface import Plane, Sheet
 
-_FAINT = 0.0008
+_FAINT = 0.0015
 """Bumps lower than this, in head units, are left out."""
 
 

@@ -140,7 +140,8 @@ class Profile:
         """Change of width and depth with v, float32 (STEPS,) each; steep beyond crown and chin."""
         beyond = np.where(self.levels() > 0.0, np.float32(-9.0), np.float32(9.0))
         width, depth = (
-            np.where(self.width > 0.0, np.gradient(axis, self.SPACING), beyond) for axis in (self.width, self.depth)
+            np.where(self.width > 0.0, np.diff(axis, append=np.float32(0.0)) / self.SPACING, beyond)
+            for axis in (self.width, self.depth)
         )
         return width.astype(np.float32), depth.astype(np.float32)
 
