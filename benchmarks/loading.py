@@ -27,6 +27,7 @@ from mien.datasets import convert, open_dataset
 from mien.datasets.streaming import epoch_batches
 from mien.labels import EXPRESSIONS
 from mien.preprocessing import InputSpec
+from mien.recipes import recipe
 from reporting import publish
 
 SIDE = 224
@@ -42,12 +43,14 @@ def main() -> None:
     memory = modes.add_parser("memory", help="peak memory while streaming")
     memory.add_argument("--counts", type=int, nargs=2, default=[10_000, 50_000])
     memory.add_argument("--batch-size", type=int, default=32)
-    for name in ("load", "stream"):
+    memory.add_argument("--train", action="store_true", help="train the seed's network for an epoch, not only read")
+    for name in ("load", "stream", "train"):
         inner = modes.add_parser(name, help="used by this program itself")
         inner.add_argument("data", type=Path)
         inner.add_argument("--batch-size", type=int, default=32)
     options = parser.parse_args()
-    {"speed": measure_speed, "memory": measure_memory, "load": load_once, "stream": stream_once}[options.mode](options)
+    work = {"speed": measure_speed, "memory": measure_memory, "load": load_once, "stream": stream_once}
+    {**work, "train": train_once}[options.mode](options)
 
 
 def measure_speed(options: argparse.Namespace) -> None:
@@ -84,14 +87,16 @@ def measure_memory(options: argparse.Namespace) -> None:
         for count in options.counts:
             folder = Path(scratch) / str(count)
             draw_files(folder, count)
-            result, peak = child("stream", folder, Path(scratch) / "cache", "--batch-size", str(options.batch_size))
+            mode = "train" if options.train else "stream"
+            result, peak = child(mode, folder, Path(scratch) / "cache", "--batch-size", str(options.batch_size))
             peaks.append(peak)
-            decoded = count * SIDE * SIDE * 3 / 1e9
+            decoded = count * SIDE * SIDE * (1 if options.train else 3) / 1e9
             rows.append((f"{count:,}", f"{decoded:.1f}", f"{result['seconds']:.1f}", f"{peak / 1e6:.0f}"))
+    what = "training on" if options.train else "reading"
     publish(
-        "streaming",
-        "Peak memory of reading a dataset larger than memory",
-        f"python benchmarks/loading.py memory --batch-size {options.batch_size}",
+        f"streaming-{what.partition(' ')[0]}",
+        f"Peak memory of {what} a dataset larger than memory",
+        f"python benchmarks/loading.py memory --batch-size {options.batch_size}" + " --train" * options.train,
         f"One epoch, one run each. From the smaller to the larger it grows by {peaks[1] / peaks[0] - 1:.1%}.",
         ("files of 224x224", "decoded, GB", "one epoch, s", "peak memory of the process tree, MB"),
         rows,
@@ -142,6 +147,15 @@ def stream_once(options: argparse.Namespace) -> None:
     dataset = open_dataset(options.data)
     batches = epoch_batches(dataset, InputSpec(SIDE, 3), batch_size=options.batch_size)
     timed(lambda: sum(len(labels) for _, labels in batches))
+
+
+def train_once(options: argparse.Namespace) -> None:
+    """`mien train DATA --size 224 --epochs 1`: the files are checked, then streamed."""
+    from mien.training import train
+
+    with tempfile.TemporaryDirectory() as out:
+        config = recipe("seed", epochs=1, batch_size=options.batch_size, input=InputSpec(SIDE, 1))
+        timed(lambda: len(train(options.data, config, out=out).history["loss"]))
 
 
 def timed(work: Callable[[], int]) -> None:

@@ -122,7 +122,7 @@ def test_show_with_augmentation(root, tmp_path, monkeypatch):
 
 
 def test_show_with_augmentation_names_the_extra(root, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "mien.augmentation", None)
+    monkeypatch.setitem(sys.modules, "keras", None)
     with pytest.raises(MissingExtraError, match=r"--augmented .*mien\[train\]"):
         invoke("show", root, "--augmented", "--out", tmp_path / "sheet.png")
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mien.datasets import open_dataset
+from mien.datasets.samples import write_samples
 from mien.errors import DataError, UsageError
 from mien.labels import EXPRESSIONS
 from mien.preprocessing import InputSpec
@@ -253,3 +254,10 @@ def test_reading_one_face(tmp_path):
     faces = dataset.load(InputSpec(24, 1))
     assert dataset.streamable
     np.testing.assert_array_equal(dataset.read(5, InputSpec(24, 1)), faces.images[5])
+
+
+def test_drawn_faces_are_not_taken_for_fer2013(tmp_path):
+    write_samples(tmp_path / "faces", count=14)
+    dataset = open_dataset(tmp_path / "faces")
+    assert dataset.format == "drawn sample faces"
+    assert dataset.load().format == "drawn sample faces"

@@ -32,7 +32,8 @@ AUTO_DEVICES = ("cuda", "directml", "cpu")
 """What ``device="auto"`` tries, in this order. The others compile the network for each shape: ask for them by name."""
 
 KERAS_SUFFIXES = (".keras", ".h5")
-BATCH_SIZE = 64
+BATCH_PIXELS = 64 * 48 * 48
+"""Pixels that go through a network at once: 64 small pictures or a few large ones, so that memory stays the same."""
 
 _QUIET = 3
 """ONNX Runtime's log level: errors only."""
@@ -50,7 +51,7 @@ class Model(Protocol):
     def spec(self) -> ModelSpec:
         """What the model says about itself."""
 
-    def predict(self, images: NDArray[np.uint8], batch_size: int = BATCH_SIZE) -> NDArray[np.float32]:
+    def predict(self, images: NDArray[np.uint8], batch_size: int | None = None) -> NDArray[np.float32]:
         """uint8 (n, size, size, channels) to float32 (n, classes) probabilities, temperature applied."""
 
 
@@ -87,12 +88,13 @@ class Classifier:
         """Names of the outputs, in output order."""
         return self.spec.classes
 
-    def predict(self, images: NDArray[np.uint8], batch_size: int = BATCH_SIZE) -> NDArray[np.float32]:
+    def predict(self, images: NDArray[np.uint8], batch_size: int | None = None) -> NDArray[np.float32]:
         """Give each picture's probabilities.
 
         Args:
             images: uint8 (n, size, size, channels), as `mien.preprocessing.fit_images` gives them; n may be 0.
-            batch_size: how many pictures go through the network at once, 1 or more.
+            batch_size: how many pictures go through the network at once, 1 or more; None: as many as
+                `BATCH_PIXELS` allows.
 
         Returns:
             float32 (n, classes), each row summing to 1, the temperature applied.
@@ -101,13 +103,13 @@ class Classifier:
             UsageError: the array is not of that shape and dtype.
             ModelError: the network gave something other than probabilities.
         """
-        check_batch(images, self.spec.input, batch_size)
+        batch_size = check_batch(images, self.spec.input, batch_size)
         starts = range(0, len(images), batch_size)
         parts = [self._run(images[start : start + batch_size]) for start in starts]
         empty = np.empty((0, len(self.classes)), np.float32)
         return apply_temperature(np.concatenate([empty, *parts]), self.spec.temperature)
 
-    def classify(self, images: Sequence[Image], batch_size: int = BATCH_SIZE) -> list[Prediction]:
+    def classify(self, images: Sequence[Image], batch_size: int | None = None) -> list[Prediction]:
         """`classify` with this model."""
         return classify(self, images, batch_size)
 
@@ -149,13 +151,13 @@ def open_model(path: str | Path, *, device: str = "auto", threads: int = 0) -> M
     return model
 
 
-def classify(model: Model, images: Sequence[Image], batch_size: int = BATCH_SIZE) -> list[Prediction]:
+def classify(model: Model, images: Sequence[Image], batch_size: int | None = None) -> list[Prediction]:
     """Say what each face shows.
 
     Args:
         model: the opened model.
         images: face crops, each uint8 (height, width), (height, width, 1) or (height, width, 3) RGB, of any size.
-        batch_size: how many go through the network at once.
+        batch_size: how many go through the network at once; see `Classifier.predict`.
 
     Returns:
         One prediction for each image, in order; none for no images.
@@ -183,19 +185,25 @@ def apply_temperature(probabilities: NDArray[np.float32], temperature: float) ->
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True), np.float32)
 
 
-def check_batch(images: NDArray[np.uint8], spec: InputSpec, batch_size: int) -> None:
+def check_batch(images: NDArray[np.uint8], spec: InputSpec, batch_size: int | None) -> int:
     """Refuse pictures that were not fitted to a network's input, and batch sizes below 1.
+
+    Returns:
+        The batch size, that of `BATCH_PIXELS` where None was given.
 
     Raises:
         UsageError: says what was received.
     """
-    if batch_size < 1:
-        raise UsageError(f"batch_size: must be 1 or more, received {batch_size}")
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != spec.shape:
         raise UsageError(
             f"images: must be uint8 (n, {', '.join(map(str, spec.shape))}), received {images.dtype} {images.shape}; "
             "mien.preprocessing.fit_images brings pictures to that shape"
         )
+    if batch_size is None:
+        return max(1, BATCH_PIXELS // spec.size**2)
+    if batch_size < 1:
+        raise UsageError(f"batch_size: must be 1 or more, received {batch_size}")
+    return batch_size
 
 
 def check_probabilities(output: object, n: int, classes: int, name: str) -> NDArray[np.float32]:

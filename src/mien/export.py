@@ -20,7 +20,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.classifier import BATCH_SIZE, Classifier, apply_temperature, check_batch, check_probabilities
+from mien.classifier import Classifier, apply_temperature, check_batch, check_probabilities
 from mien.errors import MissingExtraError, ModelError, UsageError, unknown_choice
 from mien.files import replacing
 from mien.modelspec import METADATA_KEY, ModelSpec, write_to_onnx
@@ -62,9 +62,9 @@ class KerasClassifier:
         """Names of the outputs, in output order."""
         return self.spec.classes
 
-    def predict(self, images: NDArray[np.uint8], batch_size: int = BATCH_SIZE) -> NDArray[np.float32]:
+    def predict(self, images: NDArray[np.uint8], batch_size: int | None = None) -> NDArray[np.float32]:
         """uint8 (n, size, size, channels) to float32 (n, classes) probabilities, temperature applied."""
-        check_batch(images, self.spec.input, batch_size)
+        batch_size = check_batch(images, self.spec.input, batch_size)
         if not len(images):
             return np.empty((0, len(self.classes)), np.float32)
         output = self.model.predict(to_input(images), batch_size=batch_size, verbose=0)

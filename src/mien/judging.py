@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.classifier import BATCH_SIZE, Model
+from mien.classifier import Model
 from mien.datasets.dataset import Dataset
 from mien.datasets.pixels import Progress
 from mien.datasets.streaming import in_parts
@@ -39,7 +39,7 @@ def judge_dataset(
     *,
     split: str = "test",
     tta: str = "none",
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
     skip_bad: bool = False,
     progress: Progress | None = None,
 ) -> Judgement:
@@ -50,7 +50,7 @@ def judge_dataset(
         dataset: what `mien.open_dataset` gave.
         split: train, val, public, private, test (all of the test images) or all.
         tta: a key of `mien.evaluation.TTA`.
-        batch_size: images that go through the network at once.
+        batch_size: images that go through the network at once; None: by their size.
         skip_bad: leave out files and rows that cannot be used instead of refusing the dataset.
         progress: called with how many are read and how many there are.
 

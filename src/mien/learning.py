@@ -24,7 +24,8 @@ from mien.preprocessing import SCALE
 WARM_UP = 0.15
 """Share of all steps in which the cosine schedule first rises."""
 
-VALIDATION_BATCH = 256
+VALIDATION_PIXELS = 256 * 48 * 48
+"""Pixels of a batch while validating: 256 small images or a few large ones, so that memory does not grow with size."""
 
 
 @dataclass(frozen=True)
@@ -203,7 +204,7 @@ def _fit(
         trainee.fit(
             feed,
             validation_data=None if validation is None else (validation[0], feed.targets[validation[1]]),
-            validation_batch_size=VALIDATION_BATCH,
+            validation_batch_size=max(1, VALIDATION_PIXELS // config.input.size**2),
             initial_epoch=first,
             epochs=config.epochs,
             callbacks=[*averaging, recorder, *callbacks],

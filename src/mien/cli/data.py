@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mien.cli.console import reading_bar
+from mien.cli.console import load_keras, reading_bar
 
 if TYPE_CHECKING:
     from mien.datasets import Dataset
@@ -111,12 +111,9 @@ def _preview() -> Callable[[Any, int], Any]:
     Raises:
         MissingExtraError: Keras is not installed.
     """
-    from mien.errors import MissingExtraError
+    load_keras("--augmented")
+    from mien.augmentation import preview
 
-    try:
-        from mien.augmentation import preview
-    except ImportError as error:
-        raise MissingExtraError("--augmented", "train") from error
     return preview
 
 

@@ -27,7 +27,9 @@ def evaluate_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write metrics.json and confusion.png there.")] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Go on without files that cannot be used.")] = False,
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures that go through the network at once.")] = 128,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Pictures that go through the network at once.", show_default="by size")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, coreml...; where an .onnx runs.")] = "auto",
 ) -> None:
     """Judge a model on labelled faces: accuracy with its interval, F1, confusion and more."""

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 DETECTORS = ("none",)
 """How faces are found: ``none`` takes each picture for a face that is already cut out."""
 
+READ_AHEAD = 64
+"""Files that are read and answered together."""
+
 Row = tuple[str, "Prediction"]
 Writer = Callable[[Iterable[Row], Sequence[str], TextIO], None]
 
@@ -35,7 +38,9 @@ def predict_command(
     detector: Annotated[str, typer.Option(help="none: each picture is a face, cut out already.")] = "none",
     output_format: Annotated[str, typer.Option("--format", help="table, json, jsonl or csv.")] = "table",
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write there instead of printing.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures that go through the network at once.")] = 64,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Pictures that go through the network at once.", show_default="by size")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, coreml...; where an .onnx runs.")] = "auto",
 ) -> None:
     """Say what faces show. Files that cannot be read are named on stderr, and the rest goes on."""
@@ -63,7 +68,7 @@ def predict_command(
         raise DataError(f"{len(failed):,} of {len(paths):,} files could not be read", failed)
 
 
-def _predictions(model: Model, paths: Sequence[Path], batch_size: int, failed: list[str]) -> Iterator[Row]:
+def _predictions(model: Model, paths: Sequence[Path], batch_size: int | None, failed: list[str]) -> Iterator[Row]:
     """Read and classify a batch at a time; files that cannot be read are named on stderr and added to `failed`."""
     from concurrent.futures import ThreadPoolExecutor
 
@@ -71,8 +76,8 @@ def _predictions(model: Model, paths: Sequence[Path], batch_size: int, failed: l
 
     channels = model.spec.input.channels
     with ThreadPoolExecutor(thread_name_prefix="mien-read") as pool:
-        for start in range(0, len(paths), batch_size):
-            batch = paths[start : start + batch_size]
+        for start in range(0, len(paths), READ_AHEAD):
+            batch = paths[start : start + READ_AHEAD]
             images = list(pool.map(lambda path: _read(path, channels), batch))
             for problem in (image for image in images if isinstance(image, DataError)):
                 typer.echo(str(problem), err=True)

@@ -67,7 +67,7 @@ VARIANTS: Mapping[str, Mapping[int, float]] = MappingProxyType(
         "surprise": MappingProxyType({25: 0.5}),
     }
 )
-"""Units that join a prototype in some people, with the share of faces in which they do (after the guide's variants)."""
+"""Units that join a prototype in some people, with the share of faces in which they do; the shares are ours."""
 
 HAIR_STYLES: tuple[str, ...] = ("bald", "short", "fringe", "long", "curly")
 """What `Identity.hair_style` may be."""

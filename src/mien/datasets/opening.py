@@ -7,6 +7,7 @@ import io
 import zipfile
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -17,7 +18,7 @@ from mien.datasets.archives import open_storage
 from mien.datasets.dataset import Dataset, check_labels
 from mien.datasets.pixels import Files, Held
 from mien.datasets.splits import SPLITS
-from mien.datasets.storage import Folder, Listing, Storage, base_name, encode_names, single_file
+from mien.datasets.storage import SAMPLE_MARKER, Folder, Listing, Storage, base_name, encode_names, single_file
 from mien.datasets.tables import Table, join_tables, read_csv
 from mien.datasets.tree import Index, read_tree
 from mien.errors import DataError, UsageError, listing
@@ -69,6 +70,8 @@ def open_dataset(path: str | Path, *, classes: Sequence[str] | None = None, cach
     files = _listing(storage, path, cache=cache)
     name = path.resolve().name if path.is_dir() else path.name.split(".")[0]
     index = read_tree(files, name, classes)
+    if index is not None and (path / SAMPLE_MARKER).is_file():
+        index = replace(index, format="drawn sample faces")
     if index is not None:
         return _dataset(path, index, Files(storage, index.keys, files.fingerprint()), storage.kind)
     tables = choose_tables(files.tables)

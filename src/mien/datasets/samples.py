@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from mien.datasets.face_drawing import check_picture, draw_picture
 from mien.datasets.face_sampling import random_parameters
 from mien.datasets.face_series import PROPORTIONS, Series, drawn
+from mien.datasets.storage import SAMPLE_MARKER
 from mien.errors import UsageError, unknown_choice
 from mien.images import Image
 from mien.labels import EXPRESSIONS
@@ -119,6 +120,7 @@ def write_samples(
                 written += 1
             if progress is not None:
                 progress(written, count)
+        (building / SAMPLE_MARKER).write_text(f"Faces drawn by mien, seed {seed}; no photographs.\n", encoding="utf-8")
 
 
 def _check(seed: int, size: int, channels: int) -> None:

@@ -23,6 +23,9 @@ from mien.images import is_image_name
 MAX_IMAGE_BYTES = 64 * 1024**2
 """An encoded image larger than this is refused, as is whatever an archive unpacks beyond it."""
 
+SAMPLE_MARKER = "SAMPLE-FACES.txt"
+"""A file of this name says that the faces beside it were drawn, so that no score on them is taken for a real one."""
+
 TABLE_SUFFIXES = frozenset({".csv", ".npz"})
 """File endings, in lower case, of datasets that are one file."""
 
