@@ -62,6 +62,30 @@ class Sums(keras.layers.Layer):
         return keras.ops.zeros((keras.ops.shape(images)[0], 3)) + 1 / 3 + 0 * self.total
 
 
+class Marked:
+    """A source whose pixels are the number of the epoch, from 1."""
+
+    labels = np.arange(41) % 3
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+
+    def batch(self, index: int, *, batch_size: int, seed: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        labels = self.labels[index * batch_size : (index + 1) * batch_size]
+        return np.full((len(labels), 4, 4, 1), epoch + 1, np.uint8), labels
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_batches_read_ahead_are_of_the_epoch_that_uses_them(workers):
+    batches = EpochFeed(Marked(workers), np.ones(3, np.float32), batch_size=4, seed=0)
+    layer = Sums()
+    model = keras.Sequential([keras.Input((4, 4, 1), dtype="uint8"), layer])
+    model.compile("sgd", "categorical_crossentropy", steps_per_execution=4)
+    with pytest.warns(UserWarning, match="does not have any trainable weights"):
+        model.fit(batches, epochs=5, verbose=0, shuffle=False, callbacks=[Spy(batches)])
+    assert float(layer.total) == 41 * (1 + 2 + 3 + 4 + 5)
+
+
 @pytest.mark.parametrize("steps", [1, 4, 16])
 def test_keras_visits_each_image_once_an_epoch_however_many_steps_a_call_runs(steps):
     """With an endless generator, Keras runs over the end of an epoch by up to steps_per_execution - 1 batches."""
