@@ -44,6 +44,7 @@ def test_train_says_what_it_does_and_is_quiet_otherwise(patterns, tmp_path):
         (("train", "--recipe", "best"), "recipe: no such choice 'best'; choose from demo, seed, vgg"),
         (("train", "--network", "resnet"), "network: no such choice 'resnet'; choose from seed, vgg"),
         (("train", "--augmentation", "wild"), "--augmentation: no such choice 'wild'"),
+        (("train", "--tensorboard", "logs"), "pip install 'mien[tensorboard]'"),
         (("train", "--limit", "-1"), "limit: must be 0 (all) or more"),
         (("train", "--resume", "nowhere"), "not a run folder"),
         (("train", "--resume", "nowhere", "--epochs", "3"), "leave out --epochs"),
@@ -53,7 +54,8 @@ def test_train_says_what_it_does_and_is_quiet_otherwise(patterns, tmp_path):
         (("predict", "x.png", "--model", "none.onnx"), "no such file"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_two(arguments, message, patterns, capfd):
+def test_a_mistake_is_one_line_and_exit_code_two(arguments, message, patterns, capfd, monkeypatch):
+    monkeypatch.setattr("mien.cli.train.find_spec", lambda name: None)  # as if TensorBoard were not there
     data = (str(patterns),) if arguments[0] == "train" and "nowhere" not in arguments else ()
     with pytest.raises(SystemExit) as end:
         main([*arguments, *data])

@@ -32,7 +32,7 @@ def test_kernels_of_one_network_are_drawn_apart():
 def test_unknown_names_and_sizes_are_refused():
     with pytest.raises(UsageError, match="choose from seed, vgg"):
         network("resnet")
-    with pytest.raises(UsageError, match="size must be at least 16"):
+    with pytest.raises(UsageError, match="size: networks need at least 16"):
         network("seed", size=12)
-    with pytest.raises(UsageError, match="classes at least 2"):
+    with pytest.raises(UsageError, match="classes: must be at least 2"):
         network("seed", classes=1)

@@ -20,6 +20,7 @@ from mien.evaluation import evaluate
 from mien.materials import Selection
 from mien.preprocessing import InputSpec
 from mien.training import fit, resume, train
+from pictures import write_patterns
 
 CONFIG = TrainingConfig(epochs=3, batch_size=16, validation_fraction=0.2, schedule="constant", learning_rate=0.003)
 
@@ -118,8 +119,6 @@ def test_ctrl_c_in_the_first_epoch_leaves_nothing_to_save(patterns, tmp_path):
 
 
 def test_resuming_on_other_data_is_refused(tmp_path):
-    from pictures import write_patterns
-
     data = write_patterns(tmp_path / "data", train=6, test=1)
     train(data, dataclasses.replace(CONFIG, epochs=2), out=tmp_path / "run", callbacks=[Interrupt(1)])
     victim = next((data / "train" / "happy").iterdir())
@@ -169,9 +168,20 @@ def test_without_a_converter_nothing_that_was_learnt_is_lost(patterns, tmp_path,
     assert any("model.onnx is left out" in line and "mien export" in line for line in said)
 
 
-def test_too_few_images_to_hold_out(tmp_path):
-    from pictures import write_patterns
+def test_bad_images_are_left_out_when_asked_and_counted(tmp_path):
+    data = write_patterns(tmp_path / "data", train=6, test=1)
+    victim = next((data / "train" / "happy").iterdir())
+    victim.write_bytes(b"rubbish")
+    config = dataclasses.replace(CONFIG, epochs=1)
+    with pytest.raises(DataError, match=victim.name):
+        train(data, config, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    said = []
+    train(data, config, out=tmp_path / "run", selection=Selection(skip_bad=True), say=said.append)
+    assert any(line.startswith("1 files or rows") and victim.name in line for line in said)
 
+
+def test_too_few_images_to_hold_out(tmp_path):
     with pytest.raises(DataError, match="--validation-fraction 0"):
         train(write_patterns(tmp_path / "data", train=2, test=1), CONFIG, out=tmp_path / "run")
 

@@ -72,15 +72,26 @@ def network(
     Raises:
         UsageError: an unknown name, or numbers out of range.
     """
-    if name not in NETWORKS:
-        raise unknown_choice("network", name, NETWORKS)
-    if size < 16 or classes < 2:
-        raise UsageError(f"network: size must be at least 16 and classes at least 2, received {size} and {classes}")
+    check_network(name, size)
+    if classes < 2:
+        raise UsageError(f"classes: must be at least 2, received {classes}")
     spec = InputSpec(size, channels)
     stack = NETWORKS[name](classes)
     if seed is not None:
         _seed_initializers(stack, seed)
     return keras.Sequential([keras.Input(spec.shape, name="faces"), *stack], name=name)
+
+
+def check_network(name: str, size: int) -> None:
+    """Refuse a name or an input size that `network` could not build.
+
+    Raises:
+        UsageError: says what is allowed.
+    """
+    if name not in NETWORKS:
+        raise unknown_choice("network", name, NETWORKS)
+    if size < 16:
+        raise UsageError(f"size: networks need at least 16 pixels, received {size}")
 
 
 def _seed_initializers(stack: list[keras.Layer], seed: int) -> None:

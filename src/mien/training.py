@@ -18,7 +18,7 @@ from mien.classifier import Classifier, Model
 from mien.config import TrainingConfig
 from mien.datasets import open_dataset
 from mien.datasets.pixels import Progress
-from mien.errors import DataError, MissingExtraError
+from mien.errors import DataError, MissingExtraError, listing
 from mien.evaluation import Evaluation, evaluate
 from mien.export import KerasClassifier, describe, save_h5, save_keras, save_onnx
 from mien.files import write_json, write_text
@@ -27,7 +27,7 @@ from mien.labels import EXPRESSIONS
 from mien.learning import Learned, learn
 from mien.materials import Materials, Selection, faces_from_arrays, from_faces, gather
 from mien.modelspec import ModelSpec, write_beside, write_to_onnx
-from mien.networks import network
+from mien.networks import check_network, network
 from mien.preprocessing import InputSpec
 from mien.reports import plot_confusion, plot_curves
 from mien.runs import RunFolder
@@ -89,6 +89,7 @@ def train(
     """
     config, selection, say = config or TrainingConfig(), selection or Selection(), say or _silent
     RunFolder.refuse_used(out)
+    check_network(config.network, config.input.size)
     say(f"Reading {data}")
     materials = gather(open_dataset(data), config, selection, progress)
     folder = RunFolder.create(out)
@@ -192,6 +193,8 @@ def _run(
             config.network, size=spec.size, channels=spec.channels, classes=len(materials.classes), seed=config.seed
         )
     facts = materials.facts
+    if materials.skipped:
+        say(f"{len(materials.skipped):,} files or rows cannot be used and are left out: {listing(materials.skipped)}")
     say(
         f"Training {config.network} ({model.count_params():,} parameters) on {facts['n_train']:,} images, "
         f"{facts['n_validation']:,} held out"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mien.cli.console import load_keras, reading_bar, scores_table, to_stderr
-from mien.errors import UsageError, unknown_choice
+from mien.errors import MissingExtraError, UsageError, unknown_choice
 
 if TYPE_CHECKING:
     from mien.config import TrainingConfig
@@ -72,6 +73,8 @@ def train_command(
         "deterministic": deterministic,
     }
     selection = {"limit": limit, "skip_bad": skip_bad, "streaming": streaming}
+    if tensorboard is not None and find_spec("tensorboard") is None:
+        raise MissingExtraError("--tensorboard", "tensorboard")
     load_keras("training")
     if resume is not None:
         _refuse_settings(context)
