@@ -28,6 +28,8 @@ check: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/loading.py speed --data $(DATA)
 	$(BIN)/python benchmarks/loading.py memory
+	$(BIN)/python benchmarks/loading.py memory --train
+	$(BIN)/python benchmarks/augmentation.py
 	$(BIN)/python benchmarks/training.py $(DATA)
 	$(BIN)/python benchmarks/importing.py
 

@@ -1,8 +1,10 @@
 """The command as a person calls it: a process, its streams, its exit code."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -66,6 +68,30 @@ def test_a_mistake_is_one_line_and_exit_code_two(arguments, message, patterns, c
     assert message in last
     assert "Traceback" not in shown.err
     assert shown.out == ""
+
+
+def test_an_unwritable_place_and_an_unknown_backend_are_one_line(tmp_path):
+    (tmp_path / "file").write_text("x")
+    for arguments, environment in (
+        (("data", "sample", str(tmp_path / "file" / "faces"), "--count", "3"), {}),
+        (("train", "."), {"KERAS_BACKEND": "bogus"}),
+    ):
+        run = mien(*arguments, **environment)
+        assert run.returncode in (1, 2)
+        assert run.stderr.strip().splitlines()[-1].startswith("mien: ")
+        assert "Traceback" not in run.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for another process")
+def test_ctrl_c_says_so(tmp_path):
+    command = [sys.executable, "-m", "mien", "data", "sample", str(tmp_path / "faces"), "--count", "100000"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    time.sleep(4)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.strip().splitlines()[-1] == "mien: interrupted"
+    assert not (tmp_path / "faces").exists()
 
 
 def test_debug_shows_the_traceback():

@@ -112,7 +112,7 @@ def test_show_writes_a_sheet(root, tmp_path):
 def test_show_with_augmentation(root, tmp_path, monkeypatch):
     seen = []
 
-    def preview(images: np.ndarray, seed: int) -> np.ndarray:
+    def preview(images: np.ndarray, seed: int, policy: object) -> np.ndarray:
         seen.append((images.shape, images.dtype, seed))
         return 255 - images
 

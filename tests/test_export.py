@@ -135,6 +135,19 @@ def test_files_that_are_cut_short_say_so(files, tmp_path, suffix):
             KerasClassifier(tmp_path / f"cut{suffix}")
 
 
+def test_a_damaged_archive_and_a_wrong_description_say_so(files, tmp_path):
+    damaged = bytearray((files / "model.keras").read_bytes())
+    start = damaged.index(b"mien.json") + 60
+    damaged[start : start + 50] = bytes(50)
+    (tmp_path / "damaged.keras").write_bytes(damaged)
+    with pytest.raises(ModelError, match=r"is damaged|cannot read it"):
+        KerasClassifier(tmp_path / "damaged.keras")
+    model = trained()
+    save_keras(model, describe(network("seed"), EXPRESSIONS), tmp_path / "wrong.keras")
+    with pytest.raises(ModelError, match="but its description says"):
+        KerasClassifier(tmp_path / "wrong.keras")
+
+
 def test_export_replaces_when_forced(files, tmp_path):
     target = tmp_path / "model.h5"
     target.write_text("old")

@@ -8,7 +8,7 @@ from mien import learning
 from mien.checkpoints import Checkpoints
 from mien.config import AUGMENTATIONS, TrainingConfig
 from mien.feeding import ArraySource
-from mien.learning import learn, learning_rate, should_stop, write_history
+from mien.learning import learn, learning_rate, make_optimizer, should_stop, write_history
 from mien.networks import network
 from pictures import pattern
 
@@ -81,6 +81,12 @@ def test_history_has_a_row_for_each_epoch_and_is_on_disk(tmp_path):
     assert [line.split(",")[0] for line in lines[1:]] == ["1", "2"]
     assert float(lines[2].split(",")[2]) == learned.history[1]["loss"]
     assert {"accuracy", "loss", "val_accuracy", "val_loss", "learning_rate"} <= set(learned.history[0])
+
+
+def test_float16_scales_its_loss():
+    scaled = make_optimizer(dataclasses.replace(CONFIG, precision="mixed_float16"), steps=3)
+    assert type(scaled).__name__ == "LossScaleOptimizer"
+    assert type(make_optimizer(CONFIG, steps=3)).__name__ == "Adam"
 
 
 def test_early_stopping_follows_from_the_history_alone():

@@ -14,6 +14,13 @@ def test_a_run_folder_is_named_by_time_where_no_name_is_given(tmp_path, monkeypa
     assert folder.path.is_dir()
 
 
+def test_runs_of_the_same_second_have_folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("mien.runs.time.strftime", lambda form: "20260101-000000")
+    names = [RunFolder.create().path.name for _ in range(3)]
+    assert names == ["20260101-000000", "20260101-000000-2", "20260101-000000-3"]
+
+
 def test_an_empty_folder_is_taken_and_a_used_one_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     assert RunFolder.create(tmp_path / "empty").path == tmp_path / "empty"

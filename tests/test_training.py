@@ -168,6 +168,29 @@ def test_without_a_converter_nothing_that_was_learnt_is_lost(patterns, tmp_path,
     assert any("model.onnx is left out" in line and "mien export" in line for line in said)
 
 
+def test_strays_are_left_out_of_streams_too(tmp_path):
+    pytest.importorskip("grain", exc_type=ImportError)
+    data = write_patterns(tmp_path / "data", train=6, test=1)
+    (data / "train" / "stray.png").write_bytes(next((data / "train" / "happy").iterdir()).read_bytes())
+    config = dataclasses.replace(CONFIG, epochs=1)
+    with pytest.raises(DataError, match=r"stray\.png"):
+        train(data, config, out=tmp_path / "run", selection=Selection(streaming=True))
+    chosen = Selection(streaming=True, skip_bad=True)
+    assert train(data, config, out=tmp_path / "run", selection=chosen).scores["test"].n == 14
+
+
+def test_the_record_says_which_precision_was_used(result):
+    assert json.loads((result.folder / "config.json").read_text())["precision"] in ("float32", "mixed_bfloat16")
+
+
+def test_a_model_of_other_classes_is_refused_before_it_is_trained(tmp_path):
+    x, y = np.zeros((4, 48, 48, 1)), np.zeros(4, int)
+    with pytest.raises(UsageError, match="classes: must name the 3 outputs of the model, received 7"):
+        fit(mien.network(classes=3), x, y, out=tmp_path / "run")
+    with pytest.raises(UsageError, match="give both, or neither"):
+        fit(mien.network(), x, y, x_test=x, out=tmp_path / "run")
+
+
 def test_bad_images_are_left_out_when_asked_and_counted(tmp_path):
     data = write_patterns(tmp_path / "data", train=6, test=1)
     victim = next((data / "train" / "happy").iterdir())

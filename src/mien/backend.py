@@ -107,6 +107,11 @@ def has_accelerator() -> bool:
 
 def device_names() -> list[str]:
     """The backend's devices as Keras names them: ``["cpu:0"]``."""
+    if keras.backend.backend() == "torch":  # for which Keras has no list
+        import torch
+
+        cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+        return cuda or (["mps:0"] if torch.backends.mps.is_available() else ["cpu:0"])
     return [str(name) for name in keras.distribution.list_devices()]
 
 

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -56,6 +57,12 @@ class KerasClassifier:
         self.path = Path(path)
         self.spec = read_spec(self.path)
         self.model = _load(self.path)
+        expected = ((None, *self.spec.input.shape), (None, len(self.spec.classes)))
+        if (self.model.input_shape, self.model.output_shape) != expected:
+            raise ModelError(
+                f"{path}: takes {self.model.input_shape} and gives {self.model.output_shape}, but its description says "
+                f"{expected[0]} and {expected[1]}"
+            )
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -201,8 +208,11 @@ def read_spec(path: Path) -> ModelSpec:
 def _own_spec(path: Path) -> str | None:
     """The description inside the file, as JSON, or None."""
     if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            return archive.read(MEMBER).decode() if MEMBER in archive.namelist() else None
+        try:
+            with zipfile.ZipFile(path) as archive:
+                return archive.read(MEMBER).decode() if MEMBER in archive.namelist() else None
+        except (zipfile.BadZipFile, zlib.error) as error:
+            raise ModelError(f"{path}: is damaged ({error})") from error
     import h5py
 
     try:
@@ -217,7 +227,7 @@ def _load(path: Path) -> keras.Model:
     try:
         with _quietly():
             return keras.models.load_model(path, compile=False)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise ModelError(f"{path}: Keras cannot read it ({str(error).strip().splitlines()[0]})") from error
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.classifier import Model
-from mien.datasets.dataset import Dataset
+from mien.datasets.dataset import Dataset, refuse_bad
 from mien.datasets.pixels import Progress
 from mien.datasets.streaming import in_parts
 from mien.errors import UsageError
@@ -58,8 +58,9 @@ def judge_dataset(
         UsageError: the data lacks the split or its labels, or has classes that the model has not.
         DataError: something cannot be used.
     """
+    refuse_bad(dataset.problems, len(dataset) + len(dataset.problems), skip_bad=skip_bad)
     parts = in_parts(dataset.select(split), model.spec.input, skip_bad=skip_bad, progress=progress)
-    unlabelled, skipped = 0, list[str]()
+    unlabelled, skipped = 0, list(dataset.problems)
     answers: list[tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.str_]]] = []
     for faces in parts:
         known = faces.labelled()

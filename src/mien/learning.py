@@ -126,6 +126,8 @@ def make_optimizer(config: TrainingConfig, steps: int) -> keras.optimizers.Optim
         optimizer = keras.optimizers.Adam(rate, **shared)
     if config.weight_decay:
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    if config.precision == "mixed_float16":  # whose small gradients would vanish
+        return keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer
 
 

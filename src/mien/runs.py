@@ -41,7 +41,7 @@ class RunFolder:
             UsageError: `out` has something in it, or cannot be made.
         """
         cls.refuse_used(out)
-        path = Path(out) if out is not None else Path("runs") / time.strftime("%Y%m%d-%H%M%S")
+        path = Path(out) if out is not None else _unused(Path("runs") / time.strftime("%Y%m%d-%H%M%S"))
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -90,6 +90,20 @@ class RunFolder:
     def write_config(self, record: dict[str, Any]) -> None:
         """Write config.json, adding the command and the environment."""
         write_json(self.path / CONFIG, {"command": command_line(), "environment": environment(), **record})
+
+
+def _unused(path: Path) -> Path:
+    """Make the folder, or the first of path-2, path-3... that no run of the same second has made."""
+    for number in range(1, 1000):
+        candidate = path if number == 1 else path.with_name(f"{path.name}-{number}")
+        try:
+            candidate.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError:
+            break
+        return candidate
+    return path
 
 
 def command_line() -> str:

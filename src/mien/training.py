@@ -18,7 +18,7 @@ from mien.classifier import Classifier, Model
 from mien.config import TrainingConfig
 from mien.datasets import open_dataset
 from mien.datasets.pixels import Progress
-from mien.errors import DataError, MissingExtraError, listing
+from mien.errors import DataError, MissingExtraError, UsageError, listing
 from mien.evaluation import Evaluation, evaluate
 from mien.export import KerasClassifier, describe, save_h5, save_keras, save_onnx
 from mien.files import write_json, write_text
@@ -95,9 +95,10 @@ def train(
     folder = RunFolder.create(out)
     folder.write_config(
         {
-            "data": {"path": str(Path(data).resolve()), **materials.facts},
+            "data": {"path": str(Path(data).expanduser().resolve()), **materials.facts},
             "selection": dataclasses.asdict(selection),
             "training": config.to_dict(),
+            "precision": backend.choose_precision(config.precision),
         }
     )
     return _run(folder, materials, config, callbacks, say)
@@ -119,7 +120,7 @@ def resume(
     say = say or _silent
     folder = RunFolder.open(run)
     record = folder.read_config()
-    config = TrainingConfig.from_dict(record["training"])
+    config = dataclasses.replace(TrainingConfig.from_dict(record["training"]), precision=record["precision"])
     data = record["data"]["path"]
     say(f"Reading {data}")
     materials = gather(open_dataset(data), config, Selection(**record["selection"]), progress)
@@ -164,6 +165,12 @@ def fit(
         UsageError: arrays of the wrong shape, range or length, or unknown settings.
     """
     _, size, _, channels = model.input_shape
+    if model.output_shape[-1] != len(classes):
+        raise UsageError(
+            f"classes: must name the {model.output_shape[-1]} outputs of the model, received {len(classes)} names"
+        )
+    if (x_test is None) != (y_test is None):
+        raise UsageError("x_test and y_test: give both, or neither")
     base = (config or TrainingConfig()).to_dict()
     config = TrainingConfig.from_dict({**base, **settings, "input": InputSpec(size, channels), "network": model.name})
     halves = {"x_train": (x_train, y_train)}
@@ -171,7 +178,8 @@ def fit(
         halves["x_test"] = (x_test, y_test)
     materials = from_faces(faces_from_arrays(halves, config.input, tuple(classes)), config, Selection())
     folder = RunFolder.create(out)
-    folder.write_config({"data": materials.facts, "training": config.to_dict()})
+    precision = backend.choose_precision(config.precision)
+    folder.write_config({"data": materials.facts, "training": config.to_dict(), "precision": precision})
     return _run(folder, materials, config, callbacks, _silent, model)
 
 
@@ -203,6 +211,7 @@ def _run(
     validation = None if held is None else (held.images, held.labels)
     learned = learn(model, config, materials.source, validation, folder.path, callbacks)
     if not learned.epoch:
+        say(f"Interrupted before an epoch was complete: nothing is kept, and {folder.path} can be deleted")
         raise KeyboardInterrupt
     say(f"Saving the model of epoch {learned.epoch}")
     description = describe(model, materials.classes, trained_on={**facts, "recipe": config.to_dict()})

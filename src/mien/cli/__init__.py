@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -62,16 +63,25 @@ def options(
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and end the process: 0 done, 1 the work failed, 2 the request was wrong."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a pipe that cannot take a file's name gets it escaped
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(arguments)
     except MienError as error:
         _explain(error, debug="--debug" in arguments)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("mien: interrupted", err=True)
-        sys.exit(INTERRUPTED)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # typer has caught the KeyboardInterrupt
+            typer.echo("mien: interrupted", err=True)
+        raise
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        if "--debug" in arguments:
+            traceback.print_exception(error)
+        typer.echo(f"mien: {error.strerror or error}: {error.filename or ''}".rstrip(": "), err=True)
         sys.exit(1)
 
 

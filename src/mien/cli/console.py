@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-from mien.errors import MissingExtraError
+from mien.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,6 +33,7 @@ def load_keras(needed_for: str) -> None:
 
     Raises:
         MissingExtraError: Keras, its backend or scikit-learn is not installed.
+        UsageError: KERAS_BACKEND names none that Keras knows.
     """
     with _without_stderr() if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "3" else nullcontext():
         try:
@@ -40,6 +41,8 @@ def load_keras(needed_for: str) -> None:
             import sklearn  # noqa: F401
         except ImportError as error:
             raise MissingExtraError(needed_for, "train") from error
+        except ValueError as error:
+            raise UsageError(f"KERAS_BACKEND: {error}") from error
 
 
 @contextmanager

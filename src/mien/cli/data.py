@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.cli.console import load_keras, reading_bar
+from mien.errors import unknown_choice
 
 if TYPE_CHECKING:
     from mien.datasets import Dataset
@@ -75,6 +76,7 @@ def show(
     data: Data,
     split: Annotated[str, typer.Option(help="train, val, public, private, test (public and private) or all.")] = "all",
     augmented: Annotated[bool, typer.Option("--augmented", help="Show what training will see.")] = False,
+    augmentation: Annotated[str, typer.Option(help="With --augmented: seed, standard or none.")] = "seed",
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where the picture goes.")] = Path("faces.png"),
     seed: Annotated[int, typer.Option(min=0, help="Another seed shows other faces.")] = 0,
 ) -> None:
@@ -85,7 +87,9 @@ def show(
 
     dataset = open_dataset(data)
     spec = InputSpec() if augmented else SHEET_SPEC
-    sheet = dataset_sheet(dataset, split=split, seed=seed, spec=spec, augment=_preview() if augmented else None)
+    sheet = dataset_sheet(
+        dataset, split=split, seed=seed, spec=spec, augment=_preview(augmentation) if augmented else None
+    )
     typer.echo(write_sheet(out, sheet))
 
 
@@ -105,16 +109,20 @@ def sample(
     typer.echo(f"{count:,} faces drawn in {folder}")
 
 
-def _preview() -> Callable[[Any, int], Any]:
+def _preview(policy: str) -> Callable[[Any, int], Any]:
     """What shows augmentation.
 
     Raises:
         MissingExtraError: Keras is not installed.
     """
+    from mien.config import AUGMENTATIONS
+
+    if policy not in AUGMENTATIONS:
+        raise unknown_choice("--augmentation", policy, AUGMENTATIONS)
     load_keras("--augmented")
     from mien.augmentation import preview
 
-    return preview
+    return lambda images, seed: preview(images, seed, AUGMENTATIONS[policy])
 
 
 def _report(dataset: Dataset, found: Survey, repeated: Duplicates) -> dict[str, Any]:

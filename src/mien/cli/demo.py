@@ -23,7 +23,9 @@ def demo_command(
 
     load_keras("the demo")
     from mien.recipes import recipe
+    from mien.runs import RunFolder
 
+    RunFolder.refuse_used(out)
     console = to_stderr()
     changes = {"seed": seed} if epochs is None else {"seed": seed, "epochs": epochs}
     config = recipe("demo", **changes)
@@ -32,5 +34,5 @@ def demo_command(
         console.print(f"Drawing {count:,} faces", style="bold", highlight=False)
         with reading_bar(console, "drawing") as progress:
             write_samples(faces, count=count, seed=seed, progress=progress)
-        run_training(faces, config, out=out)
+        run_training(faces, config, out=out, resumable=False)
     console.print("Drawn faces, not photographs: the scores show that the job works, not how well it reads people.")

@@ -93,6 +93,7 @@ def run_training(
     out: Path | None = None,
     selection: dict[str, Any] | None = None,
     tensorboard: Path | None = None,
+    resumable: bool = True,
 ) -> TrainingResult:
     """Train with everything a person wants to see on stderr, then print the table of scores."""
     from mien.materials import Selection
@@ -101,7 +102,7 @@ def run_training(
     chosen = Selection(**(selection or {}))
     with _watching(tensorboard) as watch:
         result = train(data, config, out=out, selection=chosen, **watch)
-    _report(result)
+    _report(result, resumable=resumable)
     return result
 
 
@@ -138,7 +139,7 @@ def _watching(tensorboard: Path | None) -> Iterator[dict[str, Any]]:
             bar.close()
 
 
-def _report(result: TrainingResult) -> None:
+def _report(result: TrainingResult, *, resumable: bool = True) -> None:
     """Print the scores and where everything is."""
     from rich.console import Console
 
@@ -149,9 +150,9 @@ def _report(result: TrainingResult) -> None:
         if path.is_file():
             console.print(str(path), soft_wrap=True, highlight=False, markup=False)
     if result.interrupted:
+        way = f"; go on with: mien train --resume {result.folder}" if resumable else ""
         console.print(
-            f"Interrupted: the model of epoch {result.epoch} is kept in {result.folder}; "
-            f"go on with: mien train --resume {result.folder}",
+            f"Interrupted: the model of epoch {result.epoch} is kept in {result.folder}{way}",
             soft_wrap=True,
             highlight=False,
             markup=False,

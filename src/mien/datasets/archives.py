@@ -112,7 +112,7 @@ class Tar:
             name = member.name.removeprefix("./")
             if member.isdir():
                 folders.append(name)
-            elif member.isfile():
+            elif member.isfile() or member.islnk():
                 files.append(name)
                 stamps.append((member.size, int(member.mtime)))
         return _listing(self.path, files, stamps, folders)
@@ -120,7 +120,7 @@ class Tar:
     def read(self, name: str, limit: int = MAX_IMAGE_BYTES) -> bytes:
         """See `Storage.read`."""
         for archive, member in self._members():
-            if member.isfile() and member.name.removeprefix("./") == name:
+            if (member.isfile() or member.islnk()) and member.name.removeprefix("./") == name:
                 return _member_bytes(archive, member, limit)
         raise DataError(f"is not in {self.path.name}")
 

@@ -117,7 +117,7 @@ def _form(target: Path) -> str:
 
 def _check_asked(size: int | None, channels: int | None) -> None:
     """Refuse a size or number of channels that no image can have, before anything is read."""
-    InputSpec(size or 48, channels or 1)
+    InputSpec(48 if size is None else size, 1 if channels is None else channels)
 
 
 def _common_spec(form: str, found: Survey, size: int | None, channels: int | None) -> InputSpec:

@@ -144,6 +144,7 @@ class Dataset:
             splits=self.splits[rows],
             keys=self.keys[rows],
             positions=self.positions[rows],
+            problems=(),
             whole=False,
         )
 
