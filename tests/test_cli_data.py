@@ -85,7 +85,7 @@ def test_check_of_a_path_that_is_not_there(tmp_path):
 def test_convert(root, tmp_path):
     result = invoke("convert", root, tmp_path / "faces.csv")
     assert "28 faces written to" in result.stdout
-    assert "every pixel as it was" in result.stdout
+    assert "every pixel as mien reads it" in result.stdout
     assert len(open_dataset(tmp_path / "faces.csv")) == 28
     result = invoke("convert", tmp_path / "faces.csv", tmp_path / "small.npz", "--size", 24)
     assert "resized or made grey as asked" in result.stdout

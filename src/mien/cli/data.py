@@ -65,7 +65,7 @@ def convert(
 
     with reading_bar(what="converting") as progress:
         done = convert_dataset(source, destination, size=size, channels=channels, skip_bad=skip_bad, progress=progress)
-    change = "every pixel as it was" if done.exact else "resized or made grey as asked"
+    change = "every pixel as mien reads it" if done.exact else "resized or made grey as asked"
     typer.echo(f"{done.count:,} faces written to {done.path} ({done.format}; {change})")
     if done.skipped:
         typer.echo(f"{len(done.skipped):,} bad files or rows left out", err=True)
