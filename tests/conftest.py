@@ -3,11 +3,16 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from pictures import write_patterns
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+# No deadline: machines that run tests do other things beside.
+hypothesis.settings.register_profile("mien", deadline=None)
+hypothesis.settings.load_profile("mien")
 
 
 @pytest.fixture(autouse=True)

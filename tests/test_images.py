@@ -1,3 +1,7 @@
+import io
+import sys
+import time
+
 import cv2
 import numpy as np
 import pytest
@@ -5,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mien.errors import DataError
-from mien.images import decode, is_image_name, read_image, resize
+from mien.errors import DataError, UsageError
+from mien.images import decode, is_image_name, read_image, read_pixels, resize
 
 
 def picture(height: int = 12, width: int = 10) -> np.ndarray:
@@ -74,3 +78,139 @@ def test_shrinking_averages():
 )
 def test_image_names(name, expected):
     assert is_image_name(name) is expected
+
+
+def encoded(picture: Image.Image, kind: str, **options) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def turned() -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return exif
+
+
+RAMP = np.tile(np.arange(0, 256, 4, dtype=np.uint8), (48, 1))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_orientation_is_obeyed_in_every_format(kind, channels):
+    image = decode(encoded(Image.fromarray(picture(40, 60)), kind, exif=turned()), channels=channels)
+    assert image.shape[:2] == (60, 40)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_16_bits_become_8(kind):
+    image = decode(encoded(Image.fromarray(RAMP.astype(np.uint16) * 257), kind))
+    np.testing.assert_array_equal(image, np.repeat(RAMP[:, :, None], 3, axis=2))
+
+
+def test_floating_pixels_become_8_bits():
+    image = decode(encoded(Image.fromarray((RAMP / 255).astype(np.float32)), "TIFF"), channels=1)
+    assert np.abs(image.astype(int) - RAMP).max() <= 1
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
+def test_transparent_parts_are_laid_on_white(kind):
+    colours = np.dstack([picture(40, 60), np.zeros((40, 60), np.uint8)])
+    colours[:20, :, 3] = 255
+    image = decode(encoded(Image.fromarray(colours), kind, **({"lossless": True} if kind == "WEBP" else {})))
+    np.testing.assert_array_equal(image[:20], colours[:20, :, :3])
+    assert (image[20:] == 255).all()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF"])
+@pytest.mark.parametrize("transparent", [False, True])
+def test_palettes_become_rgb(kind, transparent):
+    paletted = Image.fromarray(picture(40, 60)).quantize(4)
+    background = paletted.getpixel((0, 0))
+    image = decode(encoded(paletted, kind, **({"transparency": background} if transparent else {})))
+    assert image.shape == (40, 60, 3)
+    assert (image[10, 10] == (255, 255, 255)).all() == transparent
+    assert image[10, 50, 2] > 200
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "L", "YCbCr"])
+def test_other_colours_become_rgb(mode):
+    flat = Image.new("RGB", (64, 64), (200, 60, 40)).convert(mode)
+    image = decode(encoded(flat, "JPEG", quality=95))
+    expected = np.asarray(flat.convert("RGB"))
+    assert np.abs(image.astype(int) - expected).max() <= 4
+
+
+def test_heic_is_read(tmp_path):
+    heif = pytest.importorskip("pillow_heif", reason="HEIC needs pillow-heif")
+    heif.register_heif_opener()
+    image = decode(encoded(Image.fromarray(picture(64, 96)), "HEIF", quality=95))
+    assert image.shape == (64, 96, 3)
+    assert image[30, 5, 0] > 200
+    assert image[30, 90, 2] > 200
+
+
+def test_heic_without_the_package_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(DataError, match=r"pip install 'mien\[heic\]'.*: a\.heic"):
+        decode(b"\0\0\0\x18ftypheic" + bytes(64), name="a.heic")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "TIFF", "WEBP"])
+def test_a_bomb_is_refused_before_it_is_decoded(kind):
+    data = encoded(Image.new("L", (16000, 12500)), kind) if kind != "WEBP" else None
+    if data is None:
+        data = encoded(Image.new("L", (12000, 12000)), kind, lossless=True)
+    begin = time.perf_counter()
+    with pytest.raises(DataError, match=r"(are more than the 89,000,000 allowed|too many pixels).*: bomb"):
+        decode(data, name="bomb")
+    assert time.perf_counter() - begin < 0.2, "it was decoded"
+
+
+def test_the_limit_can_be_moved():
+    data = encoded(Image.new("L", (100, 100)), "PNG")
+    assert decode(data, max_pixels=10_000).shape == (100, 100, 3)
+    with pytest.raises(DataError, match="100 x 100 pixels are more than the 9,999 allowed"):
+        decode(data, max_pixels=9_999)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+def test_a_cut_off_file_is_an_error(kind, share):
+    noise = np.random.default_rng(1).integers(0, 256, (90, 120, 3), np.uint8)
+    data = encoded(Image.fromarray(noise), kind)
+    with pytest.raises(DataError, match="cannot be decoded as an image"):
+        decode(data[: int(len(data) * share)])
+
+
+@given(st.integers(0, 2000), st.integers(0, 255), st.sampled_from(["JPEG", "PNG", "PPM"]))
+def test_a_damaged_byte_never_crashes(place, value, kind):
+    data = bytearray(encoded(Image.fromarray(picture(20, 20)), kind))
+    data[place % len(data)] = value
+    try:
+        image = decode(bytes(data), max_pixels=10**6)
+    except DataError:
+        return
+    assert image.ndim == 3
+
+
+@pytest.mark.parametrize("image", [np.zeros((4, 4, 2), np.uint8), np.zeros((4, 4)), np.zeros((0, 4), np.uint8), None])
+def test_what_is_no_picture_is_refused(image):
+    with pytest.raises(UsageError, match="image: must be"):
+        read_pixels(image)
+
+
+def test_anything_that_is_a_picture_gives_the_same_pixels(tmp_path):
+    rgb = picture(40, 60)
+    data = encoded(Image.fromarray(rgb), "PNG")
+    path = tmp_path / "a.png"
+    path.write_bytes(data)
+    opaque = np.dstack([rgb, np.full((40, 60), 255, np.uint8)])
+    same = [rgb, rgb.astype(np.uint16) * 257, opaque, Image.fromarray(rgb), data, memoryview(data), path, str(path)]
+    for image in same:
+        np.testing.assert_array_equal(read_pixels(image), rgb)
+    for image in (rgb[:, :, ::-1], opaque[:, :, [2, 1, 0, 3]]):
+        np.testing.assert_array_equal(read_pixels(image, bgr=True), rgb)
+    grey = rgb[:, :, 0]
+    for image in (grey, grey[:, :, None]):
+        np.testing.assert_array_equal(read_pixels(image), grey)

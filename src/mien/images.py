@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+import io
+import struct
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import PIL.Image
+import PIL.ImageOps
 from numpy.typing import NDArray
 
-from mien.errors import DataError
+from mien.errors import DataError, UsageError
+from mien.headers import is_heif, read_header
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".gif"})
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".gif", ".heic", ".heif", ".avif"}
+)
 """File endings, in lower case, that are taken for images."""
 
+MAX_PIXELS = 89_000_000
+"""Pictures with more pixels are refused before they are decoded, unless told otherwise: 267 MB as RGB. A little below
+where Pillow begins to warn."""
+
 Image = NDArray[np.uint8]
+
+ImageLike = NDArray[Any] | PIL.Image.Image | bytes | bytearray | memoryview | str | Path
+"""What is taken for a picture: pixels, a Pillow image, the bytes or the path of an image file."""
+
+_WHITE = (255, 255, 255, 255)
+
+_PILLOW_ERRORS = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError)
+"""What Pillow's readers raise on damaged files."""
 
 
 def is_image_name(name: str) -> bool:
@@ -23,24 +43,40 @@ def is_image_name(name: str) -> bool:
     return dot + ending.lower() in IMAGE_SUFFIXES and bool(stem) and not stem.startswith(".")
 
 
-def decode(data: bytes, *, channels: int = 3, name: str = "image") -> Image:
+def decode(data: bytes, *, channels: int = 3, name: str = "image", max_pixels: int = MAX_PIXELS) -> Image:
     """Decode an encoded image, upright as its EXIF orientation says.
 
+    16 bits a channel become 8, palettes and CMYK become RGB, transparent parts are laid on white; of an animation, the
+    first picture is taken.
+
     Args:
-        data: the bytes of a JPEG, PNG, BMP, WebP, TIFF or another format that OpenCV reads.
+        data: the bytes of a JPEG, PNG, BMP, WebP, TIFF, GIF or another format that Pillow reads; HEIC where pillow-heif
+            is installed.
         channels: 1 for grey, 3 for RGB.
         name: what the error calls the image.
+        max_pixels: a picture with more is refused before it is decoded. Pillow's own limit, 179 million, holds beside
+            it for everything but plain JPEG and PNG.
 
     Returns:
         uint8 (height, width) for one channel, (height, width, 3) RGB for three.
 
     Raises:
-        DataError: the bytes cannot be decoded.
+        DataError: the bytes cannot be decoded, end too early, or hold too many pixels.
     """
+    header = read_header(data)
+    if header is None:
+        return _decode_with_pillow(data, channels, name, max_pixels)
+    width, height = header.size_wh
+    _refuse_large(width, height, max_pixels, name)
+    if not width or not height:
+        raise DataError("cannot be decoded as an image", [name])
+    if not header.whole:
+        raise DataError("cannot be decoded as an image: it is cut off, its end is missing", [name])
+    if not header.plain:
+        return _decode_with_pillow(data, channels, name, max_pixels)
     flag = cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR_RGB
-    buffer = np.frombuffer(data, np.uint8)
     try:
-        image = cv2.imdecode(buffer, flag) if buffer.size else None
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
     except cv2.error:
         image = None
     if image is None:
@@ -48,7 +84,63 @@ def decode(data: bytes, *, channels: int = 3, name: str = "image") -> Image:
     return np.asarray(image, np.uint8)
 
 
-def read_image(path: str | Path, *, channels: int = 3) -> Image:
+def _refuse_large(width: int, height: int, max_pixels: int, name: str) -> None:
+    if width * height > max_pixels:
+        raise DataError(
+            f"{width} x {height} pixels are more than the {max_pixels:,} allowed (--max-pixels raises that)", [name]
+        )
+
+
+def _decode_with_pillow(data: bytes, channels: int, name: str, max_pixels: int) -> Image:
+    """Decode what OpenCV does not read, or not right."""
+    if is_heif(data):
+        _register_heif(name)
+    try:
+        with PIL.Image.open(io.BytesIO(data)) as opened:
+            _refuse_large(*opened.size, max_pixels, name)
+            image = to_rgb(opened)
+    except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
+        raise DataError(f"too many pixels for Pillow ({error})", [name]) from error
+    except (*_PILLOW_ERRORS, struct.error) as error:
+        raise DataError("cannot be decoded as an image", [name]) from error
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8) if channels == 1 else image
+
+
+def _register_heif(name: str) -> None:
+    try:
+        import pillow_heif
+    except ImportError:
+        raise DataError("is a HEIC picture, which needs a package: pip install 'mien[heic]'", [name]) from None
+    pillow_heif.register_heif_opener()
+
+
+def to_rgb(picture: PIL.Image.Image) -> Image:
+    """Pixels of a Pillow image of any mode, upright as its EXIF orientation says.
+
+    Returns:
+        uint8 (height, width, 3) RGB: 16-bit values divided by 256, floating ones taken to lie in [0, 1] where none is
+        above 1 and in [0, 255] otherwise, transparent parts laid on white.
+    """
+    picture = PIL.ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I") or picture.mode == "F":
+        grey = _to_8_bits(np.asarray(picture))
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if "A" in picture.mode or "a" in picture.mode or "transparency" in picture.info:
+        layer = picture.convert("RGBA")
+        picture = PIL.Image.alpha_composite(PIL.Image.new("RGBA", layer.size, _WHITE), layer)
+    return np.array(picture.convert("RGB"), np.uint8)
+
+
+def _to_8_bits(values: NDArray[Any]) -> Image:
+    highest = values.max(initial=0)
+    if values.dtype.kind == "f":
+        values = np.nan_to_num(values) * (255.0 if highest <= 1 else 1.0)
+    elif highest > 255:
+        values = values // (256 if highest < 65536 else 2**24)
+    return np.asarray(np.clip(values, 0, 255), np.uint8)
+
+
+def read_image(path: str | Path, *, channels: int = 3, max_pixels: int = MAX_PIXELS) -> Image:
     """Read and `decode` a file.
 
     Raises:
@@ -58,7 +150,68 @@ def read_image(path: str | Path, *, channels: int = 3) -> Image:
         data = Path(path).read_bytes()
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})", [str(path)]) from error
-    return decode(data, channels=channels, name=str(path))
+    return decode(data, channels=channels, name=str(path), max_pixels=max_pixels)
+
+
+def read_pixels(image: ImageLike, *, bgr: bool = False, max_pixels: int = MAX_PIXELS) -> Image:
+    """Bring anything that is taken for a picture to uint8 RGB or grey.
+
+    Args:
+        image: an array, uint8 or uint16, (height, width), (height, width, 1), (height, width, 3) RGB or (height, width,
+            4) RGBA; a Pillow image; the bytes or the path of an image file.
+        bgr: whether the array's colours are in OpenCV's order, BGR or BGRA.
+        max_pixels: see `decode`.
+
+    Returns:
+        uint8 (height, width) or (height, width, 3) RGB.
+
+    Raises:
+        UsageError: it is not a picture.
+        DataError: it cannot be read or decoded.
+    """
+    if isinstance(image, str | Path):
+        return read_image(image, max_pixels=max_pixels)
+    if isinstance(image, bytes | bytearray | memoryview):
+        return decode(bytes(image), max_pixels=max_pixels)
+    if isinstance(image, PIL.Image.Image):
+        _refuse_large(*image.size, max_pixels, "Pillow image")
+        return to_rgb(image)
+    return _from_array(image, bgr)
+
+
+def _from_array(image: NDArray[Any], bgr: bool) -> Image:
+    if not isinstance(image, np.ndarray):
+        raise UsageError(f"image: must be an array, a Pillow image, bytes or a path, received {type(image).__name__}")
+    fits = image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 3, 4))
+    if image.dtype not in (np.uint8, np.uint16) or not fits or not image.size:
+        raise UsageError(
+            "image: must be uint8 or uint16 (height, width) or (height, width, 1, 3 or 4), received "
+            f"{image.dtype} {image.shape}" + ("; multiply by 255 and convert" if image.dtype.kind == "f" else "")
+        )
+    pixels = np.asarray(image >> 8 if image.dtype == np.uint16 else image, np.uint8)
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        return pixels[:, :, 0]
+    if pixels.ndim == 3 and bgr:
+        pixels = pixels[:, :, [2, 1, 0, 3][: pixels.shape[2]]]
+    if pixels.ndim == 3 and pixels.shape[2] == 4:
+        return to_rgb(PIL.Image.fromarray(pixels))
+    return pixels
+
+
+def check_image(image: Image) -> Image:
+    """Refuse what is not a decoded picture: uint8 (height, width), (height, width, 1) or (height, width, 3).
+
+    Raises:
+        UsageError: says what was received.
+    """
+    if not isinstance(image, np.ndarray):
+        raise UsageError(f"image: must be a NumPy array, received {type(image).__name__}")
+    fits = image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 3))
+    if image.dtype != np.uint8 or not fits or not image.size:
+        raise UsageError(
+            f"image: must be uint8 (height, width) or (height, width, 1 or 3), received {image.dtype} {image.shape}"
+        )
+    return image
 
 
 def resize(image: Image, size: int) -> Image:
