@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mien.errors import UsageError
-from mien.results import Prediction
+from mien.results import Box, Face, Prediction
 
 
 def test_expression_is_the_most_probable_class() -> None:
@@ -81,3 +81,44 @@ def test_any_normalised_weights_are_a_prediction(weights: list[float]) -> None:
     prediction = Prediction.from_row(names, [weight / total for weight in weights])
     assert prediction.confidence == max(prediction.probabilities.values())
     assert prediction.ranked()[0] == (prediction.expression, prediction.confidence)
+
+
+ANSWER = Prediction({"happy": 0.75, "sad": 0.25})
+
+
+@pytest.mark.parametrize(
+    ("corners", "message"),
+    [((5, 0, 5, 9), "x2 must be above x1"), ((0, 9, 5, 3), "y2 above y1"), ((0, 0, float("nan"), 3), "finite")],
+)
+def test_boxes_have_an_area(corners, message):
+    with pytest.raises(UsageError, match=message):
+        Box(*corners)
+
+
+def test_a_box_says_its_size():
+    box = Box(1, 2, 4, 8)
+    assert (box.xyxy, box.xywh, box.width, box.height, box.area) == ((1, 2, 4, 8), (1, 2, 3, 6), 3, 6, 18)
+    assert box.to_dict() == {"x1": 1.0, "y1": 2.0, "x2": 4.0, "y2": 8.0}
+
+
+def test_a_face_turns_into_json_and_travels():
+    face = Face(Box(1, 2, 4, 8), 0.98765, ANSWER, {"nose": (2.123, 5)}, 7)
+    record = json.loads(json.dumps(face.to_dict()))
+    assert record == {
+        "track": 7,
+        "box": {"x1": 1.0, "y1": 2.0, "x2": 4.0, "y2": 8.0},
+        "score": 0.9877,
+        "expression": "happy",
+        "confidence": 0.75,
+        "probabilities": {"happy": 0.75, "sad": 0.25},
+        "keypoints": {"nose": [2.12, 5.0]},
+    }
+    assert pickle.loads(pickle.dumps(face)) == face
+    with pytest.raises(TypeError):
+        face.keypoints["nose"] = (0, 0)
+
+
+@pytest.mark.parametrize("score", [-0.1, 1.1, float("nan")])
+def test_scores_lie_between_0_and_1(score):
+    with pytest.raises(UsageError, match="score: must be from 0 to 1"):
+        Face(Box(0, 0, 1, 1), score, ANSWER)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -64,6 +64,122 @@ class Prediction:
             "expression": self.expression,
             "confidence": self.confidence,
             "probabilities": dict(self.probabilities),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """Where a face is: pixels of the upright picture, x to the right, y down, (0, 0) its upper left corner.
+
+    Attributes:
+        x1: left edge.
+        y1: upper edge.
+        x2: right edge, above `x1`.
+        y2: lower edge, above `y1`.
+
+    Raises:
+        UsageError: a value is not finite, or the box has no area.
+    """
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+    def __post_init__(self) -> None:
+        for name in ("x1", "y1", "x2", "y2"):
+            object.__setattr__(self, name, float(getattr(self, name)))
+        if not all(math.isfinite(value) for value in self.xyxy):
+            raise UsageError(f"box: must be finite numbers, received {self.xyxy}")
+        if self.x2 <= self.x1 or self.y2 <= self.y1:
+            raise UsageError(f"box: x2 must be above x1 and y2 above y1, received {self.xyxy}")
+
+    @property
+    def xyxy(self) -> tuple[float, float, float, float]:
+        """(x1, y1, x2, y2)."""
+        return (self.x1, self.y1, self.x2, self.y2)
+
+    @property
+    def xywh(self) -> tuple[float, float, float, float]:
+        """(x1, y1, width, height)."""
+        return (self.x1, self.y1, self.width, self.height)
+
+    @property
+    def width(self) -> float:
+        """In pixels."""
+        return self.x2 - self.x1
+
+    @property
+    def height(self) -> float:
+        """In pixels."""
+        return self.y2 - self.y1
+
+    @property
+    def area(self) -> float:
+        """In square pixels."""
+        return self.width * self.height
+
+    def to_dict(self) -> dict[str, float]:
+        """JSON-ready: ``{"x1": ..., "y1": ..., "x2": ..., "y2": ...}``, rounded to a hundredth of a pixel."""
+        return {name: round(getattr(self, name), 2) for name in ("x1", "y1", "x2", "y2")}
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One face in a picture and what it shows.
+
+    Attributes:
+        box: where it is, inside the picture.
+        score: how sure the detector is that it is a face, 0 to 1.
+        prediction: what it shows.
+        keypoints: name (`mien.faces.KEYPOINTS`) to (x, y) in pixels of the picture; left is the person's left. Empty
+            where the detector gives none. Read-only.
+        track_id: the same number for the same face all along a video, from 1; None in single pictures.
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+
+    box: Box
+    score: float
+    prediction: Prediction
+    keypoints: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    track_id: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "score", float(self.score))
+        if not 0.0 <= self.score <= 1.0:
+            raise UsageError(f"score: must be from 0 to 1, received {self.score}")
+        points = {name: (float(x), float(y)) for name, (x, y) in self.keypoints.items()}
+        object.__setattr__(self, "keypoints", MappingProxyType(points))
+
+    def __reduce__(self) -> tuple[type[Face], tuple[Any, ...]]:
+        """Pickle and copy by value: the read-only view itself cannot be pickled."""
+        return (type(self), (self.box, self.score, self.prediction, dict(self.keypoints), self.track_id))
+
+    @property
+    def expression(self) -> str:
+        """The most probable class."""
+        return self.prediction.expression
+
+    @property
+    def confidence(self) -> float:
+        """The probability of `expression`."""
+        return self.prediction.confidence
+
+    @property
+    def probabilities(self) -> Mapping[str, float]:
+        """Class name to probability, in the model's class order."""
+        return self.prediction.probabilities
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready: track, box, score, expression, confidence, probabilities, keypoints."""
+        return {
+            "track": self.track_id,
+            "box": self.box.to_dict(),
+            "score": round(self.score, 4),
+            **self.prediction.to_dict(),
+            "keypoints": {name: [round(x, 2), round(y, 2)] for name, (x, y) in self.keypoints.items()},
         }
 
 

@@ -1,0 +1,108 @@
+"""What analysing one picture or one frame gives: its faces, which draw themselves and turn into rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, overload
+
+from mien.images import Image
+from mien.results import Face
+
+if TYPE_CHECKING:
+    import pandas
+    from PIL import Image as PillowImage
+
+ROW_COLUMNS = ("source", "frame", "time", "track", "x1", "y1", "x2", "y2", "score", "expression", "confidence")
+"""The columns of a flat row; one for each class follows, with its probability."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Analysis(Sequence[Face]):
+    """The faces of one picture, largest first. A sequence of `Face`: empty where there is none.
+
+    Attributes:
+        faces: the faces.
+        image: the picture they were found in, uint8 (height, width, 3) RGB or (height, width), upright.
+        source: where it came from: a path, an address, ``webcam 0``; None for a picture that was handed over.
+        frame: number of the frame in its video, from 0; 0 for a single picture.
+        time: seconds from the video's beginning; None for a single picture.
+    """
+
+    faces: tuple[Face, ...]
+    image: Image = field(repr=False)
+    source: str | None = None
+    frame: int = 0
+    time: float | None = None
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+    @overload
+    def __getitem__(self, index: int) -> Face: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Face, ...]: ...
+    def __getitem__(self, index: int | slice) -> Face | tuple[Face, ...]:
+        return self.faces[index]
+
+    def __iter__(self) -> Iterator[Face]:
+        return iter(self.faces)
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{face.expression} {face.confidence:.0%}" for face in self.faces) or "no face"
+        return f"<Analysis of {self.source or 'a picture'}: {shown}>"
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready: source, frame, time, size_wh and faces, each as `Face.to_dict` gives it."""
+        height, width = self.image.shape[:2]
+        place = {"source": self.source, "frame": self.frame, "time": self.time, "size_wh": [width, height]}
+        return {**place, "faces": [face.to_dict() for face in self.faces]}
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        """`to_dict` as a JSON document."""
+        return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False)
+
+    def records(self) -> list[dict[str, Any]]:
+        """One nested, JSON-ready dict for each face: source, frame, time, then what `Face.to_dict` gives."""
+        place = {"source": self.source, "frame": self.frame, "time": self.time}
+        return [{**place, **face.to_dict()} for face in self.faces]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One flat dict for each face: `ROW_COLUMNS`, then each class with its probability."""
+        return [flat_row(record) for record in self.records()]
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """`rows` as a pandas data frame; needs pandas, which mien does not install."""
+        return to_dataframe([self])
+
+    def draw(self) -> PillowImage.Image:
+        """A copy of the picture with boxes, expressions and bars on it."""
+        from PIL import Image as PillowImage
+
+        from mien.drawing import draw_faces
+
+        return PillowImage.fromarray(draw_faces(self.image, self.faces))
+
+
+def flat_row(record: dict[str, Any]) -> dict[str, Any]:
+    """A row of a table from a nested record, as `Analysis.records` gives it; keypoints are left out."""
+    box, shares = record["box"], record["probabilities"]
+    flat = {**record, **box}
+    return {**{name: flat[name] for name in ROW_COLUMNS}, **shares}
+
+
+def to_dataframe(analyses: Iterable[Analysis]) -> pandas.DataFrame:
+    """The faces of many pictures as one pandas data frame, a row each; needs pandas, which mien does not install.
+
+    Raises:
+        UsageError: pandas is not installed.
+    """
+    try:
+        import pandas
+    except ImportError as error:
+        from mien.errors import UsageError
+
+        raise UsageError("to_dataframe: needs pandas: pip install pandas") from error
+    rows = [row for analysis in analyses for row in analysis.rows()]
+    return pandas.DataFrame(rows, columns=None if rows else list(ROW_COLUMNS))

@@ -1,0 +1,43 @@
+"""The models that come with mien. Each is an ``.onnx`` file here, checked against its SHA-256 when it is opened."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+from mien.errors import ModelError, UsageError
+
+BUNDLED: dict[str, str] = {}
+"""Name to the SHA-256 of its file, ``NAME.onnx``; the first is the default."""
+
+
+def find_model(name: str | Path | None = None) -> Path:
+    """The file of a model.
+
+    Args:
+        name: the name of a bundled model, or a path, which is given back as it is; None for the default.
+
+    Raises:
+        UsageError: None was given and no model is bundled.
+        ModelError: the bundled file is damaged.
+    """
+    if name is None:
+        if not BUNDLED:
+            raise UsageError(
+                "model: is required, as no model is bundled yet; train one with 'mien train DATA', then give "
+                "RUN/model.onnx"
+            )
+        name = next(iter(BUNDLED))
+    if str(name) not in BUNDLED:
+        return Path(name)
+    return _checked(str(name))
+
+
+@lru_cache
+def _checked(name: str) -> Path:
+    path = Path(__file__).with_name(f"{name}.onnx")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
+    if digest != BUNDLED[name]:
+        raise ModelError(f"{name}: the bundled file is damaged ({digest[:12]}); install mien again")
+    return path
