@@ -1,14 +1,42 @@
-"""Which files are meant: folders, patterns, lists, in an order that does not change."""
+"""Which files are meant, in an order that does not change; and what reading them gives, whatever is wrong with some."""
 
 import os
+import threading
+import time
+import zipfile
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.errors import UsageError
-from mien.sources import expand
+import mien.pictures
+import mien.sources
+from clips import cut, noise, picture, write_clip
+from mien.errors import DataError, UsageError
+from mien.finding import Kind, find, looks_like_video
+from mien.frames import Clip, Frame, Reading, printable
+from mien.sources import open_sources
+
+
+def expand(sources: list) -> list[Path]:
+    return [item.path for item in find(sources)]
+
+
+def read(*sources: object, **reading: object) -> tuple[list[Frame], list[tuple[str, str]]]:
+    """Frames and failures."""
+    failed: list[tuple[str, str]] = []
+    options = Reading(**reading)
+    with open_sources(list(sources), reading=options, on_failure=lambda *pair: failed.append(pair)) as opened:
+        return list(opened), failed
+
+
+def write_picture(path: Path, value: int = 90) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.full((10, 12, 3), value, np.uint8))
+    return path
 
 
 @pytest.fixture
@@ -91,6 +119,8 @@ def test_loops_of_links_end(faces: Path) -> None:
     (faces / "more" / "up").symlink_to(faces, target_is_directory=True)
     (faces / "twice").symlink_to(faces / "other", target_is_directory=True)
     (faces / "broken.png").symlink_to(faces / "nowhere.png")
+    (faces / "itself.png").symlink_to(faces / "itself.png")
+    (faces / "itself").symlink_to(faces / "itself", target_is_directory=True)
     assert names(expand([faces]), faces) == ["a.jpg", "b.png", "more/d.PNG", "more/deep/c.webp", "other/z.bmp"]
 
 
@@ -102,3 +132,275 @@ def test_every_source_is_found_whatever_the_order(tmp_path_factory: pytest.TempP
         (root / name).touch()
     found = names(expand([root / name for name in order]), root)
     assert found == [name if name != "more" else "more/c.gif" for name in order]
+
+
+# What each kind of source is taken for.
+
+
+def test_videos_archives_and_lists_are_found_beside_pictures(faces: Path) -> None:
+    for name in ("v.MP4", ".hidden.mp4", "more/w.mkv", "types.ts", "a.zip"):
+        (faces / name).touch()
+    found = [(item.path.relative_to(faces).as_posix(), item.kind) for item in find([faces])]
+    assert found == [
+        ("a.jpg", Kind.PICTURE),
+        ("b.png", Kind.PICTURE),
+        ("v.MP4", Kind.VIDEO),
+        ("more/d.PNG", Kind.PICTURE),
+        ("more/w.mkv", Kind.VIDEO),
+        ("more/deep/c.webp", Kind.PICTURE),
+        ("other/z.bmp", Kind.PICTURE),
+    ]
+
+
+def test_places_are_below_what_was_named(faces: Path) -> None:
+    (faces / "list.txt").write_text("more\nb.png\n")
+    for source, expected in [
+        (faces, ["a.jpg", "b.png", "more/d.PNG", "more/deep/c.webp", "other/z.bmp"]),
+        (faces / "more" / "d.PNG", ["d.PNG"]),
+        (faces / "**" / "*.webp", ["more/deep/c.webp"]),
+        (faces / "m*" / "*.PNG", ["more/d.PNG"]),
+        (faces / "list.txt", ["d.PNG", "deep/c.webp", "b.png"]),
+    ]:
+        assert [item.place for item in find([source])] == expected
+
+
+def test_webcams_and_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "1").touch()
+    (tmp_path / "list.txt").write_text("http://a.org/x.jpg\n2\n")
+    sources = [
+        0,
+        "3",
+        "1",
+        "http://u:p@a.org/b%20c.png",
+        "rtsp://h/x",
+        "https://a.org/v.MP4?x=1",
+        "HTTP://a.org",
+        "list.txt",
+    ]
+    found = [(item.kind, item.name, item.place) for item in find(sources)]
+    assert found == [
+        (Kind.WEBCAM, "webcam 0", "webcam-0"),
+        (Kind.WEBCAM, "webcam 3", "webcam-3"),
+        (Kind.PICTURE, "1", "1"),
+        (Kind.ADDRESS, "http://a.org/b%20c.png", "b c.png"),
+        (Kind.STREAM, "rtsp://h/x", "x"),
+        (Kind.STREAM, "https://a.org/v.MP4?x=1", "v.MP4"),
+        (Kind.ADDRESS, "http://a.org", "a.org"),
+        (Kind.ADDRESS, "http://a.org/x.jpg", "x.jpg"),
+        (Kind.WEBCAM, "webcam 2", "webcam-2"),
+    ]
+
+
+def test_files_without_a_telling_ending_are_looked_into(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    for name, codec in [
+        ("a.mp4", "libx264"),
+        ("a.avi", "mpeg4"),
+        ("a.mkv", "libx264"),
+        ("a.flv", "libx264"),
+        ("a.ts", "libx264"),
+    ]:
+        path = write_clip(tmp_path / name, 12, codec=codec)
+        assert looks_like_video(path), name
+        path.rename(tmp_path / f"clip-{path.suffix[1:]}")
+    frames, failed = read(*sorted(tmp_path.iterdir()))
+    assert (len(frames), failed) == (60, [])
+    assert not looks_like_video(write_picture(tmp_path / "a.webp"))
+    assert not looks_like_video(tmp_path / "gone")
+
+
+# Reading.
+
+
+def test_everything_at_once_in_order(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    for name in ("a.png", "c.jpg", "sub/e.bmp"):
+        write_picture(tmp_path / name)
+    write_clip(tmp_path / "b.mp4", 5)
+    with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
+        archive.write(tmp_path / "a.png", "in/1.png")
+        archive.writestr("notes.txt", "no picture")
+        archive.write(tmp_path / "c.jpg", "2.jpg")
+    with open_sources([tmp_path, tmp_path / "z.zip"]) as opened:
+        assert opened.total == 10
+        assert len(opened.paths) == 4
+        frames = list(opened)
+    root = str(tmp_path)
+    told = [(frame.source.removeprefix(root).replace(os.sep, "/"), frame.index, frame.place) for frame in frames]
+    assert told == [
+        ("/a.png", 0, "a.png"),
+        *(("/b.mp4", index, "b.mp4") for index in range(5)),
+        ("/c.jpg", 0, "c.jpg"),
+        ("/sub/e.bmp", 0, "sub/e.bmp"),
+        ("/z.zip/in/1.png", 0, "in/1.png"),
+        ("/z.zip/2.jpg", 0, "2.jpg"),
+    ]
+    assert [frame.time is None for frame in frames] == [frame.clip is None for frame in frames]
+    assert all(frame.image.dtype == np.uint8 and frame.image.shape[2] == 3 for frame in frames)
+
+
+def test_what_is_wrong_with_some_does_not_stop_the_rest(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    good = write_picture(tmp_path / "good.png")
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "text.jpg").write_text("not a picture")
+    (tmp_path / "short.png").write_bytes(good.read_bytes()[:40])
+    (tmp_path / "empty.mp4").touch()
+    cut(write_clip(tmp_path / "video.mp4", noise(120), movflags="+faststart"))
+    (tmp_path / "none").mkdir()
+    (tmp_path / "bad.zip").write_bytes(b"PK\3\4 broken")
+    names = ["empty.jpg", "text.jpg", "short.png", "gone.png", "empty.mp4", "video.mp4", "none", "bad.zip", "*.tif"]
+    frames, failed = read(*(tmp_path / name for name in names), "ftp://a.org/x", 98, good)
+    assert frames[-1].source == str(good)
+    assert len(frames) > 40
+    assert [Path(name).name for name, _ in failed] == [*names, "x", "webcam 98"]
+    reasons = [reason for _, reason in failed]
+    assert reasons[0] == reasons[4] == "is empty (0 bytes)"
+    assert "cannot be decoded as an image" in reasons[1]
+    assert "cut off" in reasons[2]
+    assert reasons[3] == "there is no such file"
+    assert reasons[5].startswith(f"ended after {len(frames) - 1} of 120 frames")
+    assert reasons[6] == "the folder holds no images or videos"
+    assert reasons[7].startswith("cannot be read as a zip archive")
+    assert reasons[8] == "no image or video has such a name"
+    assert reasons[9].startswith("addresses begin with http://")
+    assert reasons[10] == "there is no such camera"
+
+
+def test_without_a_listener_the_first_failure_ends_it(tmp_path: Path) -> None:
+    good, bad = write_picture(tmp_path / "a.png"), tmp_path / "gone.png"
+    with open_sources([good, bad, good]) as opened:
+        frames = iter(opened)
+        assert next(frames).source == str(good)
+        with pytest.raises(DataError) as caught:
+            next(frames)
+    assert str(caught.value) == f"there is no such file: {bad}"
+
+
+def test_damaged_members_of_an_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    png = write_picture(tmp_path / "a.png").read_bytes()
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("locked.png", png)
+        archive.writestr("bomb.png", bytes(100_000))
+        archive.writestr("good.png", png)
+        archive.writestr("damaged.png", png)
+        archive.writestr("../../outside.png", png)
+    data = bytearray(path.read_bytes())
+    place = data.index(b"PK\1\2")
+    data[place + 8] |= 1  # the first member says it is encrypted, in both of its heads
+    data[6] |= 1
+    damaged = data.index(b"damaged.png") + len("damaged.png") + 5
+    data[damaged : damaged + 4] = b"\xff\xff\xff\xff"
+    path.write_bytes(data)
+    monkeypatch.setattr(mien.pictures, "MAX_FILE_BYTES", 50_000)
+    frames, failed = read(path)
+    assert [frame.place for frame in frames] == ["good.png", "../../outside.png"]
+    assert [name.removeprefix(f"{path}/") for name, _ in failed] == ["locked.png", "bomb.png", "damaged.png"]
+    assert failed[0][1] == "is encrypted; unpack it first"
+    assert failed[1][1] == "has 100,000 bytes; a picture may have 50,000"
+    assert "cannot be read from the archive" in failed[2][1]
+
+
+def test_large_pictures_are_refused(tmp_path: Path) -> None:
+    frames, failed = read(write_picture(tmp_path / "a.png"), max_pixels=100)
+    assert frames == []
+    assert "12 x 10 pixels are more than the 100 allowed" in failed[0][1]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no named pipes in folders")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.jpg")
+    os.mkfifo(tmp_path / "b.mp4")
+    _, failed = read(tmp_path / "a.jpg", tmp_path / "b.mp4")
+    assert [reason for _, reason in failed] == ["is not a file", "is not a file"]
+
+
+def test_names_that_are_not_unicode(tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"face-\xff.png")
+    try:
+        write_picture(tmp_path / "a.png").rename(odd)
+    except OSError:
+        pytest.skip("this file system takes Unicode names only")
+    (frame,), failed = read(tmp_path)
+    assert failed == []
+    assert frame.source.endswith("face-\\udcff.png")
+    assert frame.place == "face-\\udcff.png"
+
+
+@given(st.text(alphabet=st.characters(codec=None), max_size=20))
+def test_printable_names_are_utf8_and_keep_what_is(name: str) -> None:
+    shown = printable(name)
+    shown.encode("utf-8")
+    if not any("\ud800" <= letter <= "\udfff" for letter in name):
+        assert shown == name
+
+
+def test_pictures_are_read_a_little_ahead_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for index in range(30):
+        write_picture(tmp_path / f"{index:02}.png", index)
+    started = []
+    real = mien.sources.read_file
+    monkeypatch.setattr(mien.sources, "read_file", lambda path, pixels: started.append(path) or real(path, pixels))
+    with open_sources([tmp_path], reading=Reading(ahead=4)) as opened:
+        frames = iter(opened)
+        next(frames)
+        time.sleep(0.05)
+        assert len(started) <= 4
+        assert [int(frame.image[0, 0, 0]) for frame in frames] == list(range(1, 30))
+
+
+def test_large_pictures_wait_for_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for index in range(12):
+        write_picture(tmp_path / f"{index:02}.png", index)
+    monkeypatch.setattr(mien.sources, "WAITING_BYTES", 1)
+    frames, failed = read(tmp_path)
+    assert [int(frame.image[0, 0, 0]) for frame in frames] == list(range(12))
+    assert failed == []
+
+
+def test_who_stops_early_leaves_nothing_running(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    for index in range(20):
+        write_picture(tmp_path / f"{index:02}.png", index)
+    write_clip(tmp_path / "00a.mp4", 60)
+    before = threading.active_count()
+    with open_sources([tmp_path]) as opened:
+        frames = iter(opened)
+        assert [next(frames).index for _ in range(5)] == [0, 0, 1, 2, 3]
+    deadline = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() == before
+    assert list(frames) == []
+
+
+def test_the_total_is_unknown_with_a_live_source(tmp_path: Path) -> None:
+    good = write_picture(tmp_path / "a.png")
+    for source in (0, "rtsp://a.org/x", "http://a.org/x.mp4"):
+        with open_sources([good, source]) as opened:
+            assert opened.total is None
+    with open_sources([good, tmp_path / "gone.png", "http://a.org/x.png"]) as opened:
+        assert opened.total == 2
+
+
+@pytest.mark.parametrize("name", ["max_pixels", "max_bytes", "seconds", "ahead"])
+def test_limits_must_be_above_zero(name: str) -> None:
+    with pytest.raises(UsageError, match=f"{name}: must be above 0, received -1"):
+        Reading(**{name: -1})
+
+
+def test_other_wrong_values() -> None:
+    with pytest.raises(UsageError, match="choose from auto, opencv, pyav"):
+        Reading(video_backend="vlc")
+    with pytest.raises(UsageError, match="fps"):
+        Clip("a", float("nan"), None, (4, 4))
+
+
+def test_clips_are_told_apart(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    write_clip(tmp_path / "a.mp4", [picture(0)] * 3)
+    write_clip(tmp_path / "b.mp4", [picture(0)] * 3)
+    frames, _ = read(tmp_path)
+    assert len({frame.clip for frame in frames}) == 2

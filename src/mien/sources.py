@@ -1,89 +1,211 @@
-"""From what a user names to image files: files, folders, glob patterns, lists."""
+"""One generator of frames for any source: pictures, folders, lists, archives, addresses, videos, cameras, streams."""
 
 from __future__ import annotations
 
-import glob
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
 
-from mien.errors import UsageError
-from mien.images import IMAGE_SUFFIXES, is_image_name
+from mien.addresses import resolve
+from mien.decoders import Decoder, open_decoder
+from mien.errors import DataError
+from mien.fetching import FetchLimits
+from mien.finding import Item, Kind, find
+from mien.frames import Clip, Frame, Reading, reason
+from mien.images import Image
+from mien.pictures import decode_or_say, fetch_picture, read_file
+from mien.remote import open_moving
+from mien.videos import read_video
 
-LIST_SUFFIX = ".txt"
+__all__ = ["Clip", "Frame", "Reading", "Sources", "open_sources"]
+
+READERS = 4
+"""Threads that read still pictures, at most."""
+
+WAITING_BYTES = 256 * 2**20
+"""While decoded pictures that wait take more than that, no further one is read."""
+
+OnFailure = Callable[[str, str], None]
+
+_MOVING = frozenset({Kind.VIDEO, Kind.STREAM, Kind.WEBCAM})
+_LIVE = frozenset({Kind.STREAM, Kind.WEBCAM})
 
 
-def expand(sources: Sequence[str | Path]) -> list[Path]:
-    """Find the image files that are meant.
+def open_sources(
+    sources: Sequence[str | Path | int], *, reading: Reading | None = None, on_failure: OnFailure | None = None
+) -> Sources:
+    """Find what is named; nothing is decoded before the first frame is asked for.
 
     Args:
         sources: each one of
 
-            - a folder: all images in it and in its folders, sorted; links are followed, each folder is entered once;
+            - an image or video file, by its ending, or by how it begins where the ending says nothing;
+            - a folder: all images and videos in it and in its folders, sorted; links are followed, each folder is
+              entered once;
             - a glob pattern, where no file has that very name: ``faces/*.png``, ``**`` for any depth; sorted;
-            - a ``.txt`` file: a file, folder or pattern on each line, relative to the list's folder; empty lines and
-              those that begin with ``#`` are passed over;
-            - any other path: itself, even where it does not exist, so that reading it names it and the rest goes on.
-
-    Returns:
-        Paths in the order of `sources`, each once.
+            - a ``.txt`` file: a source on each line, relative to the list's folder; empty lines and those that begin
+              with ``#`` are passed over;
+            - a ``.zip`` of images, which is not unpacked: its pictures are named ``faces.zip/a/b.png``;
+            - an http(s) address of an image, a video, or a stream of JPEG pictures (``multipart/x-mixed-replace``), or
+              an rtsp(s) address; a video whose server tells no length is taken for live;
+            - a webcam's number, as an int or as digits where no file has that name.
+        reading: limits and options.
+        on_failure: called with a source's name and what is wrong with it, where it cannot be read or ends too early;
+            the rest goes on. None: a `DataError` ends the iteration.
 
     Raises:
         UsageError: nothing was found, or a list cannot be read or names another list.
     """
-    found = list(dict.fromkeys(path for source in sources for path in _expand_one(Path(source), in_list=False)))
-    if not any(path.exists() for path in found):
-        named = ", ".join(map(str, sources)) or "nothing"
-        raise UsageError(
-            f"source: no images found in {named}; name image files, a folder, a glob pattern or a .txt list "
-            f"(images end in {', '.join(sorted(IMAGE_SUFFIXES))})"
+    return Sources(find(sources), reading or Reading(), on_failure)
+
+
+class Sources:
+    """Frames of all sources, in the order they were named; iterate over it once, then close it.
+
+    Still pictures are read ahead by a few threads, videos by a thread of their own; both wait where the consumer is
+    slow. Live sources do not: they drop old frames.
+
+    Attributes:
+        paths: the local files that are read.
+    """
+
+    def __init__(self, items: Sequence[Item], reading: Reading, on_failure: OnFailure | None) -> None:
+        self._items, self._reading, self._on_failure = tuple(items), reading, on_failure
+        self._limits = FetchLimits(reading.max_bytes, reading.seconds, reading.allow_private)
+        self._running: list[Generator[Frame]] = []
+        self.paths = tuple(item.path for item in items if item.path is not None and item.path.is_file())
+
+    @cached_property
+    def total(self) -> int | None:
+        """Pictures and frames of videos together, as far as headers tell; None with a source that has no end.
+
+        Each video's header is read for it, once.
+        """
+        if any(item.kind in _LIVE for item in self._items):
+            return None
+        counts = [self._count(item) for item in self._items if item.kind not in (Kind.BROKEN, Kind.MISSING)]
+        return None if None in counts else sum(count or 0 for count in counts)
+
+    def _count(self, item: Item) -> int | None:
+        if item.kind is not Kind.VIDEO:
+            return 1
+        try:
+            decoder = self._open_file(item)
+        except DataError:
+            return 0
+        decoder.close()
+        return decoder.frames
+
+    def __iter__(self) -> Iterator[Frame]:
+        frames = self._frames()
+        self._running.append(frames)
+        return frames
+
+    def _frames(self) -> Generator[Frame]:
+        pool = ThreadPoolExecutor(min(READERS, os.cpu_count() or 1), thread_name_prefix="mien-read")
+        waiting: deque[tuple[Item, Future[Image | None] | None]] = deque()
+        coming = iter(self._items)
+        try:
+            while True:
+                self._read_ahead(coming, waiting, pool)
+                if not waiting:
+                    return
+                item, future = waiting.popleft()
+                try:
+                    yield from self._frames_of(item, future)
+                except DataError as error:
+                    self._fail(item, reason(error))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _read_ahead(
+        self, coming: Iterator[Item], waiting: deque[tuple[Item, Future[Image | None] | None]], pool: ThreadPoolExecutor
+    ) -> None:
+        """Start reading pictures, up to the next video, as long as there is room."""
+        while not waiting or (len(waiting) < self._reading.ahead and waiting[-1][1] and _size(waiting) < WAITING_BYTES):
+            item = next(coming, None)
+            if item is None:
+                return
+            waiting.append((item, None if item.kind in _MOVING else pool.submit(self._load, item)))
+
+    def _frames_of(self, item: Item, future: Future[Image | None] | None) -> Iterator[Frame]:
+        image = future.result() if future is not None else None
+        if image is not None:
+            yield Frame(item.name, 0, None, image, None, item.place)
+            return
+        opening, live = self._opening(item)
+        limits = self._reading
+        yield from read_video(
+            item.name, opening, place=item.place, live=live, ahead=limits.ahead, max_pixels=limits.max_pixels
         )
-    return found
+
+    def _load(self, item: Item) -> Image | None:
+        """A still picture; None where an address leads to a video."""
+        if item.kind is Kind.ADDRESS:
+            return fetch_picture(item.address, self._limits, self._reading.max_pixels)
+        if item.archive is not None:
+            return decode_or_say(item.archive.read(item.number), self._reading.max_pixels)
+        if item.path is None or item.reason:
+            raise DataError(item.reason)
+        return read_file(item.path, self._reading.max_pixels)
+
+    def _opening(self, item: Item) -> tuple[Callable[[], Decoder], bool]:
+        """What opens a video, and whether it is live."""
+        if item.kind is Kind.VIDEO:
+            return lambda: self._open_file(item), False
+        backend, seconds = self._reading.video_backend, self._reading.seconds
+        if item.kind is Kind.WEBCAM:
+            return lambda: open_decoder(item.number, backend, seconds=seconds), True
+        if item.address.lower().startswith("rtsp"):
+            address = self._checked(item.address)
+            return lambda: open_decoder(address, backend, live=True, seconds=seconds), True
+        return open_moving(item.address, self._limits, backend=backend, max_pixels=self._reading.max_pixels)
+
+    def _open_file(self, item: Item) -> Decoder:
+        if item.path is None or not item.path.is_file():
+            raise DataError("is not a file")
+        if not item.path.stat().st_size:
+            raise DataError("is empty (0 bytes)")
+        return open_decoder(str(item.path.absolute()), self._reading.video_backend)
+
+    def _checked(self, address: str) -> str:
+        """The rtsp address with the IP address that was checked in place of the host's name."""
+        parts = urlsplit(address)
+        limits = self._limits
+        found = resolve(
+            parts.hostname or "", parts.port or 554, allow_private=limits.allow_private, seconds=limits.seconds
+        )
+        ip = found[0][1][0]
+        login = parts.netloc.rpartition("@")[0]
+        host = f"[{ip}]" if ":" in ip else ip
+        return parts._replace(netloc=f"{login}@{host}:{parts.port or 554}".lstrip("@")).geturl()
+
+    def _fail(self, item: Item, why: str) -> None:
+        if self._on_failure is None:
+            raise DataError(why, [item.name])
+        self._on_failure(item.name, why)
+
+    def close(self) -> None:
+        """Stop reading; threads end, files and connections close."""
+        for frames in self._running:
+            frames.close()
+        for archive in {item.archive for item in self._items if item.archive is not None}:
+            archive.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
 
 
-def _expand_one(source: Path, *, in_list: bool) -> Iterable[Path]:
-    if source.is_dir():
-        return _walk(source, set())
-    if not source.exists() and glob.has_magic(str(source)):
-        return _matches(source)
-    if source.suffix.lower() == LIST_SUFFIX:
-        if in_list:
-            raise UsageError(f"{source}: a list may not name another list; name the images themselves")
-        return _read_list(source)
-    return [source]
-
-
-def _walk(folder: Path, entered: set[tuple[int, int]]) -> Iterator[Path]:
-    """The folder's images, then those of its folders; `entered` holds (device, inode) of folders already entered."""
-    status = folder.stat()
-    identity = (status.st_dev, status.st_ino)
-    if identity in entered:
-        return
-    entered.add(identity)
-    entries = _list_folder(folder)
-    yield from (Path(entry.path) for entry in entries if is_image_name(entry.name) and entry.is_file())
-    for entry in entries:
-        if entry.is_dir():
-            yield from _walk(Path(entry.path), entered)
-
-
-def _list_folder(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-        raise UsageError(f"{folder}: the folder cannot be read ({error.strerror})") from error
-
-
-def _matches(pattern: Path) -> list[Path]:
-    names = glob.glob(str(pattern), recursive=True)  # noqa: PTH207 - Path.glob refuses absolute patterns
-    return sorted(path for path in map(Path, names) if is_image_name(path.name) and path.is_file())
-
-
-def _read_list(path: Path) -> list[Path]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: the list cannot be read as UTF-8 text ({error})") from error
-    names = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    return [found for name in names for found in _expand_one(path.parent / name, in_list=True)]
+def _size(waiting: deque[tuple[Item, Future[Image | None] | None]]) -> int:
+    """Bytes of the decoded pictures that wait."""
+    done = (future.result() for _, future in waiting if future and future.done() and not future.exception())
+    return sum(image.nbytes for image in done if image is not None)

@@ -1,0 +1,254 @@
+"""Video files and streams to frames, by PyAV or by OpenCV: upright, in the order of showing, with their timestamps."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+
+from mien.containers import is_whole_mp4
+from mien.errors import DataError, MissingExtraError
+from mien.images import Image
+
+DEFAULT_FPS = 25.0
+"""For what does not say."""
+
+MAX_FPS = 1000.0
+"""More than that is a clock's rate, not a video's."""
+
+_FFMPEG_LEVEL = "OPENCV_FFMPEG_LOGLEVEL"
+_SILENT = "-8"
+
+
+class Decoder(Protocol):
+    """An opened video. Used by one thread; close it.
+
+    Attributes:
+        fps: frames a second, on average.
+        frames: how many there are; None where unknown.
+        exact: whether `frames` was counted by whoever wrote the file, not worked out from its length.
+        seconds: how long it is; None where unknown.
+        end: seconds up to which anything, sound included, was found so far; None where that is not watched.
+    """
+
+    fps: float
+    frames: int | None
+    exact: bool
+    seconds: float | None
+    end: float | None
+
+    def __iter__(self) -> Iterator[tuple[float | None, Image]]:
+        """(Seconds on the container's clock or None, uint8 (height, width, 3) RGB)."""
+
+    def close(self) -> None:
+        """Let go of the file."""
+
+
+Place = str | int | io.RawIOBase
+"""What is opened: a path or address as FFmpeg takes it, a webcam's number, or a file object that never raises."""
+
+
+def has_pyav() -> bool:
+    """Whether the extra ``video`` is installed."""
+    return find_spec("av") is not None
+
+
+def open_decoder(place: Place, backend: str = "auto", *, live: bool = False, seconds: float = 15.0) -> Decoder:
+    """Open a video.
+
+    Args:
+        place: a path, an address, a webcam's number (always OpenCV), or a file object.
+        backend: one of `mien.frames.VIDEO_BACKENDS`.
+        live: decode each frame as it comes, without waiting for later ones.
+        seconds: how long a stream may keep silent.
+
+    Raises:
+        DataError: it cannot be opened, or holds no video.
+        MissingExtraError: PyAV was asked for and is not installed.
+    """
+    if backend == "pyav" and not has_pyav():
+        raise MissingExtraError("video_backend 'pyav'", "video")
+    if isinstance(place, int) or backend == "opencv" or not has_pyav():
+        return OpenCVDecoder(place, seconds=seconds)
+    return PyAVDecoder(place, live=live, seconds=seconds)
+
+
+class PyAVDecoder:
+    """FFmpeg through PyAV. See `Decoder`."""
+
+    def __init__(self, place: str | io.RawIOBase, *, live: bool, seconds: float) -> None:
+        import av
+
+        self._errors = (av.FFmpegError, OSError, ValueError)
+        is_address = isinstance(place, str) and "://" in place
+        options = {"rtsp_transport": "tcp"} if isinstance(place, str) and place.startswith("rtsp") else {}
+        if not isinstance(place, str):
+            options["protocol_whitelist"] = "crypto,data"  # a playlist in disguise opens nothing
+        try:
+            self._container = av.open(place, timeout=(seconds, seconds) if is_address else None, options=options)
+        except self._errors as error:
+            raise DataError(f"cannot be opened as a video ({_detail(error)})") from error
+        self._stream: Any = self._container.streams.best("video")  # not an album's cover
+        if self._stream is None:
+            self._container.close()
+            raise DataError("holds no video, or its index is cut off")
+        self._stream.thread_type = "SLICE" if live else "AUTO"
+        self.fps = _sane_fps(self._stream.average_rate or self._stream.guessed_rate)
+        self.seconds = self._length()
+        self.exact = self._stream.frames > 0
+        self.frames = self._stream.frames or (round(self.seconds * self.fps) if self.seconds else None)
+        self.end: float | None = None
+
+    def _length(self) -> float | None:
+        if self._stream.duration and self._stream.time_base:
+            return float(self._stream.duration * self._stream.time_base)
+        return self._container.duration / 1e6 if self._container.duration else None
+
+    def __iter__(self) -> Iterator[tuple[float | None, Image]]:
+        """See `Decoder`. Damaged packets are passed over."""
+        for packet in self._packets():
+            try:
+                frames: list[Any] = packet.decode()
+            except self._errors:
+                continue
+            for frame in frames:
+                yield frame.time, _turn(frame.to_ndarray(format="rgb24"), frame.rotation)
+
+    def _packets(self) -> Iterator[Any]:
+        """The video's packets; sound is looked at for its time only, to know where the file ends."""
+        try:
+            for packet in self._container.demux():
+                if packet.pts is not None and packet.time_base:
+                    end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+                    self.end = max(self.end or 0.0, end)
+                if packet.stream_index == self._stream.index:
+                    yield packet
+        except self._errors:
+            return
+
+    def close(self) -> None:
+        """See `Decoder`."""
+        with suppress(*self._errors):
+            self._container.close()
+
+
+class OpenCVDecoder:
+    """FFmpeg as OpenCV carries it; cameras through the system. See `Decoder`."""
+
+    def __init__(self, place: Place, *, seconds: float) -> None:
+        with quiet():
+            self._file, self._capture = _open_capture(place, seconds)
+        if not self._capture.isOpened():
+            self.close()
+            raise DataError("there is no such camera" if isinstance(place, int) else "cannot be opened as a video")
+        self.fps = _sane_fps(self._capture.get(cv2.CAP_PROP_FPS))
+        count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        self.frames = int(count) if 0 < count < 1e9 else None
+        self.exact = False
+        # An .mp4 that was trimmed without encoding it anew counts frames that are not shown.
+        judged = self.frames and not (isinstance(place, str) and is_whole_mp4(Path(place)))
+        self.seconds = self.frames / self.fps if self.frames and judged else None
+        self.end: float | None = None
+
+    def __iter__(self) -> Iterator[tuple[float | None, Image]]:
+        """See `Decoder`."""
+        while True:
+            there, image = self._capture.read()
+            if not there:
+                return
+            time = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB)
+            yield time if math.isfinite(time) else None, np.asarray(image, np.uint8)
+
+    def close(self) -> None:
+        """See `Decoder`."""
+        self._capture.release()
+        if self._file is not None:
+            self._file.close()
+
+
+def _open_capture(place: Place, seconds: float) -> tuple[io.BufferedReader | None, Any]:
+    """The capture, and the file object that it reads from where there is one.
+
+    OpenCV 5.0 crashes on names that are not UTF-8, so those are opened here.
+    """
+    if isinstance(place, int):
+        return None, cv2.VideoCapture(place)
+    if isinstance(place, str):
+        try:
+            place.encode()
+        except UnicodeEncodeError:
+            return _capture_from(Path(place).open("rb"))
+        limits = [
+            cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
+            int(seconds * 1000),
+            cv2.CAP_PROP_READ_TIMEOUT_MSEC,
+            int(seconds * 1000),
+        ]
+        return None, cv2.VideoCapture(place, cv2.CAP_FFMPEG, limits)
+    return _capture_from(io.BufferedReader(place, 1 << 16))
+
+
+def _capture_from(file: io.BufferedReader) -> tuple[io.BufferedReader, Any]:
+    open_file: Any = cv2.VideoCapture
+    try:
+        return file, open_file(file, cv2.CAP_FFMPEG, [])
+    except (cv2.error, TypeError) as error:  # OpenCV before 4.11
+        file.close()
+        raise DataError("cannot be read by this OpenCV: pip install 'mien[video]'") from error
+
+
+def _turn(image: Image, rotation: int) -> Image:
+    """Turn counter-clockwise by a display matrix's degrees, to the nearest quarter."""
+    quarters = round(rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image
+
+
+def _sane_fps(rate: Any) -> float:
+    fps = float(rate) if rate else 0.0
+    return fps if math.isfinite(fps) and 0 < fps <= MAX_FPS else DEFAULT_FPS
+
+
+def _detail(error: BaseException) -> str:
+    return str(getattr(error, "strerror", None) or error or type(error).__name__)
+
+
+_quiet_lock = threading.Lock()
+_quiet_depth = 0
+_level_before = 0
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep OpenCV and its FFmpeg from writing to stderr while a video is opened.
+
+    OpenCV's log level is put back. FFmpeg's level is read once in a process, from the environment, when the first video
+    is opened; the variable is set for that moment, unless it is set already.
+    """
+    global _quiet_depth, _level_before
+    with _quiet_lock:
+        if not _quiet_depth:
+            _level_before = cv2.utils.logging.getLogLevel()
+            cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        _quiet_depth += 1
+        ours = _FFMPEG_LEVEL not in os.environ
+        if ours:
+            os.environ[_FFMPEG_LEVEL] = _SILENT
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _quiet_depth -= 1
+            if ours:
+                os.environ.pop(_FFMPEG_LEVEL, None)
+            if not _quiet_depth:
+                cv2.utils.logging.setLogLevel(_level_before)

@@ -1,0 +1,102 @@
+"""What sources give: frames, the clips they belong to, and the limits under which they are read."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from mien.errors import DataError, UsageError, listing, unknown_choice
+from mien.images import MAX_PIXELS, Image
+
+VIDEO_BACKENDS = ("auto", "opencv", "pyav")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clip:
+    """One video or stream. Compared by identity: the same file read twice is two clips.
+
+    Attributes:
+        name: what messages call it: a path, an address without its password, ``webcam 0``.
+        fps: frames a second, on average, as the container says; 25 where it says nothing.
+        frames: how many there are, as the container says or as its length implies, so not always exact; None where it
+            is not known.
+        size_wh: width and height in pixels, upright.
+        live: whether it comes as it happens (webcam, rtsp, multipart stream), so that frames can be dropped.
+    """
+
+    name: str
+    fps: float
+    frames: int | None
+    size_wh: tuple[int, int]
+    live: bool = False
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.fps) and self.fps > 0):
+            raise UsageError(f"fps: must be above 0, received {self.fps}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    r"""One picture: a still one, or a frame of a video.
+
+    Attributes:
+        source: where it comes from, as `Clip.name`; a picture in an archive is ``faces.zip/a/b.png``. Always text that
+            UTF-8 can write; bytes of a file's name that are not stand as ``\udcff``.
+        index: number of the frame in its video, from 0, in the order of showing; 0 for a still picture. A live source
+            counts dropped frames too.
+        time: seconds since the video's first frame, from its timestamps, never decreasing; None for a still picture.
+        image: uint8 (height, width, 3) RGB, upright.
+        clip: the video it belongs to; None for a still picture.
+        place: its path below the folder or archive that was named, with forward slashes: ``a/b.png``. It names what is
+            saved.
+    """
+
+    source: str
+    index: int
+    time: float | None
+    image: Image
+    clip: Clip | None = None
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How sources are read.
+
+    Attributes:
+        max_pixels: pictures with more pixels are refused before they are decoded; so are videos.
+        max_bytes: the largest picture that is fetched from an address. Videos are read as they are needed, without it.
+        seconds: an address has this long to give a whole picture, or the next piece of a video; a live source has it to
+            give the next frame.
+        allow_private: whether addresses may lead into private networks or to this machine.
+        video_backend: ``opencv``, ``pyav`` (the extra ``video``), or ``auto``: PyAV where installed, which is about as
+            fast and knows better when a file is cut off.
+        ahead: frames of a video that are decoded ahead, and pictures that are read ahead.
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+
+    max_pixels: int = MAX_PIXELS
+    max_bytes: int = 32 * 2**20
+    seconds: float = 15.0
+    allow_private: bool = False
+    video_backend: str = "auto"
+    ahead: int = 8
+
+    def __post_init__(self) -> None:
+        for name in ("max_pixels", "max_bytes", "seconds", "ahead"):
+            if not getattr(self, name) > 0:
+                raise UsageError(f"{name}: must be above 0, received {getattr(self, name)}")
+        if self.video_backend not in VIDEO_BACKENDS:
+            raise unknown_choice("video_backend", self.video_backend, VIDEO_BACKENDS)
+
+
+def printable(text: str) -> str:
+    """The text as UTF-8 can write it, whatever bytes a file's name has."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def reason(error: DataError) -> str:
+    """The error's message without what it names."""
+    return str(error).removesuffix(f": {listing(error.items)}") if error.items else str(error)

@@ -1,0 +1,154 @@
+"""Reading the bytes of still pictures: from files, from members of archives, from addresses."""
+
+from __future__ import annotations
+
+import lzma
+import threading
+import zipfile
+import zlib
+from pathlib import Path
+
+from mien.errors import DataError
+from mien.fetching import FetchLimits, open_url
+from mien.frames import reason
+from mien.images import Image, decode
+from mien.remote import is_moving
+
+MAX_FILE_BYTES = 2**30
+"""Files and members with more bytes are not taken for pictures."""
+
+_DAMAGE = (
+    EOFError,
+    OSError,
+    RuntimeError,  # zipfile's answer to encrypted members
+    NotImplementedError,  # and to unknown compressions
+    ValueError,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+class Archive:
+    """A zip file that is open while pictures of it are wanted. Safe to share between threads."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._file: zipfile.ZipFile | None = None
+        self._members: list[zipfile.ZipInfo] = []
+        self._wanted = 0
+
+    def names(self) -> list[str]:
+        """The members' names, in the archive's order; the archive is closed again.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        try:
+            with zipfile.ZipFile(self.path) as file:
+                self._members = file.infolist()
+        except _DAMAGE as error:
+            raise DataError(f"cannot be read as a zip archive ({error})") from error
+        return [member.filename for member in self._members]
+
+    def expect(self, count: int) -> None:
+        """After so many reads, the file is closed."""
+        self._wanted = count
+
+    def read(self, number: int) -> bytes:
+        """One member, never more than `MAX_FILE_BYTES` of it.
+
+        Raises:
+            DataError: it is damaged, encrypted or too large.
+        """
+        member = self._members[number]
+        if member.file_size > MAX_FILE_BYTES:
+            raise _too_large(member.file_size)
+        try:
+            with self._open().open(member) as stream:
+                return _within(stream.read(MAX_FILE_BYTES + 1))
+        except _DAMAGE as error:
+            if member.flag_bits & 1:
+                raise DataError("is encrypted; unpack it first") from error
+            raise DataError(f"cannot be read from the archive ({error})") from error
+        finally:
+            self._done()
+
+    def _open(self) -> zipfile.ZipFile:
+        with self._lock:
+            if self._file is None:
+                self._file = zipfile.ZipFile(self.path)
+            return self._file
+
+    def _done(self) -> None:
+        with self._lock:
+            self._wanted -= 1
+            last = not self._wanted
+        if last:
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the file; reading opens it again."""
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+
+
+def read_file(path: Path, max_pixels: int) -> Image:
+    """Read and decode a file.
+
+    Returns:
+        uint8 (height, width, 3) RGB.
+
+    Raises:
+        DataError: says what is wrong, without naming the file.
+    """
+    try:
+        if not path.is_file():
+            raise DataError("is not a file" if path.exists() else "there is no such file")
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise _too_large(size)
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot be read ({error.strerror})") from error
+    return decode_or_say(data, max_pixels)
+
+
+def fetch_picture(url: str, limits: FetchLimits, max_pixels: int) -> Image | None:
+    """Fetch and decode a picture; None where the address leads to a video or stream.
+
+    Raises:
+        DataError: as `read_file`.
+    """
+    with open_url(url, limits) as response:
+        if is_moving(response.content_type):
+            return None
+        data, kind = response.read_all(), response.content_type
+    try:
+        return decode_or_say(data, max_pixels)
+    except DataError as error:
+        detail = "" if kind.startswith("image/") else f" (the server says it is {kind})"
+        raise DataError(f"{error}{detail}") from error
+
+
+def decode_or_say(data: bytes, max_pixels: int) -> Image:
+    """`mien.images.decode`, with a reason that does not name the picture."""
+    if not data:
+        raise DataError("is empty (0 bytes)")
+    try:
+        return decode(data, channels=3, name="", max_pixels=max_pixels)
+    except DataError as error:
+        raise DataError(reason(error)) from error
+
+
+def _within(data: bytes) -> bytes:
+    if len(data) > MAX_FILE_BYTES:
+        raise _too_large(len(data))
+    return data
+
+
+def _too_large(size: int) -> DataError:
+    return DataError(f"has {size:,} bytes; a picture may have {MAX_FILE_BYTES:,}")

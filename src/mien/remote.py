@@ -1,0 +1,272 @@
+"""Videos and streams behind http(s) addresses, read through our own checked connections, never by FFmpeg's."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from mien.containers import HEAD, is_video_head
+from mien.decoders import DEFAULT_FPS, Decoder, open_decoder
+from mien.errors import DataError
+from mien.fetching import FetchLimits, Response, open_url
+from mien.images import Image, decode
+
+MULTIPART = "multipart/x-mixed-replace"
+MAX_PART = 32 * 2**20
+"""Bytes of one picture of a multipart stream at most."""
+
+HLS = frozenset({"application/vnd.apple.mpegurl", "application/x-mpegurl", "audio/mpegurl", "audio/x-mpegurl"})
+"""Content types of playlists, which name further addresses."""
+
+_LENGTH = re.compile(rb"content-length:\s*(\d+)", re.IGNORECASE)
+
+
+class RemoteFile(io.RawIOBase):
+    """A body as a file that FFmpeg reads, seekable where the server gives parts of it (RFC 9110, section 14).
+
+    It never raises, because what calls it cannot pass that on: it ends, and `failure` says why.
+
+    Attributes:
+        failure: what went wrong; None so far.
+    """
+
+    def __init__(self, url: str, limits: FetchLimits) -> None:
+        """Open the address.
+
+        Raises:
+            DataError: it cannot be opened, or is no video; playlists are none.
+        """
+        self._url, self._limits = url, limits
+        self._response = open_url(url, limits, {"Range": "bytes=0-"})
+        self._size = self._response.length
+        self._parts = self._response.status == 206 and self._size is not None
+        self._at = 0
+        self._rest = self._read_head()
+        self.failure: DataError | None = None
+
+    def _read_head(self) -> bytes:
+        head = b""
+        while len(head) < HEAD and (piece := self._response.read_piece()):
+            head += piece
+        if not is_video_head(head):
+            self._response.close()
+            raise DataError("does not begin as a video does")
+        return head
+
+    @property
+    def live(self) -> bool:
+        """Whether it has no length: a stream that goes on."""
+        return self._size is None
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Whether the server gives parts."""
+        return self._parts
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """At most `size` bytes; empty at the end, or where something went wrong."""
+        if self._at == self._size or self.failure is not None:
+            return b""
+        try:
+            self._rest = self._rest or self._response.read_piece()
+        except DataError as error:
+            self.failure = error
+            return b""
+        wanted = len(self._rest) if size is None or size < 0 else size
+        piece, self._rest = self._rest[:wanted], self._rest[wanted:]
+        self._at += len(piece)
+        if not piece and self._size is not None and self._at < self._size and wanted:
+            self.failure = DataError(f"the connection ended after {self._at:,} of {self._size:,} bytes")
+        return piece
+
+    def readinto(self, buffer: Any, /) -> int:
+        """See `io.RawIOBase`."""
+        piece = self.read(len(buffer))
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    def tell(self) -> int:
+        """The place in the file."""
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Go to a place; the next read asks the server for what follows it."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size or 0}.get(whence)
+        if not self._parts or base is None:
+            return self._at
+        target = min(max(base + offset, 0), self._size or 0)
+        ahead = target - self._at
+        if 0 <= ahead <= len(self._rest):
+            self._rest = self._rest[ahead:]
+            self._at = target
+        elif target != self._size:
+            self._reopen(target)
+        else:
+            self._response.close()
+            self._rest, self._at = b"", target
+        return self._at
+
+    def _reopen(self, target: int) -> None:
+        self._response.close()
+        self._rest, self._at = b"", target
+        try:
+            self._response = open_url(self._url, self._limits, {"Range": f"bytes={target}-"})
+            if self._response.status != 206:
+                raise DataError("the server stopped giving parts of the file")
+        except DataError as error:
+            self.failure = error
+
+    def close(self) -> None:
+        """Hang up."""
+        self._response.close()
+        super().close()
+
+
+class MultipartDecoder:
+    """A stream of JPEG pictures in one body, as network cameras send it. See `mien.decoders.Decoder`.
+
+    Attributes:
+        finished: whether the server ended the stream properly.
+    """
+
+    def __init__(self, response: Response, max_pixels: int) -> None:
+        self._response, self._max_pixels = response, max_pixels
+        boundary = str(response.headers.get_param("boundary") or "")
+        self._mark = b"--" + boundary.strip('"').removeprefix("--").encode()
+        self._buffer = b""
+        self.finished = False
+        self.fps, self.exact = DEFAULT_FPS, False
+        self.frames: int | None = None
+        self.seconds: float | None = None
+        self.end: float | None = None
+
+    def __iter__(self) -> Iterator[tuple[float | None, Image]]:
+        """See `Decoder`. Damaged pictures are passed over.
+
+        Raises:
+            DataError: nothing came in time, or a part is too large.
+        """
+        while (part := self._next_part()) is not None:
+            try:
+                image = decode(part, max_pixels=self._max_pixels)
+            except DataError:
+                continue
+            yield None, image
+
+    def _next_part(self) -> bytes | None:
+        """The bytes of the next picture; None at the end."""
+        if not self._read_until(self._mark):
+            return None
+        while len(self._buffer) < 2 and self._more():
+            pass
+        if self._buffer.startswith(b"--"):
+            self.finished = True
+            return None
+        head = self._take(b"\r\n\r\n")
+        if head is None:
+            return None
+        length = _LENGTH.search(head)
+        return self._take_length(int(length[1])) if length else self._take(b"\r\n" + self._mark, keep=True)
+
+    def _read_until(self, mark: bytes) -> bool:
+        return self._take(mark) is not None
+
+    def _take(self, mark: bytes, *, keep: bool = False) -> bytes | None:
+        """What comes before `mark`, which is passed over unless it is to be kept; None where it does not come."""
+        start = 0
+        while (place := self._buffer.find(mark, start)) < 0:
+            start = max(0, len(self._buffer) - len(mark))
+            if not self._more():
+                return None
+        taken = self._buffer[:place]
+        self._buffer = self._buffer[place if keep else place + len(mark) :]
+        return taken
+
+    def _take_length(self, length: int) -> bytes | None:
+        if length > MAX_PART:
+            raise DataError(f"a picture of the stream has {length:,} bytes; at most {MAX_PART:,} are taken")
+        pieces, missing = [self._buffer], length - len(self._buffer)
+        while missing > 0:
+            piece = self._response.read_piece()
+            if not piece:
+                return None
+            pieces.append(piece)
+            missing -= len(piece)
+        whole = b"".join(pieces)
+        self._buffer = whole[length:]
+        return whole[:length]
+
+    def _more(self) -> bool:
+        if len(self._buffer) > MAX_PART:
+            raise DataError(f"a picture of the stream has more than the {MAX_PART:,} bytes that are taken")
+        piece = self._response.read_piece()
+        self._buffer += piece
+        return bool(piece)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._response.close()
+
+
+class RemoteDecoder:
+    """A decoder that reads a `RemoteFile`, and says at its end what went wrong there. See `mien.decoders.Decoder`."""
+
+    finished = True
+
+    def __init__(self, file: RemoteFile, backend: str, seconds: float) -> None:
+        self._file = file
+        try:
+            self._inner: Decoder = open_decoder(file, backend, live=file.live, seconds=seconds)
+        except DataError as error:
+            file.close()
+            raise file.failure or error from error
+        self.fps, self.frames, self.exact = self._inner.fps, self._inner.frames, self._inner.exact
+        self.seconds = self._inner.seconds
+        self.end: float | None = None
+
+    def __iter__(self) -> Iterator[tuple[float | None, Image]]:
+        """See `Decoder`."""
+        for pair in self._inner:
+            yield pair
+            self.end = self._inner.end
+        if self._file.failure is not None:
+            raise self._file.failure
+
+    def close(self) -> None:
+        """Hang up."""
+        self._inner.close()
+        self._file.close()
+
+
+def is_moving(content_type: str) -> bool:
+    """Whether a content type is that of a video or a stream."""
+    return content_type == MULTIPART or content_type.startswith("video/") or content_type in HLS
+
+
+def open_moving(url: str, limits: FetchLimits, *, backend: str, max_pixels: int) -> tuple[Callable[[], Decoder], bool]:
+    """Open a video or stream behind an http(s) address.
+
+    Returns:
+        What makes its decoder, and whether it is live.
+
+    Raises:
+        DataError: it cannot be opened, or is a playlist while private addresses are not allowed.
+    """
+    response = open_url(url, limits)
+    if response.content_type == MULTIPART:
+        return lambda: MultipartDecoder(response, max_pixels), True
+    response.close()
+    if response.content_type in HLS or urlsplit(url).path.lower().endswith((".m3u8", ".m3u")):
+        if not limits.allow_private:
+            raise DataError(
+                "is a playlist, whose addresses cannot be checked; allow private ones (--allow-private) if you trust it"
+            )
+        return lambda: open_decoder(url, backend, live=True, seconds=limits.seconds), True
+    file = RemoteFile(url, limits)
+    return lambda: RemoteDecoder(file, backend, limits.seconds), file.live

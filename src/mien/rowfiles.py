@@ -1,0 +1,296 @@
+"""Tables of faces, written as they grow: whatever ends the program, the rows that were finished can be read.
+
+JSON Lines, CSV and JSON are whole at their own path after every row; JSON by writing each row together with the closing
+bracket, over the bracket before, in one call. A kill -9 inside that call can still leave JSON without its end (seen
+once in some 90 kills of a program that did nothing but write); JSON Lines and CSV then end in part of a line.
+
+Parquet has its index at the end and cannot grow: its rows go to a journal beside it (JSON Lines), which becomes the
+Parquet file at the end, also where that is Ctrl-C or an error.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryFile
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+from mien.analysis import ROW_COLUMNS, Analysis, flat_row
+from mien.errors import DataError, MissingExtraError, UsageError, unknown_choice
+from mien.files import replacing
+from mien.frames import printable
+
+JOURNAL_SUFFIX = ".partial.jsonl"
+ROW_GROUP = 16_384
+"""Rows that go to a Parquet file at once."""
+
+Record = dict[str, Any]
+
+
+def open_rows(path: str | Path, classes: Sequence[str]) -> RowWriter:
+    """Write one row for each face.
+
+    Args:
+        path: ends in ``.jsonl``, ``.json``, ``.csv`` or ``.parquet`` (the extra ``parquet``). JSON rows are nested, as
+            `Analysis.records` gives them; CSV and Parquet flat, as `Analysis.rows`. A file of an earlier run is
+            replaced with the first row, or at the end where there is none.
+        classes: the model's class names, in order.
+
+    Raises:
+        UsageError: another ending, the path cannot be written, a class is named like a column, or a Parquet file's
+            journal is there, left by a run that was killed.
+        MissingExtraError: Parquet needs pyarrow, which is not installed.
+    """
+    path = Path(path)
+    kind = ROW_FORMATS.get(path.suffix.lower())
+    if kind is None:
+        raise unknown_choice(f"{path}: the ending", path.suffix, ROW_FORMATS)
+    clashes = set(classes) & set(ROW_COLUMNS)
+    if clashes and kind is not JsonLines and kind is not JsonArray:
+        raise UsageError(f"{path}: the class {clashes.pop()!r} is named like a column; write .jsonl, which nests them")
+    _check_writable(path)
+    return kind(path, tuple(classes))
+
+
+class RowWriter:
+    """Writes faces to a file; a context manager, or close it.
+
+    Attributes:
+        path: where they go.
+        rows: how many were written.
+    """
+
+    def __init__(self, path: Path, classes: tuple[str, ...]) -> None:
+        self.path = path
+        self.rows = 0
+        self._classes = classes
+        self._file: BinaryIO | None = None
+
+    def write(self, analysis: Analysis) -> None:
+        """Write the faces of a picture or frame; they can be read as soon as this returns.
+
+        Raises:
+            DataError: the disk is full, or the file went away.
+        """
+        for record in analysis.records():
+            try:
+                self._write_row({**record, "source": printable(record["source"] or "")})
+            except OSError as error:
+                raise DataError(
+                    f"{self.path}: cannot be written ({error.strerror}) after {self.rows:,} rows"
+                ) from error
+            self.rows += 1
+
+    def _write_row(self, record: Record) -> None:
+        file = self._opened()
+        self._put(file, file.tell(), self._encode(record))
+
+    def _put(self, file: BinaryIO, place: int, data: bytes, before: bytes = b"") -> None:
+        """Write in one call; where the disk is full, put back what was there: `before`, and nothing behind it."""
+        try:
+            file.seek(place)
+            done = file.write(data)
+            while done < len(data):
+                done += file.write(data[done:])
+        except OSError:
+            with suppress(OSError):
+                file.seek(place)
+                file.write(before)
+                file.truncate()
+            raise
+
+    def _opened(self) -> BinaryIO:
+        """The file, unbuffered, so that each row is one call; replaced and begun where this is the first."""
+        if self._file is None:
+            with replacing(self.path) as temporary:
+                temporary.write_bytes(self._head())
+            self._file = self.path.open("r+b", buffering=0)
+            self._file.seek(0, os.SEEK_END)
+        return self._file
+
+    def _head(self) -> bytes:
+        return b""
+
+    def _encode(self, record: Record) -> bytes:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Finish the file; without any row, an empty table."""
+        self._opened()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if error is None or self.rows:
+            self.close()
+        else:
+            self._let_go()
+
+
+class JsonLines(RowWriter):
+    """A JSON object a line."""
+
+    def _encode(self, record: Record) -> bytes:
+        return _line(record)
+
+
+class JsonArray(RowWriter):
+    """One JSON document, an array of objects, whole after each row."""
+
+    _END = b"\n]\n"
+
+    def _head(self) -> bytes:
+        return b"[" + self._END
+
+    def _write_row(self, record: Record) -> None:
+        file = self._opened()
+        place = file.seek(-len(self._END), os.SEEK_END)
+        self._put(file, place, (b",\n" if self.rows else b"\n") + self._encode(record) + self._END, self._END)
+
+    def _encode(self, record: Record) -> bytes:
+        return _line(record).rstrip()
+
+
+class Csv(RowWriter):
+    """Comma-separated values, UTF-8, a head, one line a face."""
+
+    def _head(self) -> bytes:
+        return self._csv([*ROW_COLUMNS, *self._classes])
+
+    def _encode(self, record: Record) -> bytes:
+        row = flat_row(record)
+        return self._csv([row[name] for name in (*ROW_COLUMNS, *self._classes)])
+
+    @staticmethod
+    def _csv(values: Sequence[Any]) -> bytes:
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerow(values)
+        return text.getvalue().encode()
+
+
+class Parquet(RowWriter):
+    """Apache Parquet; see the module's first lines for its journal."""
+
+    def __init__(self, path: Path, classes: tuple[str, ...]) -> None:
+        super().__init__(path, classes)
+        _pyarrow()
+        self._journal = path.with_name(path.name + JOURNAL_SUFFIX)
+        if self._journal.exists():
+            raise UsageError(
+                f"{self._journal}: holds the rows of a run that was killed, a JSON object each; "
+                f"mien.outputs.recover_rows turns it into {path.name}; move or delete it to begin anew"
+            )
+
+    def _opened(self) -> BinaryIO:
+        if self._file is None:
+            self._file = self._journal.open("xb", buffering=0)
+        return self._file
+
+    def _encode(self, record: Record) -> bytes:
+        return _line(flat_row(record))
+
+    def close(self) -> None:
+        """Turn the journal into the Parquet file."""
+        if self._file is None or not self._file.closed:
+            self._opened().close()
+            _to_parquet(self._journal, self.path, self._classes)
+            self._journal.unlink()
+
+
+def recover_rows(path: str | Path) -> int:
+    """Turn the journal that a killed run left beside a Parquet file into that file, and delete it.
+
+    Args:
+        path: the Parquet file that the run was to write.
+
+    Returns:
+        How many rows there were.
+
+    Raises:
+        UsageError: there is no journal, or it holds no row.
+    """
+    path = Path(path)
+    journal = path.with_name(path.name + JOURNAL_SUFFIX)
+    first = next(_read_journal(journal), None) if journal.exists() else None
+    if first is None:
+        raise UsageError(f"{journal}: there is no such file, or no row in it")
+    rows = _to_parquet(journal, path, tuple(name for name in first if name not in ROW_COLUMNS))
+    journal.unlink()
+    return rows
+
+
+def _read_journal(journal: Path) -> Iterator[Record]:
+    """The whole lines; a last one that was cut by the kill is left out."""
+    with journal.open("rb") as lines:
+        for line in lines:
+            if line.endswith(b"\n"):
+                yield json.loads(line)
+
+
+def _to_parquet(journal: Path, path: Path, classes: tuple[str, ...]) -> int:
+    arrow, parquet = _pyarrow()
+    schema, rows, count = _schema(arrow, classes), [], 0
+    with replacing(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
+        for row in _read_journal(journal):
+            rows.append(row)
+            count += 1
+            if len(rows) == ROW_GROUP:
+                writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
+                rows = []
+        writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
+    return count
+
+
+def _schema(arrow: Any, classes: tuple[str, ...]) -> Any:
+    types = {"source": arrow.string(), "frame": arrow.int64(), "time": arrow.float64(), "track": arrow.int64()}
+    types["expression"] = arrow.string()
+    columns = [*ROW_COLUMNS, *classes]
+    return arrow.schema([arrow.field(name, types.get(name, arrow.float32())) for name in columns])
+
+
+def _pyarrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise MissingExtraError("writing .parquet", "parquet") from error
+    return pyarrow, pyarrow.parquet
+
+
+def _line(record: Record) -> bytes:
+    return json.dumps(record, ensure_ascii=False).encode() + b"\n"
+
+
+def _check_writable(path: Path) -> None:
+    """Find out before any work is done, and without touching an earlier file."""
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path}: is not a file; name a file")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"{path}: cannot be written ({error.strerror}); name a file in a folder you can write"
+        ) from error
+
+
+ROW_FORMATS: dict[str, Callable[[Path, tuple[str, ...]], RowWriter]] = {
+    ".jsonl": JsonLines,
+    ".json": JsonArray,
+    ".csv": Csv,
+    ".parquet": Parquet,
+}
+"""Ending to kind of file."""

@@ -1,0 +1,188 @@
+"""One video at a time, decoded in a thread of its own: frames in order, memory flat, gone when nobody looks."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+from mien.decoders import Decoder
+from mien.errors import DataError
+from mien.frames import Clip, Frame, reason
+from mien.images import MAX_PIXELS, Image
+
+SLACK_SECONDS, SLACK_SHARE = 1.0, 0.01
+"""How far before its announced end a video may end without being called cut, where nothing but its frames was watched:
+sound may go on longer."""
+
+T = TypeVar("T")
+
+
+class Ahead(Generic[T]):
+    """Runs an iterator in a thread of its own, a few items ahead. One consumer; close it.
+
+    What the iterator raises is raised to the consumer, after everything that came before.
+    """
+
+    def __init__(self, items: Iterator[T], limit: int, *, newest: bool = False) -> None:
+        """Start the thread.
+
+        Args:
+            items: what to run; it is closed in that thread.
+            limit: items that wait for the consumer at most.
+            newest: where the consumer is slow, drop the oldest waiting item, not stop the iterator.
+        """
+        self._items, self._limit, self._newest = items, limit, newest
+        self._waiting: deque[T] = deque()
+        self._changed = threading.Condition()
+        self._stopped = self._ended = False
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="mien-video", daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[T]:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._ended)
+                if not self._waiting:
+                    break
+                item = self._waiting.popleft()
+                self._changed.notify_all()
+            yield item
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            for item in self._items:
+                if not self._put(item):
+                    break
+        except BaseException as error:
+            self._error = error
+        finally:
+            close = getattr(self._items, "close", None)
+            if close is not None:
+                close()
+            with self._changed:
+                self._ended = True
+                self._changed.notify_all()
+
+    def _put(self, item: T) -> bool:
+        """Hand an item over; False once the consumer has gone."""
+        with self._changed:
+            if self._newest and len(self._waiting) >= self._limit:
+                self._waiting.popleft()
+            self._changed.wait_for(lambda: self._stopped or len(self._waiting) < self._limit)
+            if not self._stopped:
+                self._waiting.append(item)
+                self._changed.notify_all()
+            return not self._stopped
+
+    def close(self, patience: float = 2.0) -> None:
+        """Stop the thread. One that waits for a silent stream ends when its time limit does."""
+        with self._changed:
+            self._stopped = True
+            self._waiting.clear()
+            self._changed.notify_all()
+        self._thread.join(patience)
+
+
+def read_video(
+    name: str,
+    opening: Callable[[], Decoder],
+    *,
+    place: str = "",
+    live: bool = False,
+    ahead: int = 8,
+    max_pixels: int = MAX_PIXELS,
+) -> Iterator[Frame]:
+    """Decode a video or stream.
+
+    Args:
+        name: what frames and errors call it.
+        opening: opens it; called in the thread that decodes.
+        place: see `Frame.place`.
+        live: frames come as they happen. Where the consumer is slow, old frames are dropped, so that what it sees is at
+            most two frames old; `Frame.index` counts them too.
+        ahead: frames that are decoded ahead.
+        max_pixels: larger frames are refused.
+
+    Yields:
+        Its frames, in order.
+
+    Raises:
+        DataError: after the frames there were: it cannot be opened, is cut off, or the stream dropped. The message does
+            not name it, `items` does.
+    """
+    frames = Ahead(_decode(name, opening, place, live, max_pixels), 2 if live else ahead, newest=live)
+    try:
+        yield from frames
+    except DataError as error:
+        raise DataError(reason(error), error.items or [name]) from error
+    finally:
+        frames.close()
+
+
+def _decode(name: str, opening: Callable[[], Decoder], place: str, live: bool, max_pixels: int) -> Iterator[Frame]:
+    decoder = opening()
+    try:
+        clip: Clip | None = None
+        clock = _Clock(decoder.fps, live)
+        for index, (stamp, image) in enumerate(decoder):
+            if clip is None:
+                clip = _clip(name, decoder, image, live, max_pixels)
+            yield Frame(name, index, clock.tell(stamp), image, clip, place)
+        _check_end(decoder, clock, live)
+    finally:
+        decoder.close()
+
+
+def _clip(name: str, decoder: Decoder, image: Image, live: bool, max_pixels: int) -> Clip:
+    height, width = image.shape[:2]
+    if width * height > max_pixels:
+        raise DataError(f"frames of {width} x {height} pixels are more than the {max_pixels:,} allowed")
+    return Clip(name, decoder.fps, None if live else decoder.frames, (width, height), live)
+
+
+class _Clock:
+    """Turns timestamps into seconds since the first frame that never decrease; a live source's are those of arrival."""
+
+    def __init__(self, fps: float, live: bool) -> None:
+        self._fps, self._live = fps, live
+        self._first: float | None = None
+        self.count = 0
+        self.last = 0.0
+
+    def tell(self, stamp: float | None) -> float:
+        now = time.monotonic() if self._live else stamp
+        if now is None:
+            now = self.last + 1 / self._fps if self.count else 0.0
+            now += self._first or 0.0
+        if self._first is None:
+            self._first = now
+        self.last = max(self.last, now - self._first)
+        self.count += 1
+        return self.last
+
+
+def _check_end(decoder: Decoder, clock: _Clock, live: bool) -> None:
+    """Say so where a video ended before its time."""
+    if live and not getattr(decoder, "finished", False):
+        raise DataError(f"the stream ended after {clock.count:,} frames")
+    if live:
+        return
+    if not clock.count:
+        raise DataError("not one frame can be decoded")
+    if decoder.frames is None or decoder.seconds is None or clock.count >= decoder.frames:
+        return
+    frame = 1 / decoder.fps
+    watched = decoder.exact or decoder.end is not None
+    slack = 2 * frame + (0 if watched else SLACK_SECONDS + SLACK_SHARE * decoder.seconds)
+    end = clock.last + frame if decoder.exact else max(clock.last + frame, decoder.end or 0.0)
+    if end < decoder.seconds - slack:
+        about = "" if decoder.exact else "about "
+        raise DataError(
+            f"ended after {clock.count:,} of {about}{decoder.frames:,} frames; the file is cut off or damaged"
+        )

@@ -1,0 +1,294 @@
+"""Videos: order, timestamps, rotation, damage, and a thread that ends when nobody looks."""
+
+import itertools
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import mien.decoders
+from clips import cut, level, noise, picture, write_clip
+from mien.containers import is_whole_mp4
+from mien.decoders import open_decoder, quiet
+from mien.errors import DataError, MissingExtraError
+from mien.frames import Frame
+from mien.videos import Ahead, _Clock, read_video
+
+pytest.importorskip("av")
+BACKENDS = ("opencv", "pyav")
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request) -> str:
+    return request.param
+
+
+def collect(path: Path, backend: str = "pyav", **options) -> tuple[list[Frame], str]:
+    """The frames there were, and what was said at the end."""
+    frames: list[Frame] = []
+    try:
+        for frame in read_video(str(path), lambda: open_decoder(str(path), backend), **options):
+            frames.append(frame)  # noqa: PERF402 - those before an error are wanted
+    except DataError as error:
+        return frames, str(error)
+    return frames, ""
+
+
+def threads() -> set[str]:
+    return {thread.name for thread in threading.enumerate() if thread.name.startswith("mien-video")}
+
+
+def test_frames_come_in_order_with_their_times(tmp_path: Path, backend: str) -> None:
+    frames, said = collect(write_clip(tmp_path / "a.mp4"), backend, place="b/a.mp4")
+    assert said == ""
+    assert [frame.index for frame in frames] == list(range(30))
+    assert [frame.time for frame in frames] == pytest.approx([index / 30 for index in range(30)], abs=1e-3)
+    assert all(abs(int(frame.image[40, 40, 1]) - level(frame.index)) <= 3 for frame in frames)
+    (clip,) = {frame.clip for frame in frames}
+    assert (clip.name, clip.fps, clip.frames, clip.size_wh, clip.live) == (
+        str(tmp_path / "a.mp4"),
+        pytest.approx(30),
+        30,
+        (64, 48),
+        False,
+    )
+    assert {frame.place for frame in frames} == {"b/a.mp4"}
+
+
+def test_colours_are_red_green_blue(tmp_path: Path, backend: str) -> None:
+    image = np.zeros((48, 64, 3), np.uint8)
+    image[:, :] = (200, 40, 90)
+    frames, _ = collect(write_clip(tmp_path / "a.mp4", [image] * 3), backend)
+    assert np.abs(frames[1].image[24, 32].astype(int) - (200, 40, 90)).max() <= 6
+
+
+@pytest.mark.parametrize(
+    ("rotation", "size_wh", "corner"),
+    [(0, (64, 48), (0, 0)), (90, (48, 64), (-1, 0)), (180, (64, 48), (-1, -1)), (-90, (48, 64), (0, -1))],
+)
+def test_the_display_matrix_is_obeyed(
+    tmp_path: Path, backend: str, rotation: int, size_wh: tuple[int, int], corner: tuple[int, int]
+) -> None:
+    frames, _ = collect(write_clip(tmp_path / "a.mp4", 5, rotation=rotation), backend)
+    assert frames[0].clip.size_wh == size_wh
+    corners = {place: frames[0].image[place].max() > 128 for place in ((0, 0), (0, -1), (-1, 0), (-1, -1))}
+    assert [place for place, white in corners.items() if white] == [corner]
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+def test_uneven_frame_rates(tmp_path: Path, backend: str, name: str) -> None:
+    stamps = [0, 33, 66, 500, 533, 1500, 1533, 1566, 4000]
+    frames, said = collect(write_clip(tmp_path / name, 9, stamps=stamps), backend)
+    assert [frame.time for frame in frames] == pytest.approx([stamp / 1000 for stamp in stamps], abs=2e-3)
+    assert said == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("a.mov", "libx264"), ("a.avi", "mpeg4"), ("a.webm", "libvpx-vp9"), ("a.flv", "libx264"), ("a.wmv", "wmv2")],
+)
+def test_other_containers(tmp_path: Path, backend: str, name: str, codec: str) -> None:
+    frames, said = collect(write_clip(tmp_path / name, 20, codec=codec), backend)
+    assert (len(frames), said) == (20, "")
+    assert [frame.time for frame in frames] == pytest.approx([index / 30 for index in range(20)], abs=2e-3)
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "libx264"), ("a.mkv", "libx264"), ("a.avi", "mpeg4")])
+def test_a_video_that_is_cut_gives_what_there_is(tmp_path: Path, backend: str, name: str, codec: str) -> None:
+    options = {"movflags": "+faststart"} if name == "a.mp4" else {}
+    frames, said = collect(cut(write_clip(tmp_path / name, noise(120), codec=codec, **options)), backend)
+    assert 40 <= len(frames) <= 80
+    assert [frame.index for frame in frames] == list(range(len(frames)))
+    assert f"ended after {len(frames)} of " in said
+    assert "1" in said.partition(" of ")[2].partition(" frames")[0]
+
+
+def test_frames_that_an_edit_list_hides_are_not_missed(tmp_path: Path, backend: str) -> None:
+    path = write_clip(tmp_path / "a.mp4", 90)
+    data = bytearray(path.read_bytes())
+    place = data.index(b"elst") + 12
+    data[place : place + 4] = (int.from_bytes(data[place : place + 4], "big") // 3).to_bytes(4, "big")
+    path.write_bytes(data)
+    frames, said = collect(path, backend)
+    assert (len(frames), said) == (30, "")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"hello, this is no video", bytes(5000), None], ids=["empty", "text", "zero", "cut"]
+)
+def test_what_is_no_video(tmp_path: Path, backend: str, content: bytes | None) -> None:
+    path = tmp_path / "a.mp4"
+    if content is None:
+        cut(write_clip(path), 0.4)
+    else:
+        path.write_bytes(content)
+    frames, said = collect(path, backend)
+    assert frames == []
+    assert "cannot be opened as a video" in said or "no video" in said
+    assert str(path) in said
+
+
+def test_noise_in_the_middle_does_not_stop_the_rest(tmp_path: Path, backend: str) -> None:
+    path = write_clip(tmp_path / "a.mkv", noise(60))
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 200] = bytes(200)
+    path.write_bytes(data)
+    frames, _ = collect(path, backend)
+    assert len(frames) > 45
+    assert frames[-1].time > 1.8
+
+
+def test_a_name_that_is_not_unicode(tmp_path: Path, backend: str) -> None:
+    odd = tmp_path / os.fsdecode(b"v\xff.mp4")
+    try:
+        write_clip(tmp_path / "a.mp4", 4).rename(odd)
+    except OSError:
+        pytest.skip("this file system takes Unicode names only")
+    assert len(collect(odd, backend)[0]) == 4
+
+
+def test_large_frames_are_refused(tmp_path: Path, backend: str) -> None:
+    frames, said = collect(write_clip(tmp_path / "a.mp4"), backend, max_pixels=3000)
+    assert frames == []
+    assert "64 x 48 pixels are more than the 3,000 allowed" in said
+
+
+def test_who_stops_early_leaves_no_thread(tmp_path: Path, backend: str) -> None:
+    path = write_clip(tmp_path / "a.mp4", 90)
+    frames = read_video("a", lambda: open_decoder(str(path), backend), ahead=2)
+    assert next(frames).index == 0
+    assert threads()
+    frames.close()
+    assert not threads()
+    collect(path, backend)
+    assert not threads()
+
+
+def test_a_missing_webcam() -> None:
+    with pytest.raises(DataError, match="no such camera"):
+        open_decoder(97)
+
+
+def test_pyav_is_used_where_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(write_clip(tmp_path / "a.mp4", 3))
+    assert type(open_decoder(path)).__name__ == "PyAVDecoder"
+    monkeypatch.setattr(mien.decoders, "has_pyav", lambda: False)
+    assert type(open_decoder(path)).__name__ == "OpenCVDecoder"
+    with pytest.raises(MissingExtraError, match=r"mien\[video\]"):
+        open_decoder(path, "pyav")
+
+
+def test_nothing_is_written_to_stderr(tmp_path: Path) -> None:
+    (tmp_path / "text.mp4").write_text("no video")
+    cut(write_clip(tmp_path / "cut.mkv", noise(90)))
+    cut(write_clip(tmp_path / "cut.mp4", noise(90), movflags="+faststart"))
+    code = f"""
+import os
+from mien.sources import Reading, open_sources
+before = dict(os.environ)
+for backend in ("opencv", "pyav"):
+    failed = []
+    reading = Reading(video_backend=backend)
+    with open_sources([{str(tmp_path)!r}, 96], reading=reading, on_failure=lambda *pair: failed.append(pair)) as opened:
+        list(opened)
+    assert len(failed) == 4, failed
+assert dict(os.environ) == before
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_quiet_puts_the_level_back() -> None:
+    before = cv2.utils.logging.getLogLevel()
+    with quiet():
+        with quiet():
+            assert cv2.utils.logging.getLogLevel() == cv2.utils.logging.LOG_LEVEL_SILENT
+        assert cv2.utils.logging.getLogLevel() == cv2.utils.logging.LOG_LEVEL_SILENT
+    assert cv2.utils.logging.getLogLevel() == before
+
+
+def test_boxes_of_an_mp4(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mp4")
+    assert is_whole_mp4(path)
+    assert not is_whole_mp4(cut(path, 0.9))
+    assert not is_whole_mp4(write_clip(tmp_path / "a.mkv"))
+    assert not is_whole_mp4(tmp_path / "gone.mp4")
+
+
+@given(st.lists(st.integers(), max_size=30), st.integers(1, 5), st.booleans())
+@settings(max_examples=30, deadline=None)
+def test_whatever_is_run_ahead_arrives_in_order(items: list[int], limit: int, fails: bool) -> None:
+    def source() -> Iterator[int]:
+        yield from items
+        if fails:
+            raise DataError("the end")
+
+    taken = iter(Ahead(source(), limit))
+    assert list(itertools.islice(taken, len(items))) == items
+    with pytest.raises(DataError if fails else StopIteration):
+        next(taken)
+
+
+def test_no_more_than_so_many_items_wait() -> None:
+    made = []
+
+    def source() -> Iterator[int]:
+        for index in range(100):
+            made.append(index)
+            yield index
+
+    ahead = Ahead(source(), 3)
+    taken = iter(ahead)
+    next(taken)
+    time.sleep(0.1)
+    assert len(made) <= 5
+    ahead.close()
+    assert len(made) <= 6
+    assert not threads()
+
+
+def test_a_slow_consumer_of_a_live_source_sees_the_newest() -> None:
+    go_on = threading.Event()
+
+    def source() -> Iterator[int]:
+        yield 0
+        go_on.wait(5)
+        yield from range(1, 100)
+
+    ahead = Ahead(source(), 2, newest=True)
+    taken = iter(ahead)
+    assert next(taken) == 0
+    go_on.set()
+    while not ahead._ended:
+        time.sleep(0.001)
+    assert list(taken) == [98, 99]
+
+
+@given(st.lists(st.one_of(st.none(), st.floats(-1e6, 1e6)), min_size=1, max_size=30), st.floats(1, 240))
+def test_time_begins_at_zero_and_never_decreases(stamps: list[float | None], fps: float) -> None:
+    clock = _Clock(fps, live=False)
+    told = [clock.tell(stamp) for stamp in stamps]
+    assert told[0] == 0
+    assert all(before <= after for before, after in itertools.pairwise(told))
+
+
+@given(st.floats(-1e4, 1e4), st.lists(st.floats(0.001, 10), max_size=30))
+def test_time_keeps_the_steps_of_the_container(first: float, steps: list[float]) -> None:
+    stamps = np.cumsum([first, *steps]).tolist()
+    clock = _Clock(30, live=False)
+    assert [clock.tell(stamp) for stamp in stamps] == pytest.approx([stamp - first for stamp in stamps], abs=1e-6)
+
+
+def test_pictures_of_clips_differ() -> None:
+    """What the tests above rely on."""
+    assert len({picture(index).tobytes() for index in range(60)}) == 60
