@@ -1,13 +1,14 @@
 # make demo    set everything up and run the whole job on drawn faces
 # make test    set everything up and run the tests
 # make check   lint, format, types
-# make bench   the benchmarks behind the numbers in README and docs (needs FER2013: make bench DATA=path)
+# make bench   the benchmarks behind the numbers in README and docs (make bench DATA=path/to/FER2013 MODEL=model.onnx)
 # make dist    wheel and source archive, tried in a clean environment
 # make clean   remove what these made
 
 PYTHON ?= python3
 VENV ?= .venv
 DATA ?= FER2013
+MODEL ?= model.onnx
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PIP_NO_PYTHON_VERSION_WARNING = 1
@@ -27,11 +28,16 @@ check: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/loading.py speed --data $(DATA)
+	$(BIN)/python benchmarks/loading.py faces --data $(DATA)
 	$(BIN)/python benchmarks/loading.py memory
 	$(BIN)/python benchmarks/loading.py memory --train
 	$(BIN)/python benchmarks/augmentation.py
 	$(BIN)/python benchmarks/training.py $(DATA)
 	$(BIN)/python benchmarks/importing.py
+	$(BIN)/python benchmarks/detecting.py
+	$(BIN)/python benchmarks/detection_quality.py
+	$(BIN)/python benchmarks/video.py speed --model $(MODEL)
+	$(BIN)/python benchmarks/video.py memory --model $(MODEL)
 
 dist: $(VENV)/.dev
 	rm -rf dist

@@ -1,6 +1,7 @@
 """How fast datasets are read, and that memory stays flat where they are streamed.
 
     python benchmarks/loading.py speed --data FER2013      seconds, first time and from the cache
+    python benchmarks/loading.py faces --data FER2013      seconds and peak memory of finding the face in each image
     python benchmarks/loading.py memory                    peak memory of one epoch over 10,000 and over 50,000 files
 
 Every row is measured in a fresh process with a cache folder of its own; tables go to docs/benchmarks.
@@ -40,17 +41,21 @@ def main() -> None:
     speed = modes.add_parser("speed", help="seconds to load a dataset")
     speed.add_argument("--data", type=Path, default=Path("FER2013"))
     speed.add_argument("--repeats", type=int, default=5)
+    faces = modes.add_parser("faces", help="seconds to find the face in each image")
+    faces.add_argument("--data", type=Path, default=Path("FER2013"))
+    faces.add_argument("--repeats", type=int, default=3)
     memory = modes.add_parser("memory", help="peak memory while streaming")
     memory.add_argument("--counts", type=int, nargs=2, default=[10_000, 50_000])
     memory.add_argument("--batch-size", type=int, default=32)
     memory.add_argument("--train", action="store_true", help="train the seed's network for an epoch, not only read")
-    for name in ("load", "stream", "train"):
+    for name in ("load", "stream", "train", "find"):
         inner = modes.add_parser(name, help="used by this program itself")
         inner.add_argument("data", type=Path)
         inner.add_argument("--batch-size", type=int, default=32)
     options = parser.parse_args()
-    work = {"speed": measure_speed, "memory": measure_memory, "load": load_once, "stream": stream_once}
-    {**work, "train": train_once}[options.mode](options)
+    work = {"speed": measure_speed, "faces": measure_faces, "memory": measure_memory}
+    work |= {"load": load_once, "stream": stream_once, "train": train_once, "find": find_once}
+    work[options.mode](options)
 
 
 def measure_speed(options: argparse.Namespace) -> None:
@@ -79,6 +84,31 @@ def seconds(results: Sequence[dict[str, float]]) -> str:
     """Mean, and lowest to highest."""
     values = [result["seconds"] for result in results]
     return f"{statistics.mean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def measure_faces(options: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        cache = Path(scratch) / "cache"
+        runs = [child("find", options.data, cache) for _ in range(options.repeats)]
+    results, peaks = [result for result, _ in runs], [peak for _, peak in runs]
+    found, count = results[0]["found"], results[0]["count"]
+    publish(
+        "finding-faces",
+        "Finding the face in each image of FER2013",
+        f"python benchmarks/loading.py faces --data FER2013 --repeats {options.repeats}",
+        "What `mien train --detect-faces` and `load_data(detect_faces=True)` do first, without their cache. Mean, "
+        f"lowest and highest of {options.repeats} fresh processes, decoding counted, imports not.",
+        ("images", "with a face", "seconds", "images/s", "peak memory, MB"),
+        [
+            (
+                f"{count:,}",
+                f"{found:,} ({found / count:.1%})",
+                seconds(results),
+                f"{count / statistics.mean(result['seconds'] for result in results):.0f}",
+                f"{max(peaks) / 1e6:.0f}",
+            )
+        ],
+    )
 
 
 def measure_memory(options: argparse.Namespace) -> None:
@@ -141,6 +171,15 @@ def tree_bytes(pid: int) -> int:
 
 def load_once(options: argparse.Namespace) -> None:
     timed(lambda: len(open_dataset(options.data).load()))
+
+
+def find_once(options: argparse.Namespace) -> None:
+    from mien.datasets.facing import find_boxes
+
+    start = time.perf_counter()
+    found = find_boxes(open_dataset(options.data), cache=False).found
+    answer = {"count": len(found), "found": int(found.sum()), "seconds": time.perf_counter() - start}
+    print(json.dumps(answer))
 
 
 def stream_once(options: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""``mien predict``: every format, files that cannot be read, and that nothing heavy is imported."""
+"""``mien predict``: every format, what cannot be read, what it writes, and that nothing heavy is imported."""
 
 import csv
 import io
@@ -14,8 +14,11 @@ import typer
 from typer.testing import CliRunner, Result
 
 from mien.cli.predict import predict_command
+from mien.datasets.scenes import write_scene_video
 from mien.errors import DataError, UsageError
 from models import save_brightness
+
+CROPS = ("--detector", "none")
 
 
 @pytest.fixture
@@ -32,6 +35,13 @@ def faces(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    write_scene_video(path, seed=3, frames=24, size_wh=(480, 360), faces=1)
+    return path
+
+
 def predict(*arguments: object) -> Result:
     app = typer.Typer()
     app.command("predict")(predict_command)
@@ -40,79 +50,130 @@ def predict(*arguments: object) -> Result:
 
 def ok(*arguments: object) -> Result:
     result = predict(*arguments)
-    assert result.exit_code == 0, result.stderr
-    assert result.stderr == ""
+    assert result.exit_code == 0, result.stderr or repr(result.exception)
     return result
 
 
 def test_json_is_one_document(model: Path, faces: Path) -> None:
-    records = json.loads(ok(faces, "--model", model, "--format", "json").stdout)
+    result = ok(faces, *CROPS, "--model", model, "--format", "json")
+    records = json.loads(result.stdout)
     assert [record["expression"] for record in records] == ["dark", "bright", "dark", "bright", "dark"]
-    assert records[0]["file"] == str(faces / "0.png")
+    assert records[0]["source"] == str(faces / "0.png")
     assert set(records[0]["probabilities"]) == {"dark", "bright"}
     assert records[0]["confidence"] == max(records[0]["probabilities"].values())
+    assert records[0]["box"] == {"x1": 0, "y1": 0, "x2": 10, "y2": 12}
+    assert result.stderr.strip() == "5 pictures: 5 faces; 0 without a face"
 
 
 def test_jsonl_is_one_record_a_line_whatever_the_batch(model: Path, faces: Path) -> None:
-    whole = ok(faces, "--model", model, "--format", "jsonl").stdout
+    whole = ok(faces, *CROPS, "--model", model, "--format", "jsonl").stdout
     assert [json.loads(line)["expression"] for line in whole.splitlines()][:2] == ["dark", "bright"]
-    small = ok(faces, "--model", model, "--format", "jsonl", "--batch-size", 2).stdout
-    assert [json.loads(line)["file"] for line in small.splitlines()] == [
-        json.loads(line)["file"] for line in whole.splitlines()
-    ]
+    assert ok(faces, *CROPS, "--model", model, "--format", "jsonl", "--batch-size", 2).stdout == whole
 
 
 def test_csv_has_a_column_for_each_class(model: Path, faces: Path) -> None:
-    output = ok(faces / "1.png", "--model", model, "--format", "csv").stdout
+    output = ok(faces / "1.png", *CROPS, "--model", model, "--format", "csv").stdout
     (row,) = csv.DictReader(io.StringIO(output))
-    assert list(row) == ["file", "expression", "confidence", "dark", "bright"]
+    assert list(row)[:4] == ["source", "frame", "time", "track"]
+    assert list(row)[-2:] == ["dark", "bright"]
     assert row["expression"] == "bright"
+    assert (row["time"], row["track"]) == ("", "")
     assert float(row["dark"]) + float(row["bright"]) == pytest.approx(1)
 
 
 def test_the_table_names_file_and_expression(model: Path, faces: Path) -> None:
-    output = ok(faces / "*.png", "--model", model).stdout
-    assert output.count("dark") >= 3
-    assert "99.3%" in output
-    assert "0.png" in output
+    lines = ok(faces / "*.png", *CROPS, "--model", model).stdout.splitlines()
+    assert lines[0].split() == ["expression", "sure", "next", "face", "source"]
+    assert lines[1].split() == ["dark", "99.3%", "bright", "1%", "10x12", "at", "0,0", str(faces / "0.png")]
+    assert lines[-1] == "5 pictures: 5 faces; 0 without a face"
 
 
-def test_out_is_written_whole(model: Path, faces: Path, tmp_path: Path) -> None:
-    out = tmp_path / "made" / "answers.csv"
-    result = ok(faces, "--model", model, "--format", "csv", "--out", out)
-    assert result.stdout == ""
-    assert len(out.read_text().splitlines()) == 6
+def test_a_picture_without_a_face_is_no_error(model: Path, faces: Path) -> None:
+    cv2.imwrite(str(faces / "empty.png"), np.full((90, 90, 3), 127, np.uint8))
+    result = ok(faces / "empty.png", "--model", model)
+    assert result.stdout.splitlines()[-1].split() == ["no", "face", str(faces / "empty.png")]
+    assert json.loads(ok(faces / "empty.png", "--model", model, "--format", "json").stdout) == []
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "json", "csv", "parquet"])
+def test_out_holds_a_row_a_face(model: Path, faces: Path, tmp_path: Path, suffix: str) -> None:
+    out = tmp_path / "made" / f"answers.{suffix}"
+    if suffix == "parquet":
+        pytest.importorskip("pyarrow")
+    result = ok(faces, *CROPS, "--model", model, "--out", out)
+    assert result.stdout.splitlines() == ["5 pictures: 5 faces; 0 without a face", f"wrote {out}"]
     assert list(out.parent.iterdir()) == [out]
+    expressions = ["dark", "bright", "dark", "bright", "dark"]
+    if suffix == "jsonl":
+        assert [json.loads(line)["expression"] for line in out.read_text().splitlines()] == expressions
+    elif suffix == "json":
+        assert [record["expression"] for record in json.loads(out.read_text())] == expressions
+    elif suffix == "csv":
+        assert [row["expression"] for row in csv.DictReader(out.read_text().splitlines())] == expressions
+    else:
+        import pyarrow.parquet
+
+        assert pyarrow.parquet.read_table(out)["expression"].to_pylist() == expressions
 
 
 def test_files_that_cannot_be_read_are_named_and_the_rest_goes_on(model: Path, faces: Path, tmp_path: Path) -> None:
     (faces / "2.png").write_bytes(b"not a picture")
     out = tmp_path / "answers.jsonl"
-    result = predict(faces, faces / "gone.png", "--model", model, "--format", "jsonl", "--out", out)
+    result = predict(faces, faces / "gone.png", *CROPS, "--model", model, "--out", out)
     assert isinstance(result.exception, DataError)
     assert result.exception.exit_code == 1
-    assert str(result.exception).startswith("2 of 6 files could not be read")
-    assert [line.rsplit("/")[-1] for line in result.stderr.replace("\\", "/").splitlines()] == ["2.png", "gone.png"]
-    assert [Path(json.loads(line)["file"]).name for line in out.read_text().splitlines()] == [
+    assert str(result.exception).startswith("2 sources failed: ")
+    said = result.stderr.replace("\\", "/").splitlines()
+    assert [line.rpartition("/")[2].partition(":")[0] for line in said] == ["2.png", "gone.png"]
+    assert "cannot be decoded" in said[0]
+    assert [Path(json.loads(line)["source"]).name for line in out.read_text().splitlines()] == [
         *("0.png", "1.png", "3.png", "4.png")
     ]
 
 
-def test_all_files_bad_gives_an_empty_document(model: Path, faces: Path) -> None:
-    bad = faces / "bad.png"
-    bad.touch()
-    result = predict(bad, "--model", model, "--format", "json")
-    assert isinstance(result.exception, DataError)
-    assert json.loads(result.stdout) == []
+def test_a_video_gives_rows_pictures_and_a_timeline(model: Path, clip: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    out, drawn, timeline = tmp_path / "rows.jsonl", tmp_path / "drawn", tmp_path / "time.png"
+    result = ok(clip, "--model", model, "--out", out, "--save", drawn, "--timeline", timeline, "--smooth", 0.2)
+    records = [json.loads(line) for line in out.read_text().splitlines()]
+    assert len(records) >= 20
+    assert {record["track"] for record in records} == {1}
+    assert [record["frame"] for record in records] == sorted({record["frame"] for record in records})
+    assert records[-1]["time"] == pytest.approx(records[-1]["frame"] / 30, abs=0.02)
+    video = cv2.VideoCapture(str(drawn / "clip.mp4"))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 24
+    video.release()
+    assert cv2.imread(str(timeline)).shape[1] > 400
+    assert result.stdout.splitlines()[0].startswith("24 frames: ")
+    assert set(result.stdout.splitlines()[1:]) == {f"wrote {path}" for path in (out, timeline, drawn / "clip.mp4")}
+
+
+def test_the_table_of_a_video_has_a_line_a_track(model: Path, clip: Path) -> None:
+    lines = ok(clip, "--model", model).stdout.splitlines()
+    assert len(lines) == 3
+    assert "track 1, " in lines[1]
+
+
+def test_pictures_are_saved_with_their_faces_drawn(model: Path, faces: Path, tmp_path: Path) -> None:
+    cv2.imwrite(str(faces / "large.png"), np.full((200, 220, 3), 130, np.uint8))
+    ok(faces / "large.png", *CROPS, "--model", model, "--save", tmp_path / "drawn")
+    drawn = cv2.imread(str(tmp_path / "drawn" / "large.png"))
+    assert drawn.shape == (200, 220, 3)
+    assert (drawn != 130).any()
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--detector", "mtcnn"], "no such choice 'mtcnn'; choose from none"),
+        (["--detector", "haar"], "no such choice 'haar'; choose from mtcnn, none"),
         (["--format", "xml"], "no such choice 'xml'; choose from csv, json, jsonl, table"),
+        (["--format", "csv", "--out", "a.csv"], "the ending of --out says how the file is written"),
+        (["--out", "a.xlsx"], ".xlsx"),
         (["--device", "gpu"], "device: no such choice 'gpu'"),
         (["--model", "missing.onnx"], "no such file"),
+        (["--smooth", "-1"], "smooth: must be 0 seconds or more"),
+        (["--margin", "3"], "margin: must be from -0.4 to 1"),
+        (["--detector", "none", "--min-face-size", "40"], "--min-face-size: is for detectors that look for faces"),
     ],
 )
 def test_wrong_requests(model: Path, faces: Path, arguments: list[str], message: str) -> None:
@@ -122,16 +183,16 @@ def test_wrong_requests(model: Path, faces: Path, arguments: list[str], message:
     assert result.stdout == ""
 
 
-def test_no_model_says_how_to_get_one(faces: Path) -> None:
+def test_no_model_says_how_to_get_one(faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mien.weights.BUNDLED", {})
     result = predict(faces)
     assert isinstance(result.exception, UsageError)
     assert "mien train" in str(result.exception)
 
 
-def test_no_images_is_an_error(model: Path, tmp_path: Path) -> None:
+def test_nothing_to_read_is_an_error(model: Path, tmp_path: Path) -> None:
     result = predict(tmp_path / "*.jpg", "--model", model)
     assert isinstance(result.exception, UsageError)
-    assert "no images found" in str(result.exception)
 
 
 def test_names_that_are_not_unicode(model: Path, faces: Path) -> None:
@@ -140,18 +201,18 @@ def test_names_that_are_not_unicode(model: Path, faces: Path) -> None:
         (faces / "0.png").rename(odd)
     except OSError:
         pytest.skip("this file system takes Unicode names only")
-    output = ok(faces, "--model", model, "--format", "csv").stdout
+    output = ok(faces, *CROPS, "--model", model, "--format", "csv").stdout
     assert "face-\\udcff.png" in output
 
 
 def test_only_the_light_half_is_imported(model: Path, faces: Path) -> None:
     code = f"""
 import sys
-from mien.cli.predict import predict_command
-predict_command([{str(faces)!r}], __import__("pathlib").Path({str(model)!r}), "none", "json", None, 64, "auto")
+from mien.cli import app
+app(["predict", {str(faces)!r}, "--model", {str(model)!r}, "--format", "json"], standalone_mode=False)
 heavy = {{"keras", "tensorflow", "jax", "torch", "sklearn", "matplotlib"}} & set(sys.modules)
 sys.exit(f"imported: {{heavy}}" if heavy else 0)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    assert len(json.loads(done.stdout)) == 5
+    assert json.loads(done.stdout) == []

@@ -5,10 +5,14 @@ import shlex
 import shutil
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+from skimage import data
 from typer.main import get_command
 
 from mien.cli import app
+from mien.datasets.scenes import write_scene_video
 from models import save_brightness
 
 ROOT = Path(__file__).parent.parent
@@ -27,6 +31,9 @@ def python_blocks(path: Path) -> str:
 def test_python_blocks_run(name, patterns, tmp_path, monkeypatch):
     shutil.copytree(patterns, tmp_path / "FER2013")
     save_brightness(tmp_path / "model.onnx", ("dark", "middle", "bright"), (0.0, 0.5, 1.0))
+    cv2.imwrite(str(tmp_path / "photo.jpg"), data.astronaut()[:, :, ::-1])
+    cv2.imwrite(str(tmp_path / "empty.jpg"), np.full((200, 200, 3), 127, np.uint8))
+    write_scene_video(tmp_path / "clip.mp4", frames=12, size_wh=(480, 360), faces=1)
     monkeypatch.chdir(tmp_path)
     code = python_blocks(ROOT / name)
     if name == "README.md":

@@ -73,7 +73,7 @@ def test_any_valid_description_comes_back(classes: list[str], size: int, tempera
         ("parameters", -1),
         ("parameters", True),
         ("parameters", 1.5),
-        ("crop_margin", -0.1),
+        ("crop_margin", -0.5),
         ("crop_margin", float("nan")),
         ("crop_margin", "0.1"),
         ("temperature", 0.0),

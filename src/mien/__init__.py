@@ -7,6 +7,11 @@ The seed's words::
     result = mien.fit(model, x_train, y_train, x_test, y_test, epochs=30)
     mien.show_results(result)
 
+Reading faces in anything::
+
+    for face in mien.Analyzer("model.onnx").analyze("photo.jpg"):
+        print(face.expression, face.confidence, face.box.xyxy)
+
 Names are loaded when they are first used: importing mien imports nothing heavy.
 """
 
@@ -18,6 +23,8 @@ from typing import TYPE_CHECKING, Any
 from mien.labels import EXPRESSIONS
 
 if TYPE_CHECKING:
+    from mien.analysis import Analysis
+    from mien.analyzer import Analyzer, analyze
     from mien.classifier import Classifier, open_model
     from mien.config import AugmentationPolicy, TrainingConfig
     from mien.datasets import Dataset, Faces, LoadedData, load_data, open_dataset
@@ -29,17 +36,21 @@ if TYPE_CHECKING:
     from mien.preprocessing import InputSpec
     from mien.recipes import recipe
     from mien.reports import show_results
-    from mien.results import Prediction
+    from mien.results import Box, Face, Prediction
     from mien.training import TrainingResult, fit, resume, train
 
 __version__ = "0.1.0.dev0"
 
 _HOMES: dict[str, str] = {
+    "Analysis": "analysis",
+    "Analyzer": "analyzer",
     "AugmentationPolicy": "config",
+    "Box": "results",
     "Classifier": "classifier",
     "DataError": "errors",
     "Dataset": "datasets",
     "Evaluation": "evaluation",
+    "Face": "results",
     "Faces": "datasets",
     "InputSpec": "preprocessing",
     "LoadedData": "datasets",
@@ -51,6 +62,7 @@ _HOMES: dict[str, str] = {
     "TrainingConfig": "config",
     "TrainingResult": "training",
     "UsageError": "errors",
+    "analyze": "analyzer",
     "evaluate": "evaluation",
     "export_model": "export",
     "fit": "training",
@@ -67,11 +79,15 @@ _HOMES: dict[str, str] = {
 
 __all__ = [
     "EXPRESSIONS",
+    "Analysis",
+    "Analyzer",
     "AugmentationPolicy",
+    "Box",
     "Classifier",
     "DataError",
     "Dataset",
     "Evaluation",
+    "Face",
     "Faces",
     "InputSpec",
     "LoadedData",
@@ -84,6 +100,7 @@ __all__ = [
     "TrainingResult",
     "UsageError",
     "__version__",
+    "analyze",
     "evaluate",
     "export_model",
     "fit",

@@ -16,6 +16,7 @@ from mien.images import Image
 from mien.modelspec import ModelSpec
 from mien.preprocessing import InputSpec, fit_images, to_input
 from mien.results import Prediction
+from mien.weights import find_model
 
 PROVIDERS: dict[str, str] = {
     "cpu": "CPUExecutionProvider",
@@ -126,7 +127,7 @@ def open_model(path: str | Path, *, device: str = "auto", threads: int = 0) -> M
     """Open a model file of any kind: ``.onnx`` with ONNX Runtime, ``.keras`` and ``.h5`` with Keras.
 
     Args:
-        path: the file.
+        path: the file, or the name of a bundled model.
         device: see `Classifier`; for ``.keras`` and ``.h5`` only ``auto``, as the Keras backend decides.
         threads: see `Classifier`; for ``.keras`` and ``.h5`` only 0.
 
@@ -135,7 +136,8 @@ def open_model(path: str | Path, *, device: str = "auto", threads: int = 0) -> M
         ModelError: the file cannot be used.
         MissingExtraError: Keras is needed and not installed.
     """
-    suffix = Path(path).suffix.lower()
+    path = find_model(path)
+    suffix = path.suffix.lower()
     if suffix == ".onnx":
         return Classifier(path, device=device, threads=threads)
     if suffix not in KERAS_SUFFIXES:

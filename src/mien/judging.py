@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mien.classifier import Model
 from mien.datasets.dataset import Dataset, refuse_bad
+from mien.datasets.facing import Detect, with_faces
 from mien.datasets.pixels import Progress
 from mien.datasets.streaming import in_parts
 from mien.errors import UsageError
@@ -25,12 +26,14 @@ class Judgement:
         format: what the dataset was found to be, in words.
         unlabelled: how many faces have no label and were left out.
         skipped: files and rows that could not be used, each with its reason.
+        without_face: how many images have no face that was found, and stayed whole; None where none was looked for.
     """
 
     scores: dict[str, Evaluation]
     format: str
     unlabelled: int
     skipped: tuple[str, ...]
+    without_face: int | None = None
 
 
 def judge_dataset(
@@ -41,6 +44,7 @@ def judge_dataset(
     tta: str = "none",
     batch_size: int | None = None,
     skip_bad: bool = False,
+    detect_faces: Detect | None = None,
     progress: Progress | None = None,
 ) -> Judgement:
     """Judge a model on a split of a dataset, its labels brought to the model's class order by name.
@@ -52,6 +56,7 @@ def judge_dataset(
         tta: a key of `mien.evaluation.TTA`.
         batch_size: images that go through the network at once; None: by their size.
         skip_bad: leave out files and rows that cannot be used instead of refusing the dataset.
+        detect_faces: whether each image is cut to its largest face; None: as the model was trained.
         progress: called with how many are read and how many there are.
 
     Raises:
@@ -59,6 +64,10 @@ def judge_dataset(
         DataError: something cannot be used.
     """
     refuse_bad(dataset.problems, len(dataset) + len(dataset.problems), skip_bad=skip_bad)
+    if detect_faces is None:
+        detect_faces = bool(model.spec.trained_on.get("detect_faces", False))
+    dataset.select(split)  # refuses a split that the data lacks before any work is done
+    dataset, missed = with_faces(dataset, detect_faces, progress=progress)
     parts = in_parts(dataset.select(split), model.spec.input, skip_bad=skip_bad, progress=progress)
     unlabelled, skipped = 0, list(dataset.problems)
     answers: list[tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.str_]]] = []
@@ -70,7 +79,7 @@ def judge_dataset(
         views = predict_views(lambda images: model.predict(images, batch_size), known.images, tta)
         answers.append((views, labels, known.splits))
     scores = judge_answers(answers, classes=model.spec.classes, tta=tta, split=split)
-    return Judgement(scores, dataset.format, unlabelled, tuple(skipped))
+    return Judgement(scores, dataset.format, unlabelled, tuple(skipped), missed)
 
 
 def judge_answers(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from mien.config import TrainingConfig
 from mien.datasets import Dataset, Faces, holdout
 from mien.datasets.duplicates import holdout_groups
+from mien.datasets.facing import Detect, with_faces
 from mien.datasets.pixels import Progress
 from mien.datasets.streaming import check_images, in_parts, should_stream
 from mien.errors import DataError, UsageError
@@ -53,11 +54,13 @@ class Selection:
         limit: train on this many images at most, drawn by the run's seed; 0 for all.
         skip_bad: leave out images that cannot be used instead of refusing the dataset.
         streaming: read images from files all along; None decides by size.
+        detect_faces: cut each image to its largest face; ``auto`` does so for photographs, not for face crops.
     """
 
     limit: int = 0
     skip_bad: bool = False
     streaming: bool | None = None
+    detect_faces: Detect = "auto"
 
     def __post_init__(self) -> None:
         if self.limit < 0:
@@ -73,13 +76,17 @@ def gather(
         UsageError: the dataset has no training split.
         DataError: it has images that cannot be used, or too few.
     """
+    dataset, missed = with_faces(dataset, selection.detect_faces, progress=progress)
     stream = selection.streaming
     if stream is None:
         stream = should_stream(dataset.select("train"), config.input) and find_spec("grain") is not None
     if stream:
-        return _from_files(dataset, config, selection, progress)
-    faces = dataset.load(config.input, skip_bad=selection.skip_bad, progress=progress)
-    return from_faces(faces, config, selection)
+        materials = _from_files(dataset, config, selection, progress)
+    else:
+        faces = dataset.load(config.input, skip_bad=selection.skip_bad, progress=progress)
+        materials = from_faces(faces, config, selection)
+    found = {"detect_faces": missed is not None, "without_face": missed}
+    return replace(materials, facts={**materials.facts, **found})
 
 
 def from_faces(faces: Faces, config: TrainingConfig, selection: Selection) -> Materials:

@@ -37,8 +37,8 @@ class ModelSpec:
         network: name of the architecture.
         parameters: how many weights it has, trained or not.
         input: size and colour of the pictures it takes, float32 (n, size, size, channels) in [0, 1].
-        crop_margin: how far a face's box is widened on each side before it is cut out, as a fraction of its width and
-            height, 0 to 1.
+        crop_margin: a face is cut out as a square around its box, as large as the larger side, widened on each side by
+            this fraction of it; -0.4 to 1.
         temperature: probabilities are softmax(log p / temperature), 0.01 to 100; 1 leaves them as they are.
         trained_on: what it learned from: format, n, digest, splits, recipe... JSON-ready; a copy is kept.
         scores: what it scored, by split: JSON-ready; a copy is kept.
@@ -64,7 +64,7 @@ class ModelSpec:
         _check_text("mien_version", self.mien_version)
         if not _is_whole(self.parameters) or self.parameters < 0:
             raise UsageError(f"parameters: must be a whole number, 0 or more, received {self.parameters!r}")
-        _check_number("crop_margin", self.crop_margin, 0.0, 1.0)
+        _check_number("crop_margin", self.crop_margin, -0.4, 1.0)
         _check_number("temperature", self.temperature, 0.01, 100.0)
         for name in ("trained_on", "scores"):
             object.__setattr__(self, name, _json_copy(name, getattr(self, name)))

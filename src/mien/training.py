@@ -22,6 +22,7 @@ from mien.errors import DataError, MissingExtraError, UsageError, listing
 from mien.evaluation import Evaluation, evaluate
 from mien.export import KerasClassifier, describe, save_h5, save_keras, save_onnx
 from mien.files import write_json, write_text
+from mien.framing import FER2013_MARGIN
 from mien.judging import judge_answers
 from mien.labels import EXPRESSIONS
 from mien.learning import Learned, learn
@@ -201,6 +202,8 @@ def _run(
             config.network, size=spec.size, channels=spec.channels, classes=len(materials.classes), seed=config.seed
         )
     facts = materials.facts
+    if facts.get("without_face") is not None:
+        say(f"Cut the images to their faces; {facts['without_face']:,} have none that MTCNN finds, and stay whole")
     if materials.skipped:
         say(f"{len(materials.skipped):,} files or rows cannot be used and are left out: {listing(materials.skipped)}")
     say(
@@ -214,7 +217,9 @@ def _run(
         say(f"Interrupted before an epoch was complete: nothing is kept, and {folder.path} can be deleted")
         raise KeyboardInterrupt
     say(f"Saving the model of epoch {learned.epoch}")
-    description = describe(model, materials.classes, trained_on={**facts, "recipe": config.to_dict()})
+    description = describe(
+        model, materials.classes, crop_margin=FER2013_MARGIN, trained_on={**facts, "recipe": config.to_dict()}
+    )
     judge = _save(folder.path, model, description, say)
     scores = _judge(judge, materials, learned)
     if not learned.interrupted:

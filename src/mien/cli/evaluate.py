@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 
 def evaluate_command(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="An .onnx, .keras or .h5 file.", show_default=False)],
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="A model file, or a bundled name.", show_default=False)
+    ],
     data: Annotated[
         Path, typer.Argument(metavar="DATA", help="Labelled faces: folder, CSV, archive.", show_default=False)
     ],
@@ -27,6 +29,14 @@ def evaluate_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write metrics.json and confusion.png there.")] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Go on without files that cannot be used.")] = False,
+    detect_faces: Annotated[
+        bool | None,
+        typer.Option(
+            "--detect-faces/--no-detect-faces",
+            help="Cut each image to the face that MTCNN finds in it, or not.",
+            show_default="as the model was trained",
+        ),
+    ] = None,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Pictures that go through the network at once.", show_default="by size")
     ] = None,
@@ -50,7 +60,14 @@ def evaluate_command(
     dataset = open_dataset(data)
     with reading_bar() as progress:
         judgement = judge_dataset(
-            opened, dataset, split=split, tta=tta, batch_size=batch_size, skip_bad=skip_bad, progress=progress
+            opened,
+            dataset,
+            split=split,
+            tta=tta,
+            batch_size=batch_size,
+            skip_bad=skip_bad,
+            detect_faces=detect_faces,
+            progress=progress,
         )
     results = judgement.scores
     document = _document(model, data, judgement)
@@ -79,6 +96,7 @@ def _document(model: Path, data: Path, judgement: Judgement) -> dict[str, Any]:
         "parts": {name: part.to_dict() for name, part in parts},
         "unlabelled": judgement.unlabelled,
         "skipped": list(judgement.skipped),
+        "without_face": judgement.without_face,
         "mien_version": __version__,
     }
 
@@ -107,6 +125,8 @@ def _print_tables(document: Mapping[str, Any], results: Mapping[str, Evaluation]
     console.print(_classes_table(next(iter(results.values()))))
     if document["skipped"]:
         console.print(f"{len(document['skipped']):,} files could not be used and were left out")
+    if document["without_face"] is not None:
+        console.print(f"images were cut to their faces; {document['without_face']:,} of the dataset have none")
     if document["unlabelled"]:
         console.print(f"{document['unlabelled']:,} faces have no label and were left out")
     for path in written:

@@ -1,161 +1,248 @@
-"""``mien predict``: say what faces show."""
+"""``mien predict``: find the faces of pictures and videos and say what they show."""
 
 from __future__ import annotations
 
-import csv
-import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mien.errors import DataError, UsageError, unknown_choice
 
 if TYPE_CHECKING:
-    from mien.classifier import Model
-    from mien.images import Image
-    from mien.results import Prediction
+    from mien.analysis import Analysis
+    from mien.analyzer import Analyzer
+    from mien.sources import Frame, Reading
 
-DETECTORS = ("none",)
-"""How faces are found: ``none`` takes each picture for a face that is already cut out."""
+    Taker = Callable[[Frame, Analysis], object]
+    """Takes each picture or frame with its result."""
 
-READ_AHEAD = 64
-"""Files that are read and answered together."""
+MANY_PATHS = 8
+"""More files than these are counted at the end, not named."""
 
-Row = tuple[str, "Prediction"]
-Writer = Callable[[Iterable[Row], Sequence[str], TextIO], None]
+SOURCES_HELP = "Images, videos, folders, glob patterns, .txt lists, .zip, http(s) and rtsp addresses, webcam numbers."
 
 
 def predict_command(
-    sources: Annotated[
-        list[str],
-        typer.Argument(metavar="SOURCE...", help="Images, folders, glob patterns, .txt lists.", show_default=False),
-    ],
-    model: Annotated[Path | None, typer.Option(metavar="PATH", help="An .onnx, .keras or .h5 file.")] = None,
-    detector: Annotated[str, typer.Option(help="none: each picture is a face, cut out already.")] = "none",
-    output_format: Annotated[str, typer.Option("--format", help="table, json, jsonl or csv.")] = "table",
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write there instead of printing.")] = None,
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help=SOURCES_HELP, show_default=False)],
+    model: Annotated[str | None, typer.Option(metavar="MODEL", help="A model file, or a bundled name.")] = None,
+    detector: Annotated[str, typer.Option(help="mtcnn, or none: each picture is a face, cut out already.")] = "mtcnn",
+    min_face_size: Annotated[
+        int | None, typer.Option(min=12, help="Smallest face to look for, pixels.", show_default="20")
+    ] = None,
+    margin: Annotated[
+        float | None, typer.Option(help="Widen boxes by this share on each side.", show_default="the model's")
+    ] = None,
+    align: Annotated[bool, typer.Option("--align", help="Turn faces so that their eyes are level.")] = False,
+    output_format: Annotated[
+        str | None, typer.Option("--format", help="table, json, jsonl or csv, on stdout.", show_default="table")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write rows there as they come: .jsonl, .json, .csv, .parquet.")
+    ] = None,
+    save: Annotated[Path | None, typer.Option(metavar="DIR", help="Write annotated pictures and videos there.")] = None,
+    timeline: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Plot each track's probabilities over time.")
+    ] = None,
+    smooth: Annotated[float, typer.Option(help="Average a video's expressions over so many seconds; 0: not.")] = 0.5,
+    detect_every: Annotated[
+        int | None, typer.Option(min=1, help="Look for faces in every n-th frame, follow them between.")
+    ] = None,
+    max_pixels: Annotated[int | None, typer.Option(min=1, help="Refuse larger pictures.")] = None,
+    allow_private: Annotated[
+        bool, typer.Option("--allow-private", help="Fetch from private network addresses too.")
+    ] = False,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Pictures that go through the network at once.", show_default="by size")
+        int | None, typer.Option(min=1, help="Faces that go through the network at once.", show_default="by size")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, coreml...; where an .onnx runs.")] = "auto",
+    threads: Annotated[int, typer.Option(help="CPU threads; 0: as many as there are cores.")] = 0,
 ) -> None:
-    """Say what faces show. Files that cannot be read are named on stderr, and the rest goes on."""
-    from mien.classifier import KERAS_SUFFIXES, open_model
+    """Find faces and say what they show. What cannot be read is named on stderr, and the rest goes on."""
+    from mien.cli.rows import STDOUT_FORMATS
+    from mien.images import MAX_PIXELS
+    from mien.sources import Reading
+
+    if output_format is not None and output_format not in STDOUT_FORMATS:
+        raise unknown_choice("--format", output_format, STDOUT_FORMATS)
+    if output_format is not None and out is not None:
+        raise UsageError("--format: is for stdout; the ending of --out says how the file is written")
+    max_pixels = MAX_PIXELS if max_pixels is None else max_pixels
+    options = {"margin": margin, "align": align, "batch_size": batch_size, "device": device, "threads": threads}
+    analyzer = _open_analyzer(model, detector, min_face_size, {**options, "max_pixels": max_pixels})
+    work = _Work(analyzer, Reading(allow_private=allow_private, max_pixels=max_pixels), smooth, detect_every)
+    wanted = _Wanted(output_format or "table", out, save, timeline)
+    counts, failures = _run(work, sources, wanted)
+    for line in counts.lines(wanted):
+        typer.echo(line, err=out is None and wanted.output_format != "table")
+    if failures:
+        raise DataError(f"{len(failures):,} sources failed", failures)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """How sources are read and analysed."""
+
+    analyzer: Analyzer
+    reading: Reading
+    smooth: float
+    detect_every: int | None
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What is to be written."""
+
+    output_format: str
+    out: Path | None
+    save: Path | None
+    timeline: Path | None
+
+
+@dataclass
+class _Counts:
+    """How much was done."""
+
+    pictures: int = 0
+    frames: int = 0
+    faces: int = 0
+    empty: int = 0
+    saved: list[Path] = field(default_factory=list)
+
+    def __call__(self, frame: Frame, analysis: Analysis) -> None:
+        self.pictures += frame.clip is None
+        self.frames += frame.clip is not None
+        self.faces += len(analysis)
+        self.empty += not len(analysis)
+
+    def lines(self, wanted: _Wanted) -> Iterator[str]:
+        """What is said at the end."""
+        if wanted.out or wanted.save or wanted.timeline or self.pictures + self.frames > 1:
+            seen = [f"{self.pictures:,} pictures"] * bool(self.pictures) + [f"{self.frames:,} frames"] * bool(
+                self.frames
+            )
+            yield f"{' and '.join(seen) or 'no picture'}: {self.faces:,} faces; {self.empty:,} without a face"
+        written = [wanted.out] if wanted.out else []
+        written += [wanted.timeline] if wanted.timeline and wanted.timeline.exists() else []
+        yield from (f"wrote {path}" for path in written)
+        if len(self.saved) > MANY_PATHS:
+            yield f"wrote {len(self.saved):,} files to {wanted.save}"
+        else:
+            yield from (f"wrote {path}" for path in self.saved)
+
+
+def _open_analyzer(model: str | None, detector: str, min_face_size: int | None, options: dict[str, Any]) -> Analyzer:
+    """Everything that can be wrong with the request is found here, before any source is read."""
+    from mien.analyzer import Analyzer
+    from mien.classifier import KERAS_SUFFIXES
     from mien.cli.console import load_keras
-    from mien.sources import expand
+    from mien.faces import DETECTORS, open_detector
 
     if detector not in DETECTORS:
         raise unknown_choice("--detector", detector, DETECTORS)
-    if output_format not in WRITERS:
-        raise unknown_choice("--format", output_format, WRITERS)
-    if model is None:
-        raise UsageError(
-            "--model: is required, as no model is bundled yet; train one with 'mien train DATA', then give "
-            "--model RUN/model.onnx"
-        )
-    if model.suffix.lower() in KERAS_SUFFIXES:
-        load_keras(f"reading {model.suffix} files")
-    opened = open_model(model, device=device)
-    paths = expand(sources)
-    failed: list[str] = []
-    with _open_output(out) as stream:
-        WRITERS[output_format](_predictions(opened, paths, batch_size, failed), opened.spec.classes, stream)
-    if failed:
-        raise DataError(f"{len(failed):,} of {len(paths):,} files could not be read", failed)
+    if min_face_size is not None and detector == "none":
+        raise UsageError("--min-face-size: is for detectors that look for faces, not for 'none'")
+    if model is not None and Path(model).suffix.lower() in KERAS_SUFFIXES:
+        load_keras(f"reading {Path(model).suffix} files")
+    finding = {} if detector == "none" else {"threads": options["threads"]}
+    if min_face_size is not None:
+        finding["min_face_size"] = min_face_size
+    return Analyzer(model, detector=open_detector(detector, **finding), **options)
 
 
-def _predictions(model: Model, paths: Sequence[Path], batch_size: int | None, failed: list[str]) -> Iterator[Row]:
-    """Read and classify a batch at a time; files that cannot be read are named on stderr and added to `failed`."""
-    from concurrent.futures import ThreadPoolExecutor
+def _run(work: _Work, sources: Sequence[str], wanted: _Wanted) -> tuple[_Counts, list[str]]:
+    """Analyse everything, handing each result to all who want it; gives what was done and what failed."""
+    from mien.sources import open_sources
 
-    from mien.classifier import classify
-
-    channels = model.spec.input.channels
-    with ThreadPoolExecutor(thread_name_prefix="mien-read") as pool:
-        for start in range(0, len(paths), READ_AHEAD):
-            batch = paths[start : start + READ_AHEAD]
-            images = list(pool.map(lambda path: _read(path, channels), batch))
-            for problem in (image for image in images if isinstance(image, DataError)):
-                typer.echo(str(problem), err=True)
-            readable = {
-                path: image for path, image in zip(batch, images, strict=True) if not isinstance(image, DataError)
-            }
-            failed += [_name(path) for path in batch if path not in readable]
-            answers = classify(model, list(readable.values()), batch_size)
-            yield from zip(map(_name, readable), answers, strict=True)
+    counts = _Counts()
+    failures: list[str] = []
+    with ExitStack() as stack:
+        bar = _Bar(shown=wanted.out is not None or not sys.stdout.isatty())
+        opened = stack.enter_context(open_sources(sources, reading=work.reading, on_failure=bar.note(failures)))
+        takers: list[Taker] = [counts, *_takers(stack, wanted, work.analyzer.classes, counts, opened.paths)]
+        stack.enter_context(bar.over(opened.total))
+        for frame, analysis in work.analyzer.analyze_frames(opened, smooth=work.smooth, detect_every=work.detect_every):
+            for take in takers:
+                take(frame, analysis)
+            bar.advance()
+    return counts, failures
 
 
-def _read(path: Path, channels: int) -> Image | DataError:
-    """The picture, or what is wrong with it."""
-    from mien.images import read_image
+def _takers(
+    stack: ExitStack, wanted: _Wanted, classes: Sequence[str], counts: _Counts, inputs: Sequence[Path]
+) -> Iterator[Taker]:
+    """Those who take each result; what they write is finished when the stack is closed, whatever happened."""
+    from mien.cli.rows import STDOUT_FORMATS
 
-    try:
-        return read_image(path, channels=channels)
-    except DataError as error:
-        return error
+    if wanted.timeline is not None:
+        yield _plot(stack, wanted.timeline, classes)
+    if wanted.save is not None:
+        yield _draw(stack, wanted.save, counts, inputs)
+    if wanted.out is None:
+        yield stack.enter_context(STDOUT_FORMATS[wanted.output_format](sys.stdout, classes))
+    else:
+        from mien.outputs import open_rows
 
-
-def _name(path: Path) -> str:
-    """The path as text that every encoding of Unicode can write, whatever bytes the file's name has."""
-    return str(path).encode("utf-8", "backslashreplace").decode()
-
-
-@contextmanager
-def _open_output(out: Path | None) -> Iterator[TextIO]:
-    """Standard output, or a file that appears when it is whole."""
-    from mien.files import replacing
-
-    if out is None:
-        yield sys.stdout
-        return
-    with replacing(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        yield stream
+        rows = stack.enter_context(open_rows(wanted.out, classes))
+        yield lambda _, analysis: rows.write(analysis)
 
 
-def _write_table(rows: Iterable[Row], classes: Sequence[str], stream: TextIO) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+def _draw(stack: ExitStack, folder: Path, counts: _Counts, inputs: Sequence[Path]) -> Taker:
+    """Annotated pictures and videos."""
+    from mien.drawing import draw_faces
+    from mien.outputs import Annotated as Drawn
 
-    del classes
-    table = Table("expression")
-    table.add_column("confidence", justify="right")
-    table.add_column("next", no_wrap=True)
-    table.add_column("file", overflow="fold")
-    for name, answer in rows:
-        second = " ".join(f"{other} {share:.0%}" for other, share in answer.ranked()[1:2])
-        table.add_row(answer.expression, f"{answer.confidence:.1%}", second, Text(name))
-    Console(file=stream, width=None if stream.isatty() else 120).print(table)
+    drawn = Drawn(folder, inputs=inputs)
+    stack.callback(lambda: counts.saved.extend(drawn.paths))
+    stack.enter_context(drawn)
+    return lambda frame, analysis: drawn.write(frame, draw_faces(frame.image, analysis.faces))
 
 
-def _write_json(rows: Iterable[Row], classes: Sequence[str], stream: TextIO) -> None:
-    del classes
-    stream.write(json.dumps([_record(row) for row in rows], indent=2) + "\n")
+def _plot(stack: ExitStack, path: Path, classes: Sequence[str]) -> Taker:
+    """The timeline, saved at the end."""
+    from mien.timeline import Timeline
+
+    Timeline.check_path(path)
+    timeline = Timeline(classes)
+    stack.callback(lambda: timeline.save(path))
+    return lambda _, analysis: timeline.add(analysis)
 
 
-def _write_jsonl(rows: Iterable[Row], classes: Sequence[str], stream: TextIO) -> None:
-    del classes
-    for row in rows:
-        stream.write(json.dumps(_record(row)) + "\n")
-        stream.flush()
+class _Bar:
+    """Progress with the time left, on stderr where that is a terminal and rows do not go to the same one."""
 
+    def __init__(self, *, shown: bool) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-def _write_csv(rows: Iterable[Row], classes: Sequence[str], stream: TextIO) -> None:
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["file", "expression", "confidence", *classes])
-    for name, answer in rows:
-        writer.writerow([name, answer.expression, answer.confidence, *(answer.probabilities[each] for each in classes)])
-        stream.flush()
+        from mien.cli.console import to_stderr
 
+        self._console = to_stderr()
+        columns = (TextColumn("analysing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        hidden = not (shown and self._console.is_terminal)
+        self._bar = Progress(*columns, console=self._console, transient=True, disable=hidden, redirect_stdout=False)
+        self._task = self._bar.add_task("", total=None)
 
-def _record(row: Row) -> dict[str, object]:
-    name, answer = row
-    return {"file": name, **answer.to_dict()}
+    @contextmanager
+    def over(self, total: int | None) -> Iterator[None]:
+        """Show the bar while the body runs."""
+        self._bar.update(self._task, total=total)
+        with self._bar:
+            yield
 
+    def advance(self) -> None:
+        """One more is done."""
+        self._bar.advance(self._task)
 
-WRITERS: dict[str, Writer] = {"table": _write_table, "json": _write_json, "jsonl": _write_jsonl, "csv": _write_csv}
-"""How answers are written, by name."""
+    def note(self, failures: list[str]) -> Callable[[str, str], None]:
+        """What is called with a source that failed and why: names it on stderr and adds it to `failures`."""
+        from mien.frames import printable
+
+        def fail(source: str, reason: str) -> None:
+            failures.append(printable(source))
+            self._console.print(f"{printable(source)}: {reason}", soft_wrap=True, markup=False, highlight=False)
+
+        return fail

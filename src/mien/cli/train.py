@@ -46,6 +46,14 @@ def train_command(
         bool | None,
         typer.Option("--streaming/--in-memory", help="Read from files all along, or at once.", show_default="by size"),
     ] = None,
+    detect_faces: Annotated[
+        bool | None,
+        typer.Option(
+            "--detect-faces/--no-detect-faces",
+            help="Cut each image to the face that MTCNN finds in it, or not.",
+            show_default="for photographs, not for face crops",
+        ),
+    ] = None,
     tensorboard: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write TensorBoard logs there.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Run folder.", show_default="runs/<time>")] = None,
     resume: Annotated[
@@ -72,7 +80,12 @@ def train_command(
         "precision": precision,
         "deterministic": deterministic,
     }
-    selection = {"limit": limit, "skip_bad": skip_bad, "streaming": streaming}
+    selection = {
+        "limit": limit,
+        "skip_bad": skip_bad,
+        "streaming": streaming,
+        "detect_faces": "auto" if detect_faces is None else detect_faces,
+    }
     if tensorboard is not None and find_spec("tensorboard") is None:
         raise MissingExtraError("--tensorboard", "tensorboard")
     load_keras("training")

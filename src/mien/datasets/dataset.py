@@ -196,7 +196,7 @@ class Dataset:
     ) -> tuple[NDArray[np.uint8], NDArray[np.int64], tuple[str, ...]]:
         """The images that can be read, which rows they are, and what is wrong with the others."""
         cached = cache and self.source.cacheable
-        purpose, fingerprint = f"faces {spec.size} {spec.channels}", self.source.fingerprint()
+        purpose, fingerprint = f"faces {spec.size} {spec.channels}{self.source.variant}", self.source.fingerprint()
         stored = cache_files.recall(self.path, purpose, fingerprint) if cached else None
         if stored is not None and {"images", "kept", "failed"} <= stored.keys():
             return self._part_of(stored)

@@ -40,6 +40,10 @@ class Source(Protocol):
     def cacheable(self) -> bool:
         """Whether reading them costs enough to keep the result."""
 
+    @property
+    def variant(self) -> str:
+        """Tells cached pixels of one path apart: empty for images as they are stored."""
+
     def fingerprint(self) -> str:
         """Changes when a pixel may have changed."""
 
@@ -64,6 +68,7 @@ class Files:
     """Image files in a folder or an archive; `names` are bytes (n,), as `encode_names` gives them."""
 
     cacheable = True
+    variant = ""
 
     def __init__(self, storage: Storage, names: NDArray[np.bytes_], fingerprint: str) -> None:
         self.storage = storage
@@ -123,6 +128,7 @@ class Held:
 
     streamable = False
     cacheable = False
+    variant = ""
 
     def __init__(self, images: NDArray[np.uint8], fingerprint: str) -> None:
         self.images = images

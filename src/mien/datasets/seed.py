@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.datasets.dataset import Faces
+from mien.datasets.facing import Detect, with_faces
 from mien.datasets.opening import open_dataset
+from mien.datasets.pixels import Progress
 from mien.preprocessing import InputSpec, to_input
 
 
@@ -31,14 +33,24 @@ class LoadedData(_FourArrays):
         y_test: as `y_train`.
         classes: names in the order of the labels.
         skipped: files and rows that were left out because they cannot be used, each with its reason.
+        without_face: how many images of the dataset have no face that was found, and stay whole; None where faces were
+            not looked for.
     """
 
     classes: tuple[str, ...]
     skipped: tuple[str, ...]
+    without_face: int | None
 
 
 def load_data(
-    path: str | Path = "FER2013", *, size: int = 48, channels: int = 1, skip_bad: bool = False, cache: bool = True
+    path: str | Path = "FER2013",
+    *,
+    size: int = 48,
+    channels: int = 1,
+    detect_faces: Detect = "auto",
+    skip_bad: bool = False,
+    cache: bool = True,
+    progress: Progress | None = None,
 ) -> LoadedData:
     """Load a dataset as the seed had it, resized and normalised.
 
@@ -49,8 +61,12 @@ def load_data(
         path: a folder, archive, CSV or npz file; see docs/data.md.
         size: side in pixels that images are resized to.
         channels: 1 for grey, 3 for RGB.
+        detect_faces: whether each image is cut to the largest face that MTCNN finds in it; where it finds none, the
+            image stays whole, and a warning says how many. ``auto`` does so for photographs, not for face crops such as
+            FER2013's: `mien.datasets.facing.needs_detection`.
         skip_bad: leave out files and rows that cannot be used instead of refusing the whole.
         cache: read decoded faces from the cache, and keep them there.
+        progress: called with how many images are done and how many there are, in each pass over them.
 
     Returns:
         A tuple of four arrays, with attributes of these names.
@@ -59,14 +75,18 @@ def load_data(
         UsageError: no such path, or no training or test split.
         DataError: files or rows that cannot be used.
     """
-    faces = open_dataset(path, cache=cache).load(InputSpec(size, channels), skip_bad=skip_bad, cache=cache)
+    dataset = open_dataset(path, cache=cache)
+    dataset, missed = with_faces(dataset, detect_faces, cache=cache, progress=progress)
+    if missed:
+        warnings.warn(f"{missed:,} of {len(dataset):,} images have no face that MTCNN finds: left whole", stacklevel=2)
+    faces = dataset.load(InputSpec(size, channels), skip_bad=skip_bad, cache=cache, progress=progress)
     halves = [faces.select("train"), faces.select("test")]
     unlabelled = sum(int((half.labels < 0).sum()) for half in halves)
     if unlabelled:
         warnings.warn(f"{unlabelled:,} faces without a label are left out", stacklevel=2)
     train, test = (half.labelled() for half in halves)
     loaded = LoadedData(*_arrays(train), *_arrays(test))
-    loaded.classes, loaded.skipped = faces.classes, faces.skipped
+    loaded.classes, loaded.skipped, loaded.without_face = faces.classes, faces.skipped, missed
     return loaded
 
 

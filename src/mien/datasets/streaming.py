@@ -238,14 +238,14 @@ def survey(dataset: Dataset, *, cache: bool = True, progress: Progress | None = 
         progress: called with how many are done and how many there are.
     """
     cached = cache and dataset.whole
-    fingerprint = dataset.source.fingerprint()
-    stored = cache_files.recall(dataset.path, "survey", fingerprint) if cached else None
+    purpose, fingerprint = f"survey{dataset.source.variant}", dataset.source.fingerprint()
+    stored = cache_files.recall(dataset.path, purpose, fingerprint) if cached else None
     if stored is not None and {"bad", "groups", "shapes"} <= stored.keys():
         return _survey(tuple(stored["bad"].tolist()), stored["groups"], stored["shapes"])
     found = _read_all(dataset, progress)
     if cached:
         arrays = {"bad": np.array(found.bad, np.str_), "groups": found.groups, "shapes": found.shapes}
-        cache_files.keep(dataset.path, "survey", fingerprint, arrays)
+        cache_files.keep(dataset.path, purpose, fingerprint, arrays)
     return found
 
 

@@ -1,0 +1,304 @@
+"""From pixels to expressions: find faces, cut them out, say what they show. One path for pictures and video."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.analysis import Analysis
+from mien.classifier import Model, open_model
+from mien.errors import DataError, UsageError
+from mien.faces import KEYPOINTS, Detections, Detector, open_detector
+from mien.framing import cut_faces
+from mien.images import MAX_PIXELS, Image, ImageLike, read_pixels
+from mien.results import Box, Face, Prediction
+from mien.sources import Clip, Frame, Reading, open_sources
+from mien.tracking import FaceTracker, Smoother
+from mien.weights import find_model
+
+GROUP_PIXELS = 16_000_000
+"""Pictures are analysed in groups of so many pixels together: enough to share work, few enough to keep memory flat."""
+
+GROUP_FRAMES = 16
+"""The most pictures in a group."""
+
+NO_BOX = 1.0
+"""A face whose box, cut to the picture, is smaller than this on a side is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A picture and the faces found in it, before they are classified."""
+
+    frame: Frame
+    faces: Detections
+    track_ids: NDArray[np.int64] | None = None
+
+
+class Analyzer:
+    """Finds the faces of a picture and says what they show. Safe to share between threads.
+
+    Attributes:
+        model: the classifier.
+        detector: what finds faces.
+        margin: how far boxes are widened before faces are cut out.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | Model | None = None,
+        *,
+        detector: str | Detector = "mtcnn",
+        margin: float | None = None,
+        align: bool = False,
+        strict: bool = False,
+        max_pixels: int = MAX_PIXELS,
+        batch_size: int | None = None,
+        device: str = "auto",
+        threads: int = 0,
+    ) -> None:
+        """Open the model and the detector.
+
+        Args:
+            model: a model file, an opened model, or the name of a bundled one; None for the bundled default.
+            detector: ``mtcnn``, ``none`` (each picture is a face, cut out already) or a `mien.faces.Detector`.
+            margin: how far a face's box is widened on each side, as a fraction of its larger side; None for what the
+                model says.
+            align: turn faces so that their eyes are level before they are classified.
+            strict: raise where a picture has no face, instead of giving an empty result.
+            max_pixels: pictures with more are refused before they are decoded.
+            batch_size: how many faces go through the network at once; None for as many as suit it.
+            device: where an ``.onnx`` runs; see `mien.open_model`.
+            threads: how many CPU threads one call may use; 0 for as many as there are cores.
+
+        Raises:
+            UsageError: a file, name or number is wrong.
+            ModelError: the model cannot be used.
+        """
+        if margin is not None and not -0.4 <= margin <= 1:
+            raise UsageError(f"margin: must be from -0.4 to 1, received {margin}")
+        self.model = _open(model, device, threads)
+        self.detector = _open_detector(detector, threads)
+        whole = self.detector.name == "none"
+        self.margin = 0.0 if whole else self.model.spec.crop_margin if margin is None else margin
+        self.align = align
+        self.strict = strict
+        self.max_pixels = max_pixels
+        self.batch_size = batch_size
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the expressions, in the model's order."""
+        return self.model.spec.classes
+
+    def analyze(self, image: ImageLike, *, bgr: bool = False) -> Analysis:
+        """Find the faces of one picture and say what they show.
+
+        Args:
+            image: an array, uint8 or uint16, (height, width), (height, width, 1), (height, width, 3) RGB or
+                (height, width, 4) RGBA; a Pillow image; the bytes or the path of an image file.
+            bgr: whether the array's colours are in OpenCV's order.
+
+        Returns:
+            Its faces, largest first; empty where there is none.
+
+        Raises:
+            UsageError: it is not a picture.
+            DataError: it cannot be read or decoded; or it has no face and the analyzer is strict.
+        """
+        return self.analyze_batch([image], bgr=bgr)[0]
+
+    def analyze_batch(self, images: Sequence[ImageLike], *, bgr: bool = False) -> list[Analysis]:
+        """`analyze` for each picture, sharing work between them. Results hold the pictures: for very many, `stream`.
+
+        Raises:
+            UsageError, DataError: see `analyze`; the first picture that cannot be used ends it.
+        """
+        with ThreadPoolExecutor(thread_name_prefix="mien-read") as pool:
+            frames = pool.map(lambda image: self._read(image, bgr), images)
+            return [analysis for group in _grouped(frames) for analysis in self._classify(self._detect(group))]
+
+    def stream(
+        self,
+        *sources: str | Path | int,
+        smooth: float = 0.5,
+        detect_every: int | None = None,
+        reading: Reading | None = None,
+        on_failure: Callable[[str, str], None] | None = None,
+    ) -> Iterator[Analysis]:
+        """Analyse every picture and every frame of any number of sources, in order, in flat memory.
+
+        Args:
+            *sources: image, video, folder, glob pattern, ``.txt`` list, ``.zip``, address, webcam index; see
+                `mien.sources.open_sources`.
+            smooth: time constant in seconds of the average over a track's probabilities; 0 for none. Videos only.
+            detect_every: faces are looked for in the whole of every n-th frame and followed between; None: as
+                `mien.tracking.FaceTracker` does. Videos only.
+            reading: limits and ways of reading.
+            on_failure: called with the name of a source that cannot be read and the reason; None raises.
+
+        Yields:
+            One result for each picture or frame. In videos each face has a `track_id`.
+
+        Raises:
+            UsageError: nothing was found, or an argument is out of range.
+            DataError: a source cannot be read and `on_failure` is None; or no face and the analyzer is strict.
+        """
+        reading = reading or Reading(max_pixels=self.max_pixels)
+        with open_sources(sources, reading=reading, on_failure=on_failure) as opened:
+            for _, analysis in self.analyze_frames(opened, smooth=smooth, detect_every=detect_every):
+                yield analysis
+
+    def analyze_frames(
+        self, frames: Iterable[Frame], *, smooth: float = 0.5, detect_every: int | None = None
+    ) -> Iterator[tuple[Frame, Analysis]]:
+        """`stream` for frames that are read already, each given back beside its result; see there."""
+        if smooth < 0:
+            raise UsageError(f"smooth: must be 0 seconds or more, received {smooth}")
+        clip: Clip | None = None
+        smoother: Smoother | None = None
+        for group in _grouped(frames):
+            if group[0].clip is None:
+                seen = self._detect(group)
+            else:
+                if group[0].clip is not clip or smoother is None:
+                    clip = group[0].clip
+                    tracker, smoother = self._tracker(detect_every), Smoother(smooth)
+                seen = [_track(tracker, frame) for frame in group]
+            yield from zip(group, self._classify(seen, smoother), strict=True)
+
+    def _tracker(self, detect_every: int | None) -> FaceTracker:
+        options = {} if detect_every is None else {"detect_every": detect_every}
+        return FaceTracker(self.detector, **options)
+
+    def _read(self, image: ImageLike, bgr: bool) -> Frame:
+        """The picture as the detector takes it, with the name it came by."""
+        source = str(image) if isinstance(image, str | Path) else None
+        pixels = read_pixels(image, bgr=bgr, max_pixels=self.max_pixels)
+        return Frame(source or "", 0, None, pixels, None)
+
+    def _detect(self, group: Sequence[Frame]) -> list[Seen]:
+        found = self.detector.detect_batch([frame.image for frame in group])
+        return [Seen(frame, _inside(faces, frame.image)) for frame, faces in zip(group, found, strict=True)]
+
+    def _classify(self, seen: Sequence[Seen], smoother: Smoother | None = None) -> list[Analysis]:
+        """Cut out all faces of all pictures and classify them together."""
+        crops = [self._cut(one) for one in seen]
+        rows = self.model.predict(np.concatenate(crops), self.batch_size)
+        parts = np.split(rows, np.cumsum([len(part) for part in crops])[:-1])
+        return [self._result(one, part, smoother) for one, part in zip(seen, parts, strict=True)]
+
+    def _cut(self, seen: Seen) -> NDArray[np.uint8]:
+        return cut_faces(seen.frame.image, seen.faces, self.model.spec.input, margin=self.margin, align=self.align)
+
+    def _result(self, seen: Seen, shares: NDArray[np.float32], smoother: Smoother | None) -> Analysis:
+        frame = seen.frame
+        if self.strict and not len(seen.faces):
+            raise DataError("no face was found", [frame.source or "the picture"])
+        if smoother is not None and seen.track_ids is not None:
+            shares = smoother.smooth(seen.track_ids, shares, frame.time or 0.0)
+        faces = _build_faces(seen, shares, self.classes)
+        return Analysis(faces, frame.image, frame.source or None, frame.index, frame.time)
+
+
+def analyze(image: ImageLike, model: str | Path | None = None, *, bgr: bool = False) -> Analysis:
+    """Find the faces of one picture and say what they show: `Analyzer` in one line.
+
+    The model and the detector are opened at the first call and kept.
+
+    Args:
+        image: what `Analyzer.analyze` takes.
+        model: a model file, or the name of a bundled one; None for the bundled default.
+        bgr: whether an array's colours are in OpenCV's order.
+
+    Raises:
+        UsageError, DataError, ModelError: see `Analyzer`.
+    """
+    path = find_model(model)
+    return _shared(path, path.stat().st_mtime_ns).analyze(image, bgr=bgr)
+
+
+@lru_cache(maxsize=1)
+def _shared(path: Path, changed: int) -> Analyzer:
+    """One analyzer for all calls of `analyze`, until another model is asked for or the file changes."""
+    del changed
+    return Analyzer(path)
+
+
+def _open(model: str | Path | Model | None, device: str, threads: int) -> Model:
+    if model is None or isinstance(model, str | Path):
+        return open_model(find_model(model), device=device, threads=threads)
+    return model
+
+
+def _open_detector(detector: str | Detector, threads: int) -> Detector:
+    if isinstance(detector, str):
+        return open_detector(detector, **({"threads": threads} if detector == "mtcnn" else {}))
+    return detector
+
+
+def _grouped(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
+    """Cut frames into groups that are worked on together: of one clip, or single pictures; live ones alone."""
+    group: list[Frame] = []
+    pixels = 0
+    for frame in frames:
+        full = len(group) == GROUP_FRAMES or pixels + frame.image.size > GROUP_PIXELS
+        if group and (full or frame.clip is not group[0].clip):
+            yield group
+            group, pixels = [], 0
+        group.append(frame)
+        pixels += frame.image.size
+        if frame.clip is not None and frame.clip.live:
+            yield group
+            group, pixels = [], 0
+    if group:
+        yield group
+
+
+def _track(tracker: FaceTracker, frame: Frame) -> Seen:
+    faces, track_ids = tracker.next(frame.image, frame.time)
+    rows = _rows_inside(faces, frame.image)
+    return Seen(frame, faces.take(rows), track_ids[rows])
+
+
+def _inside(faces: Detections, image: Image) -> Detections:
+    return faces.take(_rows_inside(faces, image))
+
+
+def _rows_inside(faces: Detections, image: Image) -> NDArray[np.int64]:
+    """The faces of which at least `NO_BOX` pixels lie in the picture along both sides."""
+    inside = _clip(faces.boxes_xyxy, image)
+    sizes = inside[:, 2:] - inside[:, :2]
+    return np.flatnonzero((sizes >= NO_BOX).all(axis=1))
+
+
+def _clip(boxes_xyxy: NDArray[np.float32], image: Image) -> NDArray[np.float32]:
+    """Cut boxes (n, 4) to the picture."""
+    height, width = image.shape[:2]
+    limits = np.array([width, height, width, height], np.float32)
+    return np.clip(boxes_xyxy, np.float32(0), limits)
+
+
+def _build_faces(seen: Seen, shares: NDArray[np.float32], classes: Sequence[str]) -> tuple[Face, ...]:
+    """Validated values from columns."""
+    faces = seen.faces
+    names = KEYPOINTS if faces.keypoints.size else ()
+    boxes = _clip(faces.boxes_xyxy, seen.frame.image).tolist()
+    points = faces.keypoints.tolist()
+    ids = [None] * len(faces) if seen.track_ids is None else seen.track_ids.tolist()
+    return tuple(
+        Face(
+            Box(*boxes[row]),
+            min(max(float(faces.scores[row]), 0.0), 1.0),
+            Prediction.from_row(classes, shares[row].tolist()),
+            {name: (x, y) for name, (x, y) in zip(names, points[row], strict=True)},
+            ids[row],
+        )
+        for row in range(len(faces))
+    )

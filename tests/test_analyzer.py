@@ -1,0 +1,250 @@
+"""From pictures to expressions, with a detector whose answers are known and a model that names brightness."""
+
+import io
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image as PillowImage
+
+import mien
+from mien.analyzer import Analyzer
+from mien.errors import DataError, UsageError
+from mien.faces import KEYPOINTS, Detections
+from mien.images import Image
+from mien.sources import Clip, Frame
+from models import save_brightness
+
+CLASSES = ("dark", "middle", "bright")
+
+
+@dataclass
+class SpotDetector:
+    """Takes every connected region that is not black for a face."""
+
+    name: str = "spots"
+    calls: int = 0
+
+    def detect(self, image: Image) -> Detections:
+        return self.detect_batch([image])[0]
+
+    def detect_batch(self, images: Sequence[Image]) -> list[Detections]:
+        self.calls += 1
+        return [self._find(image) for image in images]
+
+    def follow(self, image: Image, before: Detections) -> Detections:
+        found = self._find(image)
+        return (
+            found
+            if len(found) == len(before)
+            else Detections(before.boxes_xyxy, np.zeros(len(before), np.float32), before.keypoints)
+        )
+
+    def _find(self, image: Image) -> Detections:
+        mask = (image if image.ndim == 2 else image.max(axis=2)) > 8
+        _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+        left, top, width, height, _ = stats[1:].T.astype(np.float32)
+        boxes = np.stack([left, top, left + width, top + height], axis=1)
+        points = np.repeat(boxes[:, None, :2] + 4, 5, axis=1)
+        return Detections(boxes, np.full(len(boxes), 0.99, np.float32), points).in_order()
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return save_brightness(tmp_path / "model.onnx", CLASSES, (0.1, 0.5, 1.0))
+
+
+def picture(*spots: tuple[int, int, int, int]) -> np.ndarray:
+    """(120, 160, 3), black, with squares (x, y, side, level)."""
+    image = np.zeros((120, 160, 3), np.uint8)
+    for x, y, side, level in spots:
+        image[y : y + side, x : x + side] = level
+    return image
+
+
+TWO = picture((10, 10, 30, 255), (60, 20, 50, 128))
+
+
+def test_faces_come_largest_first_with_everything(model):
+    larger, smaller = Analyzer(model, detector=SpotDetector()).analyze(TWO)
+    assert (larger.expression, smaller.expression) == ("middle", "bright")
+    assert larger.box.xyxy == (60, 20, 110, 70)
+    assert larger.score == pytest.approx(0.99)
+    assert tuple(larger.keypoints) == KEYPOINTS
+    assert larger.track_id is None
+    assert sum(larger.probabilities.values()) == pytest.approx(1)
+
+
+def test_no_face_is_empty_unless_strict(model):
+    black = picture()
+    assert len(Analyzer(model, detector=SpotDetector()).analyze(black)) == 0
+    with pytest.raises(DataError, match="no face was found: the picture"):
+        Analyzer(model, detector=SpotDetector(), strict=True).analyze(black)
+
+
+def test_the_margin_reaches_beyond_the_box(model):
+    image = picture((40, 40, 40, 255))
+    tight = Analyzer(model, detector=SpotDetector(), margin=0.0).analyze(image)[0]
+    wide = Analyzer(model, detector=SpotDetector(), margin=1.0).analyze(image)[0]
+    assert tight.expression == "bright"
+    assert wide.expression == "dark"
+    assert tight.box == wide.box
+    with pytest.raises(UsageError, match="margin: must be from -0.4 to 1"):
+        Analyzer(model, margin=2.0)
+
+
+def test_every_kind_of_picture_gives_the_same(model, tmp_path):
+    analyzer = Analyzer(model, detector=SpotDetector())
+    stream = io.BytesIO()
+    PillowImage.fromarray(TWO).save(stream, "PNG")
+    path = tmp_path / "two.png"
+    path.write_bytes(stream.getvalue())
+    kinds = [
+        TWO,
+        PillowImage.fromarray(TWO),
+        stream.getvalue(),
+        path,
+        str(path),
+        TWO[:, :, 0],
+        TWO.astype(np.uint16) * 257,
+    ]
+    expected = [face.to_dict() for face in analyzer.analyze(TWO)]
+    for kind in kinds:
+        assert [face.to_dict() for face in analyzer.analyze(kind)] == expected
+    assert analyzer.analyze(path).source == str(path)
+
+
+def test_bgr_is_only_what_it_is_told(model):
+    analyzer = Analyzer(save_brightness(model, CLASSES, (0.0, 0.11, 0.3)), detector=SpotDetector())
+    blue = picture((10, 10, 40, 255)) * np.array([0, 0, 1], np.uint8)  # grey 0.114
+    assert analyzer.analyze(blue)[0].expression == "middle"
+    assert analyzer.analyze(blue, bgr=True)[0].expression == "bright"  # red: grey 0.299
+
+
+def test_batches_give_what_single_pictures_give(model):
+    rng = np.random.default_rng(4)
+    images = [
+        picture(
+            *((int(x), 40, 20, int(level)) for x, level in zip((5, 60, 120), rng.integers(20, 255, 3), strict=True))
+        )
+        for _ in range(40)
+    ]
+    images[7] = picture()
+    detector = SpotDetector()
+    analyzer = Analyzer(model, detector=detector)
+    together = analyzer.analyze_batch(images)
+    assert detector.calls < 10
+    assert [found.to_dict() for found in together] == [analyzer.analyze(image).to_dict() for image in images]
+    assert analyzer.analyze_batch([]) == []
+
+
+def test_eight_threads_get_the_answers_of_one(model):
+    analyzer = Analyzer(model, detector=SpotDetector())
+    images = [picture((10, 10, 20 + i, 10 + 5 * i)) for i in range(48)]
+    alone = [analyzer.analyze(image).to_dict() for image in images]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda image: analyzer.analyze(image).to_dict(), images)) == alone
+
+
+def test_boxes_are_cut_to_the_picture(model):
+    class Beyond(SpotDetector):
+        def detect_batch(self, images):
+            boxes = np.array([[-20, -10, 50, 60], [200, 0, 230, 40]], np.float32)
+            return [Detections(boxes, np.ones(2, np.float32), np.empty((2, 0, 2), np.float32))] * len(images)
+
+    (face,) = Analyzer(model, detector=Beyond()).analyze(TWO)
+    assert face.box.xyxy == (0, 0, 50, 60)
+    assert not face.keypoints
+
+
+def test_none_takes_the_whole_picture_and_no_margin(model):
+    save_brightness(model, CLASSES, (0.1, 0.5, 1.0))
+    (face,) = Analyzer(model, detector="none", margin=0.5).analyze(np.full((30, 50), 255, np.uint8))
+    assert face.box.xyxy == (0, 0, 50, 30)
+    assert face.expression == "bright"
+
+
+def clip_frames(levels: Sequence[int], *, live: bool = False) -> list[Frame]:
+    clip = Clip("clip.mp4", 10.0, len(levels), (160, 120), live)
+    return [
+        Frame("clip.mp4", index, index / 10, picture((10 + index, 10, 30, level)), clip)
+        for index, level in enumerate(levels)
+    ]
+
+
+def test_a_face_keeps_its_number_and_expressions_are_smoothed(model):
+    analyzer = Analyzer(model, detector=SpotDetector(), margin=0.0)
+    levels = [255] * 10 + [30] + [255] * 10
+    plain = [found for _, found in analyzer.analyze_frames(clip_frames(levels), smooth=0)]
+    smooth = [found for _, found in analyzer.analyze_frames(clip_frames(levels), smooth=0.5)]
+    assert {face.track_id for found in plain for face in found} == {1}
+    assert plain[10][0].expression == "dark"
+    assert smooth[10][0].expression == "bright"
+    assert [found.frame for found in smooth] == list(range(21))
+    assert smooth[20].time == 2.0
+
+
+def test_each_clip_has_its_own_tracks_and_pictures_none(model):
+    analyzer = Analyzer(model, detector=SpotDetector())
+    still = Frame("a.png", 0, None, TWO, None)
+    frames = [*clip_frames([255] * 3), still, *clip_frames([255] * 3)]
+    results = [found for _, found in analyzer.analyze_frames(frames)]
+    assert [[face.track_id for face in found] for found in results] == [[1], [1], [1], [None, None], [1], [1], [1]]
+
+
+def test_live_frames_are_answered_at_once(model):
+    analyzer = Analyzer(model, detector=SpotDetector())
+    given = 0
+
+    def frames():
+        nonlocal given
+        for frame in clip_frames([255] * 5, live=True):
+            given += 1
+            yield frame
+
+    results = analyzer.analyze_frames(frames())
+    for expected in range(1, 6):
+        next(results)
+        assert given == expected
+
+
+def test_streaming_reads_sources_and_names_failures(model, tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), TWO)
+    (tmp_path / "b.png").write_text("no picture")
+    cv2.imwrite(str(tmp_path / "c.png"), picture())
+    analyzer = Analyzer(model, detector=SpotDetector())
+    failures = []
+    results = list(analyzer.stream(tmp_path, on_failure=lambda source, reason: failures.append((source, reason))))
+    assert [len(found) for found in results] == [2, 0]
+    assert [Path(source).name for source, _ in failures] == ["b.png"]
+    with pytest.raises(DataError, match=r"b\.png"):
+        list(analyzer.stream(tmp_path))
+    with pytest.raises(UsageError, match="smooth: must be 0"):
+        list(analyzer.stream(tmp_path, smooth=-1))
+
+
+def test_the_one_liner_keeps_what_it_opened(model, tmp_path):
+    path = tmp_path / "one.png"
+    cv2.imwrite(str(path), np.full((48, 48), 90, np.uint8))
+    assert len(mien.analyze(path, model)) == 0
+    from mien.analyzer import _shared
+
+    before = _shared.cache_info().misses
+    assert len(mien.analyze(path, model)) == 0
+    assert _shared.cache_info().misses == before
+
+
+def test_without_a_model_it_says_how_to_get_one(monkeypatch):
+    monkeypatch.setattr("mien.weights.BUNDLED", {})
+    with pytest.raises(UsageError, match="mien train"):
+        Analyzer()
+
+
+def test_bundled_files_are_checked(monkeypatch):
+    monkeypatch.setattr("mien.weights.BUNDLED", {"nothing": "0" * 64})
+    with pytest.raises(mien.ModelError, match="nothing: the bundled file is damaged"):
+        Analyzer("nothing")

@@ -1,0 +1,286 @@
+"""The detector on free pictures (scikit-image's), on odd ones, from many threads, along a video."""
+
+import json
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from skimage import data
+
+from mien.errors import ModelError, UsageError
+from mien.faces import KEYPOINTS, MTCNN, Detections, detect_faces
+from mien.faces import graphs as mtcnn_graphs
+from mien.faces import mtcnn as mtcnn_module
+from mien.faces.boxes import overlaps
+
+GOLDEN = json.loads((Path(__file__).parent / "golden" / "mtcnn.json").read_text(encoding="utf-8"))
+ASTRONAUT = data.astronaut()
+CAMERA = data.camera()
+
+
+def crowd():
+    """Two astronauts of different size, and the man with the camera."""
+    canvas = np.full((400, 640, 3), 90, np.uint8)
+    canvas[:256, :256] = cv2.resize(ASTRONAUT, (256, 256), interpolation=cv2.INTER_AREA)
+    canvas[:384, 256:640] = cv2.resize(ASTRONAUT, (384, 384), interpolation=cv2.INTER_AREA)[:, ::-1]
+    canvas[272:400, :128] = cv2.resize(CAMERA, (128, 128), interpolation=cv2.INTER_AREA)[..., None]
+    return canvas
+
+
+PICTURES = {
+    "astronaut": ASTRONAUT,
+    "camera": CAMERA,
+    "crowd": crowd(),
+    "coffee": data.coffee(),
+    "rocket": data.rocket(),
+}
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return MTCNN()
+
+
+def same(first: Detections, second: Detections, within: float = 0.02) -> bool:
+    """Equal to rounding: convolutions add up in another order in a batch."""
+    return len(first) == len(second) and np.allclose(first.boxes_xyxy, second.boxes_xyxy, atol=within)
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_finds_what_it_found(detector, name):
+    faces, stored = detector.detect(PICTURES[name]), GOLDEN[name]
+    assert len(faces) == len(stored["boxes"])
+    if len(faces):
+        assert np.diag(overlaps(faces.boxes_xyxy, np.array(stored["boxes"], np.float32))).min() > 0.97
+        assert np.allclose(faces.scores, stored["scores"], atol=0.02)
+        width = faces.boxes_xyxy[:, 2:3, None] - faces.boxes_xyxy[:, :1, None]
+        assert (np.abs(faces.keypoints - np.array(stored["keypoints"])) / width).max() < 0.03
+
+
+def test_left_is_the_persons_left(detector):
+    points = dict(zip(KEYPOINTS, detector.detect(ASTRONAUT).keypoints[0], strict=True))
+    assert points["right_eye"][0] < points["nose"][0] < points["left_eye"][0]
+    assert points["right_mouth"][0] < points["left_mouth"][0]
+    assert points["left_eye"][1] < points["nose"][1] < points["left_mouth"][1]
+
+
+def test_largest_face_comes_first(detector):
+    faces = detector.detect(crowd())
+    left, top, right, bottom = faces.boxes_xyxy.T
+    assert len(faces) >= 2
+    assert (np.diff((right - left) * (bottom - top)) <= 0).all()
+
+
+def test_a_batch_gives_what_single_pictures_give(detector):
+    pictures = [*PICTURES.values(), CAMERA[:, ::-1], ASTRONAUT[::-1]]
+    batch = detector.detect_batch(pictures)
+    assert all(same(many, detector.detect(one)) for many, one in zip(batch, pictures, strict=True))
+    assert detector.detect_batch([]) == []
+
+
+def test_small_pictures_of_one_size_do_not_mix(detector):
+    face = cv2.resize(ASTRONAUT[20:220, 120:320], (63, 63), interpolation=cv2.INTER_AREA)
+    pictures = [face, np.zeros_like(face), face[:, ::-1], np.full_like(face, 200), face] * 20
+    found = detector.detect_batch(pictures)
+    assert [len(faces) for faces in found] == [1, 0, 1, 0, 1] * 20
+    assert all(same(faces, detector.detect(picture)) for faces, picture in zip(found[:5], pictures, strict=False))
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 1), (1, 1, 3), (11, 11, 3), (12, 12, 1), (19, 300), (13, 2000, 3), (2, 40_000), (40_000, 3, 3)]
+)
+def test_tiny_and_drawn_out_pictures_hold_no_face(detector, shape):
+    faces = detector.detect(np.full(shape, 120, np.uint8))
+    assert (len(faces), faces.boxes_xyxy.shape, faces.keypoints.shape) == (0, (0, 4), (0, 5, 2))
+
+
+def test_a_face_in_a_picture_too_long_for_opencv_is_found_near_its_place():
+    long = np.full((130, 32_500, 3), 90, np.uint8)
+    long[:, 32_000:32_130] = ASTRONAUT[50:180, 160:290]
+    patient = MTCNN(min_face_size=60)
+    faces, expected = patient.detect(long), patient.detect(ASTRONAUT[50:180, 160:290])
+    assert len(faces) == 1
+    assert overlaps(faces.boxes_xyxy, expected.boxes_xyxy + np.float32([32_000, 0] * 2))[0, 0] > 0.7
+
+
+def test_grey_is_the_same_as_grey_in_three_channels(detector):
+    three = np.repeat(CAMERA[..., None], 3, 2)
+    assert same(detector.detect(CAMERA), detector.detect(three))
+    assert same(detector.detect(CAMERA[..., None]), detector.detect(three))
+
+
+def test_views_are_read_as_their_copies(detector):
+    near = ASTRONAUT[:256, 100:356]
+    for view in (near[:, ::-1], near[::2, ::2], near[..., ::-1], np.asfortranarray(near)):
+        assert same(detector.detect(view), detector.detect(np.ascontiguousarray(view)))
+
+
+@pytest.mark.parametrize(
+    "image", [ASTRONAUT / 255, ASTRONAUT.astype(np.int32), ASTRONAUT[..., :2], ASTRONAUT[None], ASTRONAUT[:0], "a.jpg"]
+)
+def test_what_is_no_picture_is_refused(detector, image):
+    for refuse in (detector.detect, lambda wrong: detector.follow(wrong, Detections.none())):
+        with pytest.raises(UsageError, match=r"image: must be"):
+            refuse(image)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"min_face_size": 3},
+        {"min_face_size": float("nan")},
+        {"scale_factor": 1.0},
+        {"scale_factor": 0.1},
+        {"thresholds": (0.6, 0.7)},
+        {"thresholds": (0.6, 0.7, 1.0)},
+        {"threads": -1},
+        {"device": "abacus"},
+        {"most": 0},
+        {"border": -1},
+    ],
+)
+def test_options_out_of_range_are_refused(options):
+    (name,) = options
+    with pytest.raises(UsageError, match=name):
+        MTCNN(**options)
+
+
+def test_eight_threads_get_the_answers_of_one(detector):
+    pictures = list(PICTURES.values())[:3] * 4
+    expected = [detector.detect(picture) for picture in pictures[:3]] * 4
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(detector.detect, pictures))
+    assert all(np.array_equal(a.boxes_xyxy, b.boxes_xyxy) for a, b in zip(found, expected, strict=True))
+
+
+def test_the_number_of_threads_and_pickling_change_nothing(detector):
+    copy = pickle.loads(pickle.dumps(MTCNN(threads=1, min_face_size=40)))
+    assert copy.options["min_face_size"] == 40
+    assert same(copy.detect(ASTRONAUT), MTCNN(threads=3, min_face_size=40).detect(ASTRONAUT), within=0)
+
+
+def test_answers_hold_when_the_picture_changes_a_little(detector):
+    expected = detector.detect(crowd())
+    for quality in (80, 95):
+        again = cv2.imdecode(cv2.imencode(".jpg", crowd(), [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
+        found = detector.detect(again)
+        assert len(found) == len(expected)
+        assert np.diag(overlaps(found.boxes_xyxy, expected.boxes_xyxy)).min() > 0.85
+    found = detector.detect(np.pad(crowd(), ((1, 0), (1, 0), (0, 0)), mode="edge"))
+    assert np.diag(overlaps(found.boxes_xyxy - 1, expected.boxes_xyxy)).min() > 0.85
+
+
+def test_at_most_so_many_faces(detector):
+    assert len(MTCNN(most=1).detect(crowd())) == 1 < len(detector.detect(crowd()))
+
+
+def test_a_border_finds_the_face_that_the_edge_cuts(detector):
+    cut = np.ascontiguousarray(ASTRONAUT[70:175, 185:265])
+    (whole,) = detector.detect(ASTRONAUT).boxes_xyxy
+    faces = MTCNN(border=60).detect(cut)
+    assert len(faces) == 1
+    assert overlaps(faces.boxes_xyxy + np.float32([185, 70] * 2), whole[None])[0, 0] > 0.7
+
+
+def test_crops_of_faces_give_one_face_each():
+    detector = MTCNN.for_crops(48)
+    views = [ASTRONAUT[55 + d : 175 + d, 163 + d : 283 + d] for d in range(-8, 9, 2)]
+    crops = [cv2.cvtColor(cv2.resize(v, (48, 48), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY) for v in views]
+    found = detector.detect_batch([*crops, np.zeros((48, 48), np.uint8)])
+    assert [len(faces) for faces in found] == [1] * len(crops) + [0]
+    assert all(same(faces, detector.detect(crop)) for faces, crop in zip(found, crops, strict=False))
+    with pytest.raises(UsageError, match=r"side: must be 16 pixels"):
+        MTCNN.for_crops(8)
+
+
+def test_the_drop_in_speaks_as_mtcnn_does(detector, tmp_path):
+    (face,) = detect_faces(ASTRONAUT)
+    assert set(face) == {"box", "confidence", "keypoints"}
+    assert set(face["keypoints"]) == {"nose", "mouth_right", "right_eye", "left_eye", "mouth_left"}
+    assert face["keypoints"]["left_eye"][0] < face["keypoints"]["right_eye"][0]  # left in the picture
+    assert all(type(value) is int for value in (*face["box"], *face["keypoints"]["nose"]))
+    x1, y1, x2, y2 = detector.detect(ASTRONAUT).boxes_xyxy[0]
+    assert np.allclose(face["box"], [x1, y1, x2 - x1, y2 - y1], atol=0.6)
+    assert json.dumps(face)
+    cv2.imwrite(str(tmp_path / "face.png"), ASTRONAUT[..., ::-1])
+    assert detect_faces(str(tmp_path / "face.png")) == [face]
+    assert detector.detect_faces([ASTRONAUT, data.coffee()]) == [[face], []]
+    assert detect_faces(data.coffee()) == []
+
+
+def test_the_drop_in_cuts_boxes_at_the_edge_unless_told_not_to(detector):
+    half = ASTRONAUT[:140]
+    inside, whole = (
+        detector.detect_faces(half, fit_to_image=fit, box_format="xyxy")[0]["box"] for fit in (True, False)
+    )
+    assert inside[3] == 139 < whole[3]
+    with pytest.raises(UsageError, match="box_format"):
+        detector.detect_faces(half, box_format="yxyx")
+
+
+def test_the_drop_in_takes_mtcnns_thresholds():
+    assert detect_faces(CAMERA, threshold_onet=0.999999, min_face_size=30) == []
+    with pytest.raises(UsageError, match="thresholds"):
+        detect_faces(CAMERA, threshold_pnet=2)
+
+
+def test_following_a_picture_at_rest_neither_drifts_nor_trembles(detector):
+    small = cv2.resize(crowd(), (320, 200), interpolation=cv2.INTER_AREA)[:128]
+    first = faces = detector.detect(small)
+    path = []
+    for _ in range(200):
+        faces = detector.follow(small, faces)
+        path.append(faces.boxes_xyxy)
+    widths = (first.boxes_xyxy[:, 2] - first.boxes_xyxy[:, 0])[:, None]
+    assert (np.abs(path[-1] - first.boxes_xyxy) / widths).max() < 0.1
+    assert (np.ptp(path[100:], axis=0) / widths).max() < 0.01  # a fixed point: nothing changes from here on
+    assert (faces.scores > 0.9).all()
+
+
+@pytest.mark.parametrize("share", [0.05, 0.14])
+@pytest.mark.parametrize("direction", [(1, 0), (-1, 0), (0, 1), (-0.7, -0.7)])
+def test_following_keeps_up(detector, share, direction):
+    canvas = np.pad(ASTRONAUT, ((200, 200), (200, 200), (0, 0)), mode="edge")
+    first = faces = detector.detect(canvas)
+    width = first.boxes_xyxy[0, 2] - first.boxes_xyxy[0, 0]
+    for frame in range(1, 9):
+        dx, dy = np.round(np.array(direction) * share * width * frame).astype(int)
+        faces = detector.follow(np.roll(canvas, (dy, dx), (0, 1)), faces)
+        assert overlaps(faces.boxes_xyxy, first.boxes_xyxy + np.float32([dx, dy] * 2))[0, 0] > 0.8
+        assert faces.scores[0] > 0.9
+
+
+def test_following_a_face_that_grows(detector):
+    faces = detector.detect(ASTRONAUT)
+    for size in range(532, 800, 20):
+        frame = cv2.resize(ASTRONAUT, (size, size))
+        faces = detector.follow(frame, faces)
+    assert overlaps(faces.boxes_xyxy, detector.detect(frame).boxes_xyxy)[0, 0] > 0.85
+
+
+def test_a_face_that_is_gone_scores_low_and_stays_put(detector):
+    faces = detector.detect(crowd())
+    erased = crowd()
+    x1, y1, x2, y2 = faces.boxes_xyxy[1].astype(int)
+    erased[max(0, y1 - 30) : y2 + 30, max(0, x1 - 30) : x2 + 30] = 90
+    after = detector.follow(erased, faces)
+    assert after.scores[1] < 0.5 < after.scores[0]
+    assert np.array_equal(after.boxes_xyxy[1], faces.boxes_xyxy[1])
+
+
+def test_following_nothing_or_boxes_without_keypoints(detector):
+    assert len(detector.follow(ASTRONAUT, Detections.none())) == 0
+    faces = detector.detect(ASTRONAUT)
+    bare = Detections(faces.boxes_xyxy, faces.scores, np.empty((1, 0, 2), np.float32))
+    assert detector.follow(ASTRONAUT, bare).keypoints.shape == (1, 5, 2)
+    empty = Detections(np.float32([[5, 5, 5, 5]]), np.float32([0.9]), np.empty((1, 0, 2), np.float32))
+    assert detector.follow(ASTRONAUT[:20, :20], empty).boxes_xyxy.shape == (1, 4)
+
+
+def test_without_the_weights_it_says_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.setattr(mtcnn_graphs.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ModelError, match="pip install mtcnn"):
+        mtcnn_module.MTCNN()
