@@ -1,6 +1,7 @@
 """From pictures to expressions, with a detector whose answers are known and a model that names brightness."""
 
 import io
+import pickle
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -93,7 +94,7 @@ def test_the_margin_reaches_beyond_the_box(model):
     assert tight.expression == "bright"
     assert wide.expression == "dark"
     assert tight.box == wide.box
-    with pytest.raises(UsageError, match="margin: must be from -0.4 to 1"):
+    with pytest.raises(UsageError, match=r"margin: must be from -0\.4 to 1"):
         Analyzer(model, margin=2.0)
 
 
@@ -248,3 +249,58 @@ def test_bundled_files_are_checked(monkeypatch):
     monkeypatch.setattr("mien.weights.BUNDLED", {"nothing": "0" * 64})
     with pytest.raises(mien.ModelError, match="nothing: the bundled file is damaged"):
         Analyzer("nothing")
+
+
+def test_what_was_read_before_a_failure_is_not_lost(model, tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), TWO)
+    cv2.imwrite(str(tmp_path / "b.png"), TWO)
+    (tmp_path / "c.png").write_text("no picture")
+    results = Analyzer(model, detector=SpotDetector()).stream(tmp_path)
+    assert [Path(next(results).source).name for _ in range(2)] == ["a.png", "b.png"]
+    with pytest.raises(DataError, match=r"c\.png"):
+        next(results)
+
+
+def test_strict_gives_what_came_before_the_empty_picture(model):
+    frames = [Frame(name, 0, None, image, None) for name, image in (("a", TWO), ("b", picture()), ("c", TWO))]
+    results = Analyzer(model, detector=SpotDetector(), strict=True).analyze_frames(frames)
+    assert next(results)[1].source == "a"
+    with pytest.raises(DataError, match="no face was found: b"):
+        next(results)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_pixels": 0}, "max_pixels: must be a whole number, 1 or more"),
+        ({"batch_size": 1.5}, "batch_size: must be a whole number, 1 or more"),
+        ({"detector": None}, "detector: must be a name or a mien.faces.Detector"),
+        ({"detector": "haar"}, "no such choice 'haar'; choose from mtcnn, none"),
+    ],
+)
+def test_wrong_options_are_refused_at_once(model, options, message):
+    with pytest.raises(UsageError, match=message):
+        Analyzer(model, **options)
+
+
+def test_wrong_calls_say_what_is_meant(model):
+    analyzer = Analyzer(model, detector=SpotDetector())
+    with pytest.raises(UsageError, match="must be a list of pictures"):
+        analyzer.analyze_batch("photo.jpg")
+    with pytest.raises(UsageError, match=r"addresses are read by Analyzer\.stream"):
+        analyzer.analyze("https://example.org/photo.jpg")
+    with pytest.raises(UsageError, match="detect_every: must be 1 or more"):
+        list(analyzer.analyze_frames(clip_frames([255]), detect_every=0))
+    with pytest.raises(DataError, match="cannot be read"):
+        analyzer.analyze("a\0b")
+
+
+def test_an_analyzer_travels_to_other_processes(model):
+    analyzer = Analyzer(model, detector=SpotDetector(), margin=0.1)
+    copy = pickle.loads(pickle.dumps(analyzer))
+    assert copy.analyze(TWO).to_dict() == analyzer.analyze(TWO).to_dict()
+
+
+def test_faces_can_be_kept_in_sets(model):
+    faces = Analyzer(model, detector=SpotDetector()).analyze(TWO)
+    assert len({*faces, *faces}) == 2

@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -172,6 +173,8 @@ def test_pictures_are_saved_with_their_faces_drawn(model: Path, faces: Path, tmp
         (["--device", "gpu"], "device: no such choice 'gpu'"),
         (["--model", "missing.onnx"], "no such file"),
         (["--smooth", "-1"], "smooth: must be 0 seconds or more"),
+        (["--smooth", "nan"], "smooth: must be 0 seconds or more"),
+        (["--timeline", "a.docx"], "--timeline: must end in .png"),
         (["--margin", "3"], "margin: must be from -0.4 to 1"),
         (["--detector", "none", "--min-face-size", "40"], "--min-face-size: is for detectors that look for faces"),
     ],
@@ -188,6 +191,48 @@ def test_no_model_says_how_to_get_one(faces: Path, monkeypatch: pytest.MonkeyPat
     result = predict(faces)
     assert isinstance(result.exception, UsageError)
     assert "mien train" in str(result.exception)
+
+
+def test_sources_are_not_written_over(model: Path, faces: Path) -> None:
+    before = (faces / "0.png").read_bytes()
+    result = predict(faces, *CROPS, "--model", model, "--timeline", faces / "0.png")
+    assert isinstance(result.exception, UsageError)
+    assert "is one of the sources" in str(result.exception)
+    assert (faces / "0.png").read_bytes() == before
+
+
+def test_an_empty_source_is_refused(model: Path) -> None:
+    result = predict("", "--model", model)
+    assert isinstance(result.exception, UsageError)
+    assert "must not be empty" in str(result.exception)
+
+
+def test_pictures_alone_give_no_timeline_and_it_is_said(model: Path, faces: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    result = ok(faces, *CROPS, "--model", model, "--timeline", tmp_path / "time.png")
+    assert "no timeline: there was no face in a video" in result.stdout
+    assert not (tmp_path / "time.png").exists()
+
+
+def test_sigterm_finishes_the_files(model: Path, tmp_path: Path) -> None:
+    clip = tmp_path / "long.mp4"
+    write_scene_video(clip, seed=3, frames=900, size_wh=(320, 240), faces=1)
+    command = [sys.executable, "-m", "mien", "predict", str(clip), "--model", str(model)]
+    command += ["--out", str(tmp_path / "rows.jsonl"), "--save", str(tmp_path / "drawn")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "rows.jsonl").is_file() or len((tmp_path / "rows.jsonl").read_bytes()) < 20_000:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in said
+    video = cv2.VideoCapture(str(tmp_path / "drawn" / "long.mp4"))
+    count = video.get(cv2.CAP_PROP_FRAME_COUNT)
+    video.release()
+    assert 10 < count < 900
+    assert len(list((tmp_path / "drawn").iterdir())) == 1
 
 
 def test_nothing_to_read_is_an_error(model: Path, tmp_path: Path) -> None:

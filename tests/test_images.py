@@ -206,7 +206,8 @@ def test_anything_that_is_a_picture_gives_the_same_pixels(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(data)
     opaque = np.dstack([rgb, np.full((40, 60), 255, np.uint8)])
-    same = [rgb, rgb.astype(np.uint16) * 257, opaque, Image.fromarray(rgb), data, memoryview(data), path, str(path)]
+    same = [rgb, rgb.astype(np.uint16) * 257, opaque, Image.fromarray(rgb), data, memoryview(data), io.BytesIO(data)]
+    same += [path, str(path)]
     for image in same:
         np.testing.assert_array_equal(read_pixels(image), rgb)
     for image in (rgb[:, :, ::-1], opaque[:, :, [2, 1, 0, 3]]):
@@ -214,3 +215,10 @@ def test_anything_that_is_a_picture_gives_the_same_pixels(tmp_path):
     grey = rgb[:, :, 0]
     for image in (grey, grey[:, :, None]):
         np.testing.assert_array_equal(read_pixels(image), grey)
+
+
+def test_a_pillow_image_that_is_cut_off_is_an_error():
+    noise = np.random.default_rng(1).integers(0, 256, (90, 120, 3), np.uint8)
+    data = encoded(Image.fromarray(noise), "JPEG")
+    with pytest.raises(DataError, match="the Pillow image cannot be decoded"):
+        read_pixels(Image.open(io.BytesIO(data[: len(data) // 2])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from mien.analysis import Analysis
 from mien.classifier import Model, open_model
 from mien.errors import DataError, UsageError
 from mien.faces import KEYPOINTS, Detections, Detector, open_detector
+from mien.frames import printable
 from mien.framing import cut_faces
 from mien.images import MAX_PIXELS, Image, ImageLike, read_pixels
 from mien.results import Box, Face, Prediction
@@ -81,6 +83,7 @@ class Analyzer:
             UsageError: a file, name or number is wrong.
             ModelError: the model cannot be used.
         """
+        _check_options(detector, max_pixels, batch_size)
         if margin is not None and not -0.4 <= margin <= 1:
             raise UsageError(f"margin: must be from -0.4 to 1, received {margin}")
         self.model = _open(model, device, threads)
@@ -120,9 +123,14 @@ class Analyzer:
         Raises:
             UsageError, DataError: see `analyze`; the first picture that cannot be used ends it.
         """
+        if isinstance(images, str | Path | bytes):
+            raise UsageError("images: must be a list of pictures; for one, call analyze")
         with ThreadPoolExecutor(thread_name_prefix="mien-read") as pool:
             frames = pool.map(lambda image: self._read(image, bgr), images)
-            return [analysis for group in _grouped(frames) for analysis in self._classify(self._detect(group))]
+            found = [analysis for group in _grouped(frames) for analysis in self._classify(self._detect(group))]
+        for analysis in found:
+            self._refuse_empty(analysis)
+        return found
 
     def stream(
         self,
@@ -135,8 +143,8 @@ class Analyzer:
         """Analyse every picture and every frame of any number of sources, in order, in flat memory.
 
         Args:
-            *sources: image, video, folder, glob pattern, ``.txt`` list, ``.zip``, address, webcam index; see
-                `mien.sources.open_sources`.
+            *sources: image, video, folder, glob pattern, ``.txt`` list, ``.zip``, address, webcam index; each file
+                once, however often it is named; see `mien.sources.open_sources`.
             smooth: time constant in seconds of the average over a track's probabilities; 0 for none. Videos only.
             detect_every: faces are looked for in the whole of every n-th frame and followed between; None: as
                 `mien.tracking.FaceTracker` does. Videos only.
@@ -159,8 +167,10 @@ class Analyzer:
         self, frames: Iterable[Frame], *, smooth: float = 0.5, detect_every: int | None = None
     ) -> Iterator[tuple[Frame, Analysis]]:
         """`stream` for frames that are read already, each given back beside its result; see there."""
-        if smooth < 0:
+        if not 0 <= smooth < math.inf:
             raise UsageError(f"smooth: must be 0 seconds or more, received {smooth}")
+        if detect_every is not None and detect_every < 1:
+            raise UsageError(f"detect_every: must be 1 or more, received {detect_every}")
         clip: Clip | None = None
         smoother: Smoother | None = None
         for group in _grouped(frames):
@@ -171,7 +181,9 @@ class Analyzer:
                     clip = group[0].clip
                     tracker, smoother = self._tracker(detect_every), Smoother(smooth)
                 seen = [_track(tracker, frame) for frame in group]
-            yield from zip(group, self._classify(seen, smoother), strict=True)
+            for frame, analysis in zip(group, self._classify(seen, smoother), strict=True):
+                self._refuse_empty(analysis)
+                yield frame, analysis
 
     def _tracker(self, detect_every: int | None) -> FaceTracker:
         options = {} if detect_every is None else {"detect_every": detect_every}
@@ -180,6 +192,8 @@ class Analyzer:
     def _read(self, image: ImageLike, bgr: bool) -> Frame:
         """The picture as the detector takes it, with the name it came by."""
         source = str(image) if isinstance(image, str | Path) else None
+        if source is not None and source.startswith(("http://", "https://", "rtsp://")):
+            raise UsageError(f"image: addresses are read by Analyzer.stream, received {printable(source)}")
         pixels = read_pixels(image, bgr=bgr, max_pixels=self.max_pixels)
         return Frame(source or "", 0, None, pixels, None)
 
@@ -194,17 +208,28 @@ class Analyzer:
         parts = np.split(rows, np.cumsum([len(part) for part in crops])[:-1])
         return [self._result(one, part, smoother) for one, part in zip(seen, parts, strict=True)]
 
+    def _refuse_empty(self, analysis: Analysis) -> None:
+        if self.strict and not analysis:
+            raise DataError("no face was found", [analysis.source or "the picture"])
+
     def _cut(self, seen: Seen) -> NDArray[np.uint8]:
         return cut_faces(seen.frame.image, seen.faces, self.model.spec.input, margin=self.margin, align=self.align)
 
     def _result(self, seen: Seen, shares: NDArray[np.float32], smoother: Smoother | None) -> Analysis:
         frame = seen.frame
-        if self.strict and not len(seen.faces):
-            raise DataError("no face was found", [frame.source or "the picture"])
         if smoother is not None and seen.track_ids is not None:
             shares = smoother.smooth(seen.track_ids, shares, frame.time or 0.0)
         faces = _build_faces(seen, shares, self.classes)
         return Analysis(faces, frame.image, frame.source or None, frame.index, frame.time)
+
+
+def _check_options(detector: object, max_pixels: int, batch_size: int | None) -> None:
+    """Refuse what would fail only when it is used."""
+    if not isinstance(detector, str) and not hasattr(detector, "detect_batch"):
+        raise UsageError(f"detector: must be a name or a mien.faces.Detector, received {type(detector).__name__}")
+    for name, value in (("max_pixels", max_pixels), ("batch_size", batch_size)):
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise UsageError(f"{name}: must be a whole number, 1 or more, received {value!r}")
 
 
 def analyze(image: ImageLike, model: str | Path | None = None, *, bgr: bool = False) -> Analysis:
@@ -244,10 +269,14 @@ def _open_detector(detector: str | Detector, threads: int) -> Detector:
 
 
 def _grouped(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
-    """Cut frames into groups that are worked on together: of one clip, or single pictures; live ones alone."""
+    """Cut frames into groups that are worked on together: of one clip, or single pictures; live ones alone.
+
+    What was read before an error comes first, then the error.
+    """
     group: list[Frame] = []
     pixels = 0
-    for frame in frames:
+    failure: list[DataError] = []
+    for frame in _until_failure(frames, failure):
         full = len(group) == GROUP_FRAMES or pixels + frame.image.size > GROUP_PIXELS
         if group and (full or frame.clip is not group[0].clip):
             yield group
@@ -259,6 +288,16 @@ def _grouped(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
             group, pixels = [], 0
     if group:
         yield group
+    if failure:
+        raise failure[0]
+
+
+def _until_failure(frames: Iterable[Frame], failure: list[DataError]) -> Iterator[Frame]:
+    """The frames up to an error, which is added to `failure`."""
+    try:
+        yield from frames
+    except DataError as error:
+        failure.append(error)
 
 
 def _track(tracker: FaceTracker, frame: Frame) -> Seen:

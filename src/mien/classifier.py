@@ -78,6 +78,7 @@ class Classifier:
             ModelError: the file is not an ONNX model, has no description, or does not fit it.
         """
         self.path = Path(path)
+        self._options = {"device": device, "threads": threads}
         self._session = _open_session(self.path, device, threads)
         self.spec = ModelSpec.from_metadata(self._session.get_modelmeta().custom_metadata_map, name=str(path))
         self._input_name = _check_signature(self._session, self.spec, self.path)
@@ -88,6 +89,13 @@ class Classifier:
     def classes(self) -> tuple[str, ...]:
         """Names of the outputs, in output order."""
         return self.spec.classes
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle by path: whoever unpickles it opens the file again."""
+        return {"path": self.path, **self._options}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
 
     def predict(self, images: NDArray[np.uint8], batch_size: int | None = None) -> NDArray[np.float32]:
         """Give each picture's probabilities.

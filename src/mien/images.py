@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -27,8 +27,8 @@ where Pillow begins to warn."""
 
 Image = NDArray[np.uint8]
 
-ImageLike = NDArray[Any] | PIL.Image.Image | bytes | bytearray | memoryview | str | Path
-"""What is taken for a picture: pixels, a Pillow image, the bytes or the path of an image file."""
+ImageLike = NDArray[Any] | PIL.Image.Image | bytes | bytearray | memoryview | BinaryIO | str | Path
+"""What is taken for a picture: pixels, a Pillow image, an image file's bytes, path, or the file opened for reading."""
 
 _WHITE = (255, 255, 255, 255)
 
@@ -86,9 +86,7 @@ def decode(data: bytes, *, channels: int = 3, name: str = "image", max_pixels: i
 
 def _refuse_large(width: int, height: int, max_pixels: int, name: str) -> None:
     if width * height > max_pixels:
-        raise DataError(
-            f"{width} x {height} pixels are more than the {max_pixels:,} allowed (--max-pixels raises that)", [name]
-        )
+        raise DataError(f"{width} x {height} pixels are more than the {max_pixels:,} allowed (max_pixels)", [name])
 
 
 def _decode_with_pillow(data: bytes, channels: int, name: str, max_pixels: int) -> Image:
@@ -100,7 +98,9 @@ def _decode_with_pillow(data: bytes, channels: int, name: str, max_pixels: int) 
             _refuse_large(*opened.size, max_pixels, name)
             image = to_rgb(opened)
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
-        raise DataError(f"too many pixels for Pillow ({error})", [name]) from error
+        raise DataError(
+            f"too many pixels for Pillow; PIL.Image.MAX_IMAGE_PIXELS is its limit ({error})", [name]
+        ) from error
     except (*_PILLOW_ERRORS, struct.error) as error:
         raise DataError("cannot be decoded as an image", [name]) from error
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8) if channels == 1 else image
@@ -118,8 +118,8 @@ def to_rgb(picture: PIL.Image.Image) -> Image:
     """Pixels of a Pillow image of any mode, upright as its EXIF orientation says.
 
     Returns:
-        uint8 (height, width, 3) RGB: 16-bit values divided by 256, floating ones taken to lie in [0, 1] where none is
-        above 1 and in [0, 255] otherwise, transparent parts laid on white.
+        uint8 (height, width, 3) RGB: 16-bit values divided by 256, floating ones (of one channel) taken to lie in
+        [0, 1] where none is above 1 and in [0, 255] otherwise, transparent parts laid on white.
     """
     picture = PIL.ImageOps.exif_transpose(picture)
     if picture.mode.startswith("I") or picture.mode == "F":
@@ -148,8 +148,8 @@ def read_image(path: str | Path, *, channels: int = 3, max_pixels: int = MAX_PIX
     """
     try:
         data = Path(path).read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot be read ({error.strerror})", [str(path)]) from error
+    except (OSError, ValueError) as error:  # a path may hold what no file's name can
+        raise DataError(f"cannot be read ({getattr(error, 'strerror', error)})", [str(path)]) from error
     return decode(data, channels=channels, name=str(path), max_pixels=max_pixels)
 
 
@@ -158,7 +158,7 @@ def read_pixels(image: ImageLike, *, bgr: bool = False, max_pixels: int = MAX_PI
 
     Args:
         image: an array, uint8 or uint16, (height, width), (height, width, 1), (height, width, 3) RGB or (height, width,
-            4) RGBA; a Pillow image; the bytes or the path of an image file.
+            4) RGBA; a Pillow image; the bytes or the path of an image file, or the file opened for reading.
         bgr: whether the array's colours are in OpenCV's order, BGR or BGRA.
         max_pixels: see `decode`.
 
@@ -175,11 +175,16 @@ def read_pixels(image: ImageLike, *, bgr: bool = False, max_pixels: int = MAX_PI
         return decode(bytes(image), max_pixels=max_pixels)
     if isinstance(image, PIL.Image.Image):
         _refuse_large(*image.size, max_pixels, "Pillow image")
-        return to_rgb(image)
+        try:
+            return to_rgb(image)
+        except (*_PILLOW_ERRORS, struct.error) as error:
+            raise DataError(f"the Pillow image cannot be decoded ({error})") from error
+    if not isinstance(image, np.ndarray) and hasattr(image, "read"):
+        return decode(image.read(), max_pixels=max_pixels)
     return _from_array(image, bgr)
 
 
-def _from_array(image: NDArray[Any], bgr: bool) -> Image:
+def _from_array(image: object, bgr: bool) -> Image:
     if not isinstance(image, np.ndarray):
         raise UsageError(f"image: must be an array, a Pillow image, bytes or a path, received {type(image).__name__}")
     fits = image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 3, 4))

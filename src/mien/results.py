@@ -37,6 +37,9 @@ class Prediction:
         """Pickle and copy by value: the read-only view itself cannot be pickled."""
         return (type(self), (dict(self.probabilities),))
 
+    def __hash__(self) -> int:
+        return hash(tuple(self.probabilities.items()))
+
     @classmethod
     def from_row(cls, classes: Sequence[str], row: Sequence[float]) -> Prediction:
         """Name a network's outputs: `row` holds one probability for each of `classes`."""
@@ -152,6 +155,9 @@ class Face:
             raise UsageError(f"score: must be from 0 to 1, received {self.score}")
         points = {name: (float(x), float(y)) for name, (x, y) in self.keypoints.items()}
         object.__setattr__(self, "keypoints", MappingProxyType(points))
+
+    def __hash__(self) -> int:
+        return hash((self.box, self.score, self.prediction, tuple(self.keypoints.items()), self.track_id))
 
     def __reduce__(self) -> tuple[type[Face], tuple[Any, ...]]:
         """Pickle and copy by value: the read-only view itself cannot be pickled."""

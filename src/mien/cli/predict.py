@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +18,7 @@ from mien.errors import DataError, UsageError, unknown_choice
 if TYPE_CHECKING:
     from mien.analysis import Analysis
     from mien.analyzer import Analyzer
-    from mien.sources import Frame, Reading
+    from mien.sources import Frame, Reading, Sources
 
     Taker = Callable[[Frame, Analysis], object]
     """Takes each picture or frame with its result."""
@@ -71,16 +73,28 @@ def predict_command(
         raise unknown_choice("--format", output_format, STDOUT_FORMATS)
     if output_format is not None and out is not None:
         raise UsageError("--format: is for stdout; the ending of --out says how the file is written")
+    if not all(sources):
+        raise UsageError("SOURCE: must not be empty; . is this folder")
     max_pixels = MAX_PIXELS if max_pixels is None else max_pixels
     options = {"margin": margin, "align": align, "batch_size": batch_size, "device": device, "threads": threads}
     analyzer = _open_analyzer(model, detector, min_face_size, {**options, "max_pixels": max_pixels})
     work = _Work(analyzer, Reading(allow_private=allow_private, max_pixels=max_pixels), smooth, detect_every)
     wanted = _Wanted(output_format or "table", out, save, timeline)
-    counts, failures = _run(work, sources, wanted)
-    for line in counts.lines(wanted):
-        typer.echo(line, err=out is None and wanted.output_format != "table")
+    counts, failures = _Counts(), list[str]()
+
+    def tell() -> None:
+        for line in counts.lines(wanted):
+            typer.echo(line, err=out is None and wanted.output_format != "table")
+
+    try:
+        with _terminated_as_interrupted(), _without_pillows_limit():
+            _run(work, sources, wanted, counts, failures)
+    except KeyboardInterrupt:
+        tell()
+        raise
+    tell()
     if failures:
-        raise DataError(f"{len(failures):,} sources failed", failures)
+        raise DataError(f"{_many(len(failures), 'source')} failed", failures)
 
 
 @dataclass(frozen=True)
@@ -112,6 +126,7 @@ class _Counts:
     faces: int = 0
     empty: int = 0
     saved: list[Path] = field(default_factory=list)
+    plotted: bool = False
 
     def __call__(self, frame: Frame, analysis: Analysis) -> None:
         self.pictures += frame.clip is None
@@ -122,13 +137,13 @@ class _Counts:
     def lines(self, wanted: _Wanted) -> Iterator[str]:
         """What is said at the end."""
         if wanted.out or wanted.save or wanted.timeline or self.pictures + self.frames > 1:
-            seen = [f"{self.pictures:,} pictures"] * bool(self.pictures) + [f"{self.frames:,} frames"] * bool(
-                self.frames
-            )
-            yield f"{' and '.join(seen) or 'no picture'}: {self.faces:,} faces; {self.empty:,} without a face"
+            seen = [_many(count, what) for count, what in ((self.pictures, "picture"), (self.frames, "frame")) if count]
+            yield f"{' and '.join(seen) or 'no picture'}: {_many(self.faces, 'face')}; {self.empty:,} without a face"
         written = [wanted.out] if wanted.out else []
-        written += [wanted.timeline] if wanted.timeline and wanted.timeline.exists() else []
-        yield from (f"wrote {path}" for path in written)
+        written += [wanted.timeline] if wanted.timeline and self.plotted else []
+        yield from (f"wrote {path}" for path in written if path.exists())
+        if wanted.timeline and not self.plotted:
+            yield "no timeline: there was no face in a video"
         if len(self.saved) > MANY_PATHS:
             yield f"wrote {len(self.saved):,} files to {wanted.save}"
         else:
@@ -154,22 +169,62 @@ def _open_analyzer(model: str | None, detector: str, min_face_size: int | None, 
     return Analyzer(model, detector=open_detector(detector, **finding), **options)
 
 
-def _run(work: _Work, sources: Sequence[str], wanted: _Wanted) -> tuple[_Counts, list[str]]:
-    """Analyse everything, handing each result to all who want it; gives what was done and what failed."""
+def _run(work: _Work, sources: Sequence[str], wanted: _Wanted, counts: _Counts, failures: list[str]) -> None:
+    """Analyse everything, handing each result to all who want it; notes what was done and what failed."""
     from mien.sources import open_sources
 
-    counts = _Counts()
-    failures: list[str] = []
     with ExitStack() as stack:
         bar = _Bar(shown=wanted.out is not None or not sys.stdout.isatty())
         opened = stack.enter_context(open_sources(sources, reading=work.reading, on_failure=bar.note(failures)))
         takers: list[Taker] = [counts, *_takers(stack, wanted, work.analyzer.classes, counts, opened.paths)]
-        stack.enter_context(bar.over(opened.total))
+        _refuse_inputs(wanted, opened.paths)
+        stack.enter_context(bar.over(opened))
         for frame, analysis in work.analyzer.analyze_frames(opened, smooth=work.smooth, detect_every=work.detect_every):
             for take in takers:
                 take(frame, analysis)
             bar.advance()
-    return counts, failures
+
+
+def _refuse_inputs(wanted: _Wanted, inputs: Sequence[Path]) -> None:
+    """What is written must not be what is read."""
+    read = {path.resolve() for path in inputs}
+    for option, path in (("--out", wanted.out), ("--timeline", wanted.timeline)):
+        if path is not None and path.resolve() in read:
+            raise UsageError(f"{option}: {path} is one of the sources; name another file")
+
+
+@contextmanager
+def _without_pillows_limit() -> Iterator[None]:
+    """Let our own limit on pixels hold alone: Pillow's would warn below it, or stand in the way of --max-pixels."""
+    import PIL.Image
+
+    before = PIL.Image.MAX_IMAGE_PIXELS
+    PIL.Image.MAX_IMAGE_PIXELS = None
+    try:
+        yield
+    finally:
+        PIL.Image.MAX_IMAGE_PIXELS = before
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM ends the body as Ctrl-C does, so that files are finished."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}" + "s" * (count != 1)
 
 
 def _takers(
@@ -179,7 +234,7 @@ def _takers(
     from mien.cli.rows import STDOUT_FORMATS
 
     if wanted.timeline is not None:
-        yield _plot(stack, wanted.timeline, classes)
+        yield _plot(stack, wanted.timeline, classes, counts)
     if wanted.save is not None:
         yield _draw(stack, wanted.save, counts, inputs)
     if wanted.out is None:
@@ -202,13 +257,17 @@ def _draw(stack: ExitStack, folder: Path, counts: _Counts, inputs: Sequence[Path
     return lambda frame, analysis: drawn.write(frame, draw_faces(frame.image, analysis.faces))
 
 
-def _plot(stack: ExitStack, path: Path, classes: Sequence[str]) -> Taker:
+def _plot(stack: ExitStack, path: Path, classes: Sequence[str], counts: _Counts) -> Taker:
     """The timeline, saved at the end."""
     from mien.timeline import Timeline
 
     Timeline.check_path(path)
     timeline = Timeline(classes)
-    stack.callback(lambda: timeline.save(path))
+
+    def save() -> None:
+        counts.plotted = timeline.save(path)
+
+    stack.callback(save)
     return lambda _, analysis: timeline.add(analysis)
 
 
@@ -227,9 +286,10 @@ class _Bar:
         self._task = self._bar.add_task("", total=None)
 
     @contextmanager
-    def over(self, total: int | None) -> Iterator[None]:
+    def over(self, sources: Sources) -> Iterator[None]:
         """Show the bar while the body runs."""
-        self._bar.update(self._task, total=total)
+        if not self._bar.disable:
+            self._bar.update(self._task, total=sources.total)
         with self._bar:
             yield
 

@@ -88,7 +88,7 @@ def with_faces(
     Raises:
         UsageError: `detect` is something else.
     """
-    if detect not in (True, False, "auto"):
+    if not isinstance(detect, bool) and detect != "auto":
         raise UsageError(f"detect_faces: must be True, False or 'auto', received {detect!r}")
     if detect is False or (detect == "auto" and not needs_detection(dataset)):
         return dataset, None
