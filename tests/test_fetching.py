@@ -325,6 +325,43 @@ def test_a_video_from_a_server_without_parts(tmp_path: Path) -> None:
     assert [name for name, _ in failed] == [f"{site}/short.mp4"]
 
 
+@pytest.mark.parametrize("backend", ["opencv", "pyav"])
+@pytest.mark.parametrize("length", [True, False], ids=["length", "no length"])
+def test_an_index_behind_from_a_server_without_parts(tmp_path: Path, backend: str, length: bool) -> None:
+    pytest.importorskip("av")
+    data = write_clip(tmp_path / "a.mp4", 40).read_bytes()
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.send_header("Content-Type", "video/mp4")
+        if length:
+            request.send_header("Content-Length", str(len(data)))
+        request.end_headers()
+        request.wfile.write(data)
+
+    with serve({"/a.mp4": answer}) as site:
+        options = {"allow_private": True, "seconds": 5, "video_backend": backend}
+        frames, failed = read(f"{site}/a.mp4", reading=Reading(**options))
+        assert ([frame.index for frame in frames], failed) == (list(range(40)), [])
+        assert not frames[0].clip.live
+        frames, failed = read(f"{site}/a.mp4", reading=Reading(**options, max_bytes=len(data) - 1))
+    assert frames == []
+    ((_, reason),) = failed
+    assert reason.startswith("has its index at its end, and the server does not give parts of it; download it first")
+
+
+@pytest.mark.parametrize("backend", ["opencv", "pyav"])
+def test_an_index_out_of_sight_is_a_failure_and_no_crash(tmp_path: Path, backend: str) -> None:
+    pytest.importorskip("av")
+    data = write_clip(tmp_path / "a.mp4", 40).read_bytes()
+    brand = int.from_bytes(data[:4], "big")
+    data = data[:brand] + (2000).to_bytes(4, "big") + b"uuid" + bytes(1992) + data[brand:]
+    with serve({"/a.mp4": body(data, "video/mp4")}) as site:
+        frames, failed = read(f"{site}/a.mp4", reading=Reading(allow_private=True, video_backend=backend))
+    assert frames == []
+    assert [name for name, _ in failed] == [f"{site}/a.mp4"]
+
+
 def camera(count: int, *, ends: bool, lengths: bool = True, broken: int | None = None) -> Answer:
     def answer(request: BaseHTTPRequestHandler) -> None:
         request.send_response(200)

@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -17,9 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mien.encoders
-from clips import level, picture, shown, write_clip
+from clips import level, noise, picture, shown, write_clip
 from mien.analysis import ROW_COLUMNS, Analysis
-from mien.annotated import MARK, encode_marked, is_marked, safe_name
+from mien.annotated import encode_marked, safe_name
+from mien.containers import MARK, is_marked
 from mien.errors import DataError, MissingExtraError, UsageError
 from mien.frames import Clip, Frame
 from mien.images import decode
@@ -30,6 +33,7 @@ from mien.sources import open_sources
 CLASSES = ("dark", "bright")
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 CLASS_COLUMNS = [*ROW_COLUMNS, *CLASSES]
+WHOLE = Clip("a.mp4", 25, 40, (64, 48))
 
 
 def analysis(frame: int = 0, faces: int = 2, *, time: float | None = None, source: str | None = "a.mp4") -> Analysis:
@@ -125,9 +129,9 @@ def test_what_stops_the_program_leaves_the_rows(out: Path, error: BaseException)
     assert files(out.parent) == [out.name]
 
 
-def test_rows_can_be_read_while_they_are_written(out: Path) -> None:
-    if out.suffix == ".parquet":
-        pytest.skip("has its index at the end; its journal is looked at below")
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv"])
+def test_rows_can_be_read_while_they_are_written(tmp_path: Path, suffix: str) -> None:
+    out = tmp_path / f"rows{suffix}"
     with open_rows(out, CLASSES) as rows:
         for frame in range(4):
             rows.write(analysis(frame))
@@ -298,6 +302,49 @@ def test_equal_names_are_numbered(tmp_path: Path) -> None:
     assert [path.name for path in saved.paths] == ["x.jpg", "x-2.jpg", "x.png", "x-2.png", "X-3.jpg"]
 
 
+def test_something_of_a_name_stays_visible(tmp_path: Path) -> None:
+    with Annotated(tmp_path) as saved:
+        for place in ("odd/\x1b[2J.jpg", "odd/\x9b2J.jpg", "odd/\u202e\u202e.jpg"):
+            saved.write(still(place), picture(0))
+    assert [path.name for path in saved.paths] == ["_[2J.jpg", "_2J.jpg", "__.jpg"]
+
+
+def test_many_of_one_name_are_numbered_in_one_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    real = Annotated._is_free
+    monkeypatch.setattr(Annotated, "_is_free", lambda self, *pair: asked.append(pair) or real(self, *pair))
+    for _ in range(2):
+        asked.clear()
+        with Annotated(tmp_path) as saved:
+            for _ in range(50):
+                saved.write(still("x.jpg"), picture(1))
+        assert [path.name for path in saved.paths] == ["x.jpg", *(f"x-{number}.jpg" for number in range(2, 51))]
+        assert len(asked) == 50
+
+
+def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
+    folder = tmp_path / "out" / "sub"
+    folder.mkdir(parents=True)
+    marked = encode_marked(picture(0), jpeg=True)
+    contents = {
+        ".a-0123456789ab.mp4": b"\0\0\0\x20ftypisom",
+        ".b-0123456789ab.jpg": marked,
+        ".c-0123456789ab.png": b"",
+        ".young-0123456789ab.mp4": b"\0\0\0\x20ftypisom",
+        ".users-0123456789ab.jpg": b"\xff\xd8\xff\xe0",
+        ".short-0123456789.mp4": b"",
+        "plain-0123456789ab.mp4": b"",
+        ".other-0123456789ab.txt": b"",
+    }
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+        if "young" not in name:
+            os.utime(folder / name, (time.time() - 90_000,) * 2)
+    with Annotated(tmp_path / "out") as saved:
+        saved.write(still("sub/x.png"), picture(0))
+    assert files(folder) == sorted(["x.png", *list(contents)[3:]])
+
+
 @pytest.mark.parametrize(
     "place", ["../../a.png", "/etc/a.png", "..", "a/../../b.png", "", ".", "//x/y.png", "c:\\x\\..\\y.png", "\\\\h\\a"]
 )
@@ -313,7 +360,7 @@ def test_nothing_leaves_the_folder(tmp_path: Path, place: str) -> None:
 def test_safe_names_are_safe(name: str) -> None:
     safe = safe_name(name)
     assert 0 < len(safe.encode()) <= 180
-    assert not set(safe) & set('/\\:*?"<>|\0\n')
+    assert not set(safe) & set('/\\:*?"<>|\0\n\x1b\x7f\x9b\u202e')
     assert safe not in (".", "..")
 
 
@@ -459,7 +506,81 @@ def test_an_encoder_that_fails_is_a_data_error_and_leaves_nothing(
     assert saved.paths == []
 
 
+def test_a_disk_that_is_full_at_the_end_is_a_data_error_and_leaves_nothing(
+    tmp_path: Path, encoder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = mien.encoders.PyAVEncoder if encoder == "pyav" else mien.encoders.OpenCVEncoder
+
+    def close(self: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(kind, "close", close)
+    clip = Clip("a.mp4", 25, 100, (64, 48))
+    saved = Annotated(tmp_path)
+    for index in range(20):
+        saved.write(moving(clip, index, index / 25), picture(index))
+    said: list[BaseException] = []
+    closing = threading.Thread(target=lambda: said.append(error_of(saved.close)), daemon=True)
+    closing.start()
+    closing.join(5)
+    assert not closing.is_alive()
+    assert isinstance(said[0], DataError)
+    assert str(said[0]).startswith("cannot be written (No space left on device)")
+    assert str(said[0]).endswith("a.mp4")
+    assert files(tmp_path) == []
+
+
+def error_of(call: Callable[[], None]) -> BaseException:
+    with pytest.raises(DataError) as caught:
+        call()
+    return caught.value
+
+
+FULL_VIDEO = """
+import resource, signal, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import mien.encoders
+from clips import noise
+from test_outputs import moving
+from mien.errors import DataError
+from mien.frames import Clip
+from mien.outputs import Annotated
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+if {encoder!r} == "opencv":
+    mien.encoders.has_pyav = lambda: False
+pictures = noise(40)
+for limit in map(int, sys.argv[1:]):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        with Annotated(Path({out!r})) as saved:
+            clip = Clip("a.mp4", 25, 40, (64, 48))
+            for index, image in enumerate(pictures):
+                saved.write(moving(clip, index, index / 25), image)
+    except DataError as error:
+        print(error)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such limit")
+def test_a_full_disk_never_leaves_part_of_a_video(tmp_path: Path, encoder: str) -> None:
+    code = FULL_VIDEO.format(tests=str(Path(__file__).parent), out=str(tmp_path), encoder=encoder)
+    with Annotated(tmp_path / "whole") as saved:
+        for index, image in enumerate(noise(40)):
+            saved.write(moving(WHOLE, index, index / 25), image)
+    size = saved.paths[0].stat().st_size
+    saved.paths[0].unlink()
+    limits = [500, size // 2, size - 1500, size - 500, size - 60, size - 10]
+    command = [sys.executable, "-c", code, *map(str, limits)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines() == [line for line in done.stdout.splitlines() if line.endswith("a.mp4")]
+    assert len(done.stdout.splitlines()) == len(limits), done.stdout
+    assert files(tmp_path) == []
+
+
 def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "out").touch()
     with pytest.raises(UsageError, match="is a file"):
         Annotated(tmp_path / "out")
+    with pytest.raises(UsageError, match="name another folder"):
+        Annotated(tmp_path / ("x" * 300))

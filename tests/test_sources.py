@@ -3,7 +3,9 @@
 import os
 import threading
 import time
+import unicodedata
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -17,7 +19,8 @@ import mien.sources
 from clips import cut, noise, picture, write_clip
 from mien.errors import DataError, UsageError
 from mien.finding import Kind, find, looks_like_video
-from mien.frames import Clip, Frame, Reading, printable
+from mien.frames import Clip, Frame, Reading, in_utf8, printable
+from mien.outputs import Annotated
 from mien.sources import open_sources
 
 
@@ -68,6 +71,28 @@ def test_patterns(faces: Path) -> None:
     assert names(expand([str(faces / "**" / "*.webp")]), faces) == ["more/deep/c.webp"]
 
 
+def test_patterns_match_archives_too(faces: Path) -> None:
+    for name in ("more/a.zip", "b.ZIP", ".hidden.zip"):
+        with zipfile.ZipFile(faces / name, "w") as archive:
+            archive.writestr("in/1.png", b"")
+    found = [(item.kind, item.place) for item in find([str(faces / "**" / "[abz].[zZb]*")])]
+    assert found == [(Kind.MEMBER, "in/1.png"), (Kind.MEMBER, "in/1.png"), (Kind.PICTURE, "other/z.bmp")]
+
+
+def test_videos_in_archives_are_named(tmp_path: Path) -> None:
+    png = write_picture(tmp_path / "a.png").read_bytes()
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("v.mp4", "in/1.png", "__MACOSX/._v.mp4", "script.ts", "in/w.MKV"):
+            archive.writestr(name, png)
+    with zipfile.ZipFile(tmp_path / "v.zip", "w") as archive:
+        archive.writestr("v.mp4", b"")
+    frames, failed = read(tmp_path / "a.zip", tmp_path / "v.zip")
+    assert [frame.place for frame in frames] == ["in/1.png"]
+    root = f"{tmp_path}{os.sep}"
+    assert [name.removeprefix(root) for name, _ in failed] == ["a.zip/v.mp4", "a.zip/in/w.MKV", "v.zip/v.mp4"]
+    assert {reason for _, reason in failed} == {"videos in archives are not read; unpack it first"}
+
+
 def test_a_pattern_relative_to_the_working_folder(faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(faces)
     assert expand(["?.png"]) == [Path("b.png")]
@@ -105,6 +130,97 @@ def test_a_list_that_is_not_text(faces: Path) -> None:
 
 def test_a_missing_file_is_kept_beside_others(faces: Path) -> None:
     assert expand([faces / "gone.png", faces / "a.jpg"]) == [faces / "gone.png", faces / "a.jpg"]
+
+
+@pytest.mark.parametrize("name", ["x" * 3000 + ".jpg", "a\0.jpg", "a/*\0.jpg", "9" * 5000])
+def test_a_path_that_cannot_be_looked_at_does_not_stop_the_rest(faces: Path, name: str) -> None:
+    (faces / "list.txt").write_text(f"{name}\na.jpg\n")
+    for sources in ([name, faces / "a.jpg"], [faces / "list.txt"]):
+        bad, good = find(sources)
+        assert bad.kind in (Kind.BROKEN, Kind.MISSING)
+        assert bad.reason
+        assert good.path == faces / "a.jpg"
+    (failure,) = read(name)[1] if bad.kind is Kind.BROKEN else [("", "there")]
+    assert failure[1]
+
+
+def test_a_path_in_a_locked_folder_does_not_stop_the_rest(faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Path.stat
+
+    def stat(path: Path, **options: bool) -> os.stat_result:
+        if "locked" in path.parts:
+            raise PermissionError(13, "Permission denied")
+        return real(path, **options)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    write_picture(faces / "a.jpg")
+    frames, failed = read(faces / "locked" / "x.jpg", faces / "locked" / "v.mp4", faces / "a.jpg")
+    assert [frame.place for frame in frames] == ["a.jpg"]
+    assert [reason for _, reason in failed] == ["cannot be read (Permission denied)"] * 2
+    frames, failed = read(faces / "locked" / "x.jpg")
+    assert (frames, len(failed)) == ([], 1)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xd8\xff\xe0", b"other.txt\n", b"# nothing\n", None])
+def test_a_bad_list_does_not_stop_the_rest(faces: Path, content: bytes | None) -> None:
+    (faces / "other.txt").touch()
+    listed = faces / "list.txt"
+    if content is None:
+        listed.mkdir()
+    else:
+        listed.write_bytes(content)
+    bad, good = find([listed, faces / "a.jpg"])
+    assert (bad.kind, good.path) == (Kind.MISSING, faces / "a.jpg")
+    assert bad.reason
+    with pytest.raises(UsageError, match=bad.reason.partition(" (")[0]):
+        find([listed])
+
+
+@pytest.fixture
+def deep(tmp_path: Path) -> Iterator[Path]:
+    """A folder in a folder, 1100 times, and a picture; taken away by hand, as rmtree cannot."""
+    folders = [tmp_path / "deep"]
+    for _ in range(1100):
+        folders.append(folders[-1] / "d")
+    for folder in folders:
+        folder.mkdir()
+    (folders[-1] / "x.jpg").touch()
+    yield folders[0]
+    (folders[-1] / "x.jpg").unlink()
+    for folder in reversed(folders):
+        folder.rmdir()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="paths are shorter on Windows")
+def test_folders_may_be_as_deep_as_the_system_takes(deep: Path, faces: Path) -> None:
+    assert [item.path.name for item in find([deep])] == ["x.jpg"]
+    bad, good = find([deep / "**" / "*.jpg", faces / "a.jpg"])
+    assert bad.path is None or bad.path.name == "x.jpg" or "deep" in bad.reason
+    assert good.path == faces / "a.jpg"
+
+
+@pytest.mark.parametrize("number", ["10000", "99999999999999999999", 99999999999999999999])
+def test_webcams_have_sensible_numbers(faces: Path, number: str | int) -> None:
+    bad, _ = find([number, faces / "a.jpg"])
+    assert (bad.kind, bad.reason) == (Kind.BROKEN, "webcams have numbers from 0 to 9999")
+
+
+def test_what_was_drawn_is_not_read_again(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    root = tmp_path / "in"
+    write_picture(root / "a.jpg")
+    write_picture(root / "b.png")
+    write_clip(root / "c.mp4", 3)
+    for _ in range(2):
+        with open_sources([root]) as opened, Annotated(root / "drawn", inputs=opened.paths) as saved:
+            for frame in opened:
+                saved.write(frame, frame.image)
+        assert names(saved.paths, root) == ["drawn/a.jpg", "drawn/b.png", "drawn/c.mp4"]
+    assert names(expand([str(root / "**" / "*.*")]), root) == ["a.jpg", "b.png", "c.mp4"]
+    assert expand([root / "drawn" / "a.jpg"]) == [root / "drawn" / "a.jpg"]
+    for source in (root / "drawn", root / "drawn" / "*"):
+        with pytest.raises(UsageError, match="but those that mien drew"):
+            find([source])
 
 
 def test_nothing_found_is_an_error_that_names_the_sources(faces: Path, tmp_path: Path) -> None:
@@ -329,12 +445,28 @@ def test_names_that_are_not_unicode(tmp_path: Path) -> None:
     assert frame.place == "face-\\udcff.png"
 
 
-@given(st.text(alphabet=st.characters(codec=None), max_size=20))
-def test_printable_names_are_utf8_and_keep_what_is(name: str) -> None:
-    shown = printable(name)
+ANY_TEXT = st.text(alphabet=st.characters(codec=None), max_size=20)
+
+
+@given(ANY_TEXT)
+def test_names_become_utf8_and_keep_what_is(name: str) -> None:
+    shown = in_utf8(name)
     shown.encode("utf-8")
     if not any("\ud800" <= letter <= "\udfff" for letter in name):
         assert shown == name
+
+
+@given(ANY_TEXT)
+def test_printable_names_do_nothing_to_a_terminal(name: str) -> None:
+    shown = printable(name)
+    shown.encode("utf-8")
+    assert not any(unicodedata.category(letter) == "Cc" for letter in shown)
+    if not any(unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Zl", "Zp") for letter in name):
+        assert shown == name
+
+
+def test_control_characters_are_spelled_out() -> None:
+    assert printable("\x1b[2J\x9b1m\n\t\x7f\u202e.jpg ä") == r"\x1b[2J\x9b1m\n\t\x7f\u202e.jpg ä"
 
 
 def test_pictures_are_read_a_little_ahead_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Videos: order, timestamps, rotation, damage, and a thread that ends when nobody looks."""
 
+import io
 import itertools
 import os
 import subprocess
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 import mien.decoders
 from clips import cut, level, noise, picture, write_clip
-from mien.containers import is_whole_mp4
+from mien.containers import index_is_behind, is_whole_mp4
 from mien.decoders import open_decoder, quiet
 from mien.errors import DataError, MissingExtraError
 from mien.frames import Frame
@@ -148,6 +149,69 @@ def test_noise_in_the_middle_does_not_stop_the_rest(tmp_path: Path, backend: str
     assert frames[-1].time > 1.8
 
 
+def damage(path: Path, packets: range, size: int = 200) -> Path:
+    """Write zeros over the beginnings of these packets of a video."""
+    import av
+
+    with av.open(str(path)) as container:
+        places = [packet.pos for packet in container.demux(video=0) if packet.size]
+    data = bytearray(path.read_bytes())
+    for number in packets:
+        data[places[number] : places[number] + size] = bytes(size)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("codec", "options"), [("libx264", {}), ("libx264", {"movflags": "+faststart"}), ("mpeg4", {})]
+)
+def test_damage_in_the_middle_is_told(tmp_path: Path, codec: str, options: dict[str, str]) -> None:
+    path = damage(write_clip(tmp_path / "a.mp4", noise(90), codec=codec, **options), range(40, 46))
+    frames, said = collect(path)
+    assert 60 < len(frames) < 90
+    assert f"{90 - len(frames)} of 90 frames cannot be decoded; the file is damaged" in said
+
+
+def test_a_trimmed_video_without_its_first_frames_is_healthy(tmp_path: Path) -> None:
+    import av
+
+    path = write_clip(tmp_path / "whole.mp4", noise(60))
+    with av.open(str(path)) as old, av.open(str(tmp_path / "a.mp4"), "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for number, packet in enumerate(old.demux(video=0)):
+            if number >= 7 and packet.size:
+                packet.stream = stream
+                new.mux(packet)
+    frames, said = collect(tmp_path / "a.mp4")
+    assert 49 <= len(frames) <= 53
+    assert said == ""
+
+
+@pytest.mark.parametrize("front", [True, False], ids=["index in front", "index behind"])
+def test_a_file_that_cannot_be_searched_does_not_crash_opencv(tmp_path: Path, front: bool) -> None:
+    class Pipe(io.FileIO):
+        def seekable(self) -> bool:
+            return False
+
+    path = write_clip(tmp_path / "a.mp4", movflags="+faststart" if front else "0")
+    decoder = open_decoder(Pipe(path), "opencv")
+    assert sum(1 for _ in decoder) == 30
+    decoder.close()
+
+
+def test_what_opencv_raises_is_a_data_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DataError, match="no such camera"):
+        open_decoder(10**20)
+
+    def failing(*arguments: object) -> None:
+        raise cv2.error("out of cameras")
+
+    monkeypatch.setattr(cv2, "VideoCapture", failing)
+    for place in (0, "a.mp4"):
+        with pytest.raises(DataError, match=r"no such camera|cannot be opened"):
+            open_decoder(place, "opencv")
+
+
 def test_a_name_that_is_not_unicode(tmp_path: Path, backend: str) -> None:
     odd = tmp_path / os.fsdecode(b"v\xff.mp4")
     try:
@@ -223,6 +287,20 @@ def test_boxes_of_an_mp4(tmp_path: Path) -> None:
     assert not is_whole_mp4(cut(path, 0.9))
     assert not is_whole_mp4(write_clip(tmp_path / "a.mkv"))
     assert not is_whole_mp4(tmp_path / "gone.mp4")
+
+
+def test_where_the_index_is(tmp_path: Path) -> None:
+    assert index_is_behind(write_clip(tmp_path / "a.mp4").read_bytes()[:600])
+    assert index_is_behind(write_clip(tmp_path / "a.mov").read_bytes()[:600])
+    assert not index_is_behind(write_clip(tmp_path / "b.mp4", movflags="+faststart").read_bytes()[:600])
+    assert not index_is_behind(write_clip(tmp_path / "a.mkv").read_bytes()[:600])
+
+
+@given(st.binary(max_size=100))
+def test_any_bytes_may_be_asked_where_the_index_is(head: bytes) -> None:
+    assert index_is_behind(b"\0\0\0\x08mdat" + head)
+    assert not index_is_behind(b"\0\0\0\x08moov" + head)
+    index_is_behind(head)
 
 
 @given(st.lists(st.integers(), max_size=30), st.integers(1, 5), st.booleans())

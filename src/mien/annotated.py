@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import struct
+import time
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Self
@@ -14,21 +15,23 @@ from typing import Self
 import cv2
 import numpy as np
 
+from mien.containers import MARK, is_marked, is_whole_mp4
 from mien.encoders import Background, open_encoder
 from mien.errors import DataError, UsageError
 from mien.files import replacing
-from mien.frames import Clip, Frame, printable, reason
+from mien.frames import UNPRINTABLE, Clip, Frame, in_utf8, reason
 from mien.images import Image
-
-MARK = b"annotated by mien"
-"""Stands in every file that is written here, so that a later run may replace it, and it alone."""
 
 JPEG_QUALITY = 92
 MAX_NAME = 180
 """Bytes of a name, before its ending."""
 
 _JPEG_SUFFIXES = frozenset({".jpg", ".jpeg", ".heic", ".heif", ".avif"})
-_FORBIDDEN = re.compile(r'[\x00-\x1f<>:"|?*/\\]')
+STALE_SECONDS = 86_400.0
+"""A temporary file that nothing was written to for so long is left from a run that was killed."""
+
+_FORBIDDEN = re.compile(r'[<>:"|?*/\\]')
+_TEMPORARY = re.compile(r"\..*-[0-9a-f]{12}\.(jpe?g|png|mp4)", re.IGNORECASE | re.DOTALL)
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
@@ -40,6 +43,7 @@ class Annotated:
     rate, which most players play but no browser. Files lie as their sources do below the folder that was named
     (`Frame.place`). A name that is taken gets ``-2``; a file that an earlier run wrote here is replaced, any other is
     left alone. Each file appears under its name when it is whole; Ctrl-C finishes the video that was being written.
+    What a run that was killed left half written, a day ago or more, is removed from the folders that are written to.
 
     Attributes:
         folder: where they go; made with the first file.
@@ -54,13 +58,19 @@ class Annotated:
             inputs: files that are not replaced even where an earlier run wrote them, such as `Sources.paths`.
 
         Raises:
-            UsageError: the folder is a file.
+            UsageError: the folder is a file, or cannot be looked at.
         """
         self.folder = Path(folder)
-        if self.folder.exists() and not self.folder.is_dir():
+        try:
+            taken = self.folder.exists() and not self.folder.is_dir()
+        except OSError as error:
+            raise UsageError(f"{self.folder}: cannot be saved in ({error.strerror}); name another folder") from error
+        if taken:
             raise UsageError(f"{self.folder}: is a file; name a folder to save in")
         self.paths: list[Path] = []
         self._taken: set[str] = set()
+        self._numbers: dict[str, int] = {}
+        self._cleared: set[Path] = set()
         self._inputs = frozenset(path.resolve() for path in inputs)
         self._clip: Clip | None = None
         self._video: _Video | None = None
@@ -106,11 +116,22 @@ class Annotated:
         parts = [safe_name(part) for part in place.parts if part.strip("/") not in ("", "..", ".")] or ["picture"]
         stem = safe_name(place.stem) if place.suffix else parts[-1]
         folder = self.folder.joinpath(*parts[:-1])
-        number = 1
-        while not self._is_free(path := folder / f"{stem}{f'-{number}' if number > 1 else ''}{ending}", frame.source):
+        if folder not in self._cleared:
+            self._cleared.add(folder)
+            _clear(folder)
+        return self._number(folder / stem, ending, frame.source)
+
+    def _number(self, path: Path, ending: str, source: str) -> Path:
+        """The path with an ending, and with the first number from the last one of its name on that is free."""
+        key = f"{path}{ending}".casefold()
+        number = self._numbers.get(key, 0) + 1
+        while not self._is_free(
+            chosen := path.with_name(f"{path.name}{f'-{number}' if number > 1 else ''}{ending}"), source
+        ):
             number += 1
-        self._taken.add(str(path).casefold())
-        return path
+        self._numbers[key] = number
+        self._taken.add(str(chosen).casefold())
+        return chosen
 
     def _is_free(self, path: Path, source: str) -> bool:
         """Whether nothing of this run or of the user's has the name."""
@@ -161,6 +182,8 @@ class _Video:
     def finish(self) -> Path:
         with self._named(), self._stack:
             self._encoder.close()
+            if not is_whole_mp4(self._temporary):  # OpenCV does not say so
+                raise DataError("cannot be written as a video; the disk may be full")
             with self._temporary.open("ab") as file:
                 file.write(struct.pack(">I4s", 8 + len(MARK), b"free") + MARK)
         return self._path
@@ -177,7 +200,7 @@ class _Video:
 
 def safe_name(name: str) -> str:
     """The name as every file system takes it: no separators, control or reserved characters, not too long."""
-    name = _FORBIDDEN.sub("_", printable(name)).rstrip(". ") or "_"
+    name = _FORBIDDEN.sub("_", UNPRINTABLE.sub("_", in_utf8(name))).rstrip(". ") or "_"
     if _RESERVED.fullmatch(name):
         name = f"_{name}"
     return name.encode()[:MAX_NAME].decode(errors="ignore")
@@ -198,12 +221,22 @@ def encode_marked(picture: Image, *, jpeg: bool) -> bytes:
     return data[:33] + struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[33:]
 
 
-def is_marked(path: Path) -> bool:
-    """Whether a file was written here."""
+def _clear(folder: Path) -> None:
+    """Remove what a run that was killed left half written in a folder, as `mien.files.replacing` names it."""
     try:
-        with path.open("rb") as file:
-            head = file.read(128)
-            file.seek(max(0, path.stat().st_size - len(MARK)))
-            return MARK in head or file.read() == MARK
+        paths = [path for path in folder.iterdir() if _TEMPORARY.fullmatch(path.name)]
     except OSError:
+        return
+    for path in paths:
+        with suppress(OSError):
+            if path.stat().st_mtime < time.time() - STALE_SECONDS and _begins_as_ours(path):
+                path.unlink()
+
+
+def _begins_as_ours(path: Path) -> bool:
+    """Whether a half-written file is empty, or begins as those do that are written here."""
+    if path.is_symlink() or not path.is_file():
         return False
+    with path.open("rb") as file:
+        head = file.read(8)
+    return not head or is_marked(path) or (path.suffix == ".mp4" and head[4:] == b"ftyp")

@@ -29,11 +29,19 @@ VIDEO_SUFFIXES = frozenset(
 )
 """File endings, in lower case, that are taken for videos."""
 
+MARK = b"annotated by mien"
+"""Stands in every picture and video that is written, so that a later run may replace it, does not read it as a source,
+and touches no other."""
+
+MARK_HEAD = 128
+"""Bytes at the beginning of a picture in which the mark stands; in a video it stands at the end."""
+
 HEAD = 600
 """Bytes that `is_video_head` looks at."""
 
 _STILL_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis")
 _BOXES = (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
+_BEFORE = (b"ftyp", b"wide", b"free", b"skip", b"pnot", b"uuid")
 _STARTS = (
     b"\x1aE\xdf\xa3",  # Matroska, WebM
     b"FLV\x01",
@@ -58,6 +66,34 @@ def is_video_head(head: bytes) -> bool:
     if len(head) > 388 and (head[4], head[196], head[388]) == (0x47,) * 3:
         return True  # the same with timestamps, from cameras
     return head.startswith(_STARTS) or head[4:8] in _BOXES
+
+
+def index_is_behind(head: bytes) -> bool:
+    """Whether a file that begins so is an MP4 or QuickTime file with its pictures before its index.
+
+    False where `head` is too short to say.
+    """
+    place = 0
+    while place + 8 <= len(head):
+        size, kind = struct.unpack_from(">I4s", head, place)
+        if kind in (b"mdat", b"moov"):
+            return bool(kind == b"mdat")
+        if size < 8 or kind not in _BEFORE:
+            return False
+        place += size
+    return False
+
+
+def is_marked(path: Path) -> bool:
+    """Whether a file holds `MARK`."""
+    try:
+        with path.open("rb", buffering=0) as file:
+            if path.suffix.lower() != ".mp4":
+                return MARK in file.read(MARK_HEAD)
+            file.seek(max(0, os.fstat(file.fileno()).st_size - len(MARK)))
+            return file.read(len(MARK)) == MARK
+    except (OSError, ValueError):
+        return False
 
 
 def is_whole_mp4(path: Path) -> bool:

@@ -38,6 +38,8 @@ class Decoder(Protocol):
         exact: whether `frames` was counted by whoever wrote the file, not worked out from its length.
         seconds: how long it is; None where unknown.
         end: seconds up to which anything, sound included, was found so far; None where that is not watched.
+        damaged: once all was decoded: how many frames of a file that counts them could not be; 0 where that is not
+            watched.
     """
 
     fps: float
@@ -45,6 +47,7 @@ class Decoder(Protocol):
     exact: bool
     seconds: float | None
     end: float | None
+    damaged: int
 
     def __iter__(self) -> Iterator[tuple[float | None, Image]]:
         """(Seconds on the container's clock or None, uint8 (height, width, 3) RGB)."""
@@ -107,6 +110,7 @@ class PyAVDecoder:
         self.exact = self._stream.frames > 0
         self.frames = self._stream.frames or (round(self.seconds * self.fps) if self.seconds else None)
         self.end: float | None = None
+        self.damaged = 0
 
     def _length(self) -> float | None:
         if self._stream.duration and self._stream.time_base:
@@ -115,13 +119,19 @@ class PyAVDecoder:
 
     def __iter__(self) -> Iterator[tuple[float | None, Image]]:
         """See `Decoder`. Damaged packets are passed over."""
+        packets = decoded = failed = 0
         for packet in self._packets():
+            packets += packet.size > 0 and not packet.is_discard
             try:
                 frames: list[Any] = packet.decode()
             except self._errors:
+                failed += decoded > 0  # before that, frames lack those they build on, where a video was trimmed
                 continue
             for frame in frames:
+                decoded += 1
                 yield frame.time, _turn(frame.to_ndarray(format="rgb24"), frame.rotation)
+        if failed and self.exact and packets == self.frames:  # an edit list shows fewer
+            self.damaged = max(0, packets - decoded)
 
     def _packets(self) -> Iterator[Any]:
         """The video's packets; sound is looked at for its time only, to know where the file ends."""
@@ -145,11 +155,15 @@ class OpenCVDecoder:
     """FFmpeg as OpenCV carries it; cameras through the system. See `Decoder`."""
 
     def __init__(self, place: Place, *, seconds: float) -> None:
-        with quiet():
-            self._file, self._capture = _open_capture(place, seconds)
+        problem = "there is no such camera" if isinstance(place, int) else "cannot be opened as a video"
+        try:
+            with quiet():
+                self._file, self._capture = _open_capture(place, seconds)
+        except (cv2.error, OverflowError) as error:
+            raise DataError(problem) from error
         if not self._capture.isOpened():
             self.close()
-            raise DataError("there is no such camera" if isinstance(place, int) else "cannot be opened as a video")
+            raise DataError(problem)
         self.fps = _sane_fps(self._capture.get(cv2.CAP_PROP_FPS))
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self.frames = int(count) if 0 < count < 1e9 else None
@@ -158,11 +172,15 @@ class OpenCVDecoder:
         judged = self.frames and not (isinstance(place, str) and is_whole_mp4(Path(place)))
         self.seconds = self.frames / self.fps if self.frames and judged else None
         self.end: float | None = None
+        self.damaged = 0
 
     def __iter__(self) -> Iterator[tuple[float | None, Image]]:
         """See `Decoder`."""
         while True:
-            there, image = self._capture.read()
+            try:
+                there, image = self._capture.read()
+            except cv2.error as error:
+                raise DataError("cannot be decoded") from error
             if not there:
                 return
             time = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
@@ -195,7 +213,18 @@ def _open_capture(place: Place, seconds: float) -> tuple[io.BufferedReader | Non
             int(seconds * 1000),
         ]
         return None, cv2.VideoCapture(place, cv2.CAP_FFMPEG, limits)
-    return _capture_from(io.BufferedReader(place, 1 << 16))
+    return _capture_from(_Unfailing(place, 1 << 16))
+
+
+class _Unfailing(io.BufferedReader):
+    """A file that answers -1 where it cannot seek: what it raises crashes OpenCV 5.0."""
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """See `io.BufferedReader`."""
+        try:
+            return super().seek(offset, whence)
+        except (OSError, ValueError):
+            return -1
 
 
 def _capture_from(file: io.BufferedReader) -> tuple[io.BufferedReader, Any]:

@@ -160,6 +160,7 @@ class Background:
     def __init__(self, opening: Callable[[], Encoder]) -> None:
         self._opening = opening
         self._frames: queue.Queue[tuple[Image, float] | None] = queue.Queue(WAITING)
+        self._ended = False
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="mien-encode", daemon=True)
         self._thread.start()
@@ -183,13 +184,22 @@ class Background:
         encoder: Encoder | None = None
         try:
             encoder = self._opening()
-            while (pair := self._frames.get()) is not None:
-                encoder.write(*pair)
+            for image, time in self._coming():
+                encoder.write(image, time)
             encoder.close()
         except BaseException as error:
             self._error = error
             with suppress(Exception):
                 if encoder is not None:
                     encoder.close()
-            while self._frames.get() is not None:
+            for _ in self._coming():
                 pass
+
+    def _coming(self) -> Iterator[tuple[Image, float]]:
+        """The frames up to the end mark; nothing where that was read before."""
+        while not self._ended:
+            pair = self._frames.get()
+            if pair is None:
+                self._ended = True
+            else:
+                yield pair

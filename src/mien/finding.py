@@ -8,18 +8,24 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from mien.addresses import without_secrets
-from mien.containers import HEAD, VIDEO_SUFFIXES, is_video_head
-from mien.errors import DataError, UsageError
-from mien.frames import printable
+from mien.containers import HEAD, VIDEO_SUFFIXES, is_marked, is_video_head
+from mien.errors import DataError, UsageError, listing
+from mien.frames import in_utf8, printable
 from mien.images import IMAGE_SUFFIXES, is_image_name
 from mien.pictures import Archive
 
 LIST_SUFFIX, ARCHIVE_SUFFIX = ".txt", ".zip"
 
+MAX_WEBCAM = 9999
+"""Cameras are counted up to here."""
+
+_GONE = "there is no such file"
+_BUT_DRAWN = ", but those that mien drew; name one by its own name to read it"
 _ADDRESS = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 _SHARED_SUFFIXES = frozenset({".ts", ".mts"})
 """Endings of videos, and of TypeScript."""
@@ -44,7 +50,7 @@ class Item:
 
     Attributes:
         kind: what it is.
-        name: what it is called, printable.
+        name: what it is called, as `mien.frames.in_utf8` gives it.
         place: see `mien.frames.Frame.place`.
         path: the file; None for what is none.
         address: the http(s) or rtsp address, with its password.
@@ -67,7 +73,7 @@ def find(sources: Sequence[str | Path | int]) -> list[Item]:
     """Find what is meant; see `mien.sources.open_sources`. Items come in the order of `sources`, each once.
 
     Raises:
-        UsageError: nothing was found, or a list cannot be read or names another list.
+        UsageError: nothing was found at all.
     """
     found: dict[tuple[str, str, int], Item] = {}
     for source in sources:
@@ -75,9 +81,11 @@ def find(sources: Sequence[str | Path | int]) -> list[Item]:
             found.setdefault((item.name, item.address, item.number), item)
     if all(item.kind is Kind.MISSING for item in found.values()):
         named = ", ".join(map(_shown, sources)) or "nothing"
+        why = printable(listing([f"{item.name}: {item.reason}" for item in found.values()], 3))
+        why = f" ({why})" if why else ""
         raise UsageError(
-            f"source: no images found in {named}, nor videos; name files, a folder, a glob pattern, a .txt list, a "
-            f".zip, an address or a webcam's number (images end in {', '.join(sorted(IMAGE_SUFFIXES))}; "
+            f"source: no images found in {named}, nor videos{why}; name files, a folder, a glob pattern, "
+            f"a .txt list, a .zip, an address or a webcam's number (images end in {', '.join(sorted(IMAGE_SUFFIXES))}; "
             f"videos in {', '.join(sorted(VIDEO_SUFFIXES))})"
         )
     return list(found.values())
@@ -95,19 +103,41 @@ def _find_one(source: str | Path | int, base: Path | None = None) -> Iterable[It
     if address:
         return [_address(text, address[1].lower())]
     path = Path(text) if base is None else base / text
-    if text.isdecimal() and text.isascii() and not path.exists():
-        return [Item(Kind.WEBCAM, f"webcam {int(text)}", f"webcam-{int(text)}", number=int(text))]
+    problem = _problem(path)
+    if problem and text.isdecimal() and text.isascii():
+        return [_webcam(text)]
+    if problem and glob.has_magic(str(path)):
+        return _matches(path)
+    if problem:
+        kind = Kind.MISSING if problem == _GONE else Kind.BROKEN
+        return [Item(kind, in_utf8(str(path)), path=path, reason=problem)]
     return _find_path(path, in_list=base is not None)
+
+
+def _problem(path: Path) -> str:
+    """Why there is nothing to be read at a path; empty where there is something."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return _GONE
+    except (OSError, ValueError) as error:  # a name that is too long, a folder that is locked; a zero byte
+        return f"cannot be read ({getattr(error, 'strerror', None) or error})"
+    return ""
+
+
+def _webcam(text: str) -> Item:
+    digits = text.lstrip("0") or "0"
+    if len(digits) > len(str(MAX_WEBCAM)):
+        return Item(Kind.BROKEN, f"webcam {digits:.20}", reason=f"webcams have numbers from 0 to {MAX_WEBCAM}")
+    return Item(Kind.WEBCAM, f"webcam {digits}", f"webcam-{digits}", number=int(digits))
 
 
 def _find_path(path: Path, *, in_list: bool) -> Iterable[Item]:
     if path.is_dir():
-        return _walk(path, path, set()) if _any(path) else [_missing(path, "the folder holds no images or videos")]
-    if not path.exists():
-        return _matches(path) if glob.has_magic(str(path)) else [_missing(path, "there is no such file")]
+        return _folder(path)
     if path.suffix.lower() == LIST_SUFFIX:
         if in_list:
-            raise UsageError(f"{path}: a list may not name another list; name the images themselves")
+            return [_missing(path, "a list may not name another list; name the images themselves")]
         return _read_list(path)
     return _file(path, path.name)
 
@@ -117,45 +147,57 @@ def _file(path: Path, place: str) -> list[Item]:
     suffix = path.suffix.lower()
     if suffix == ARCHIVE_SUFFIX:
         return _members(path)
-    moving = suffix in VIDEO_SUFFIXES or (suffix not in IMAGE_SUFFIXES and path.is_file() and looks_like_video(path))
-    return [Item(Kind.VIDEO if moving else Kind.PICTURE, printable(str(path)), printable(place), path)]
+    moving = suffix in VIDEO_SUFFIXES or (suffix not in IMAGE_SUFFIXES and is_file(path) and looks_like_video(path))
+    return [Item(Kind.VIDEO if moving else Kind.PICTURE, in_utf8(str(path)), in_utf8(place), path)]
 
 
 def _missing(path: Path, reason: str) -> Item:
-    return Item(Kind.MISSING, printable(str(path)), path=path, reason=reason)
+    return Item(Kind.MISSING, in_utf8(str(path)), path=path, reason=reason)
 
 
-def _any(folder: Path) -> bool:
-    return next(iter(_walk(folder, folder, set())), None) is not None
+def _folder(folder: Path) -> Iterable[Item]:
+    items = _walk(folder, drawn=False)
+    first = next(items, None)
+    if first is not None:
+        return chain([first], items)
+    besides = _BUT_DRAWN if next(_walk(folder, drawn=True), None) else ""
+    return [_missing(folder, f"the folder holds no images or videos{besides}")]
 
 
-def _walk(folder: Path, root: Path, entered: set[tuple[int, int]]) -> Iterator[Item]:
-    """The folder's files, then those of its folders; `entered` holds (device, inode) of folders already entered."""
-    try:
-        status = folder.stat()
-        if (status.st_dev, status.st_ino) in entered:
-            return
-        entered.add((status.st_dev, status.st_ino))
-        with os.scandir(folder) as listed:
-            entries = sorted(listed, key=lambda entry: entry.name)
-    except OSError as error:
-        yield Item(Kind.BROKEN, printable(str(folder)), reason=f"the folder cannot be read ({error.strerror})")
-        return
-    for entry in entries:
-        if _is_wanted(entry.name) and _ask(entry.is_file) and _is_meant(Path(entry.path)):
+def _walk(root: Path, *, drawn: bool) -> Iterator[Item]:
+    """Each folder's files, then those of its folders; `drawn`: also those that mien wrote."""
+    entered: set[tuple[int, int]] = set()
+    waiting = [root]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            status = folder.stat()
+            if (status.st_dev, status.st_ino) in entered:
+                continue
+            entered.add((status.st_dev, status.st_ino))
+            with os.scandir(folder) as listed:
+                entries = sorted(listed, key=lambda entry: entry.name)
+        except OSError as error:
+            yield Item(Kind.BROKEN, in_utf8(str(folder)), reason=f"the folder cannot be read ({error.strerror})")
+            continue
+        for entry in entries:
             path = Path(entry.path)
-            yield from _file(path, path.relative_to(root).as_posix())
-    for entry in entries:
-        if _ask(entry.is_dir):
-            yield from _walk(Path(entry.path), root, entered)
+            if _is_wanted(entry.name) and _ask(entry.is_file) and _is_meant(path) and (drawn or not is_marked(path)):
+                yield from _file(path, path.relative_to(root).as_posix())
+        waiting += [Path(entry.path) for entry in reversed(entries) if _ask(entry.is_dir)]
 
 
 def _ask(question: Callable[[], bool]) -> bool:
     """False where the answer is an error, as for a link to itself."""
     try:
         return question()
-    except OSError:
+    except (OSError, ValueError):
         return False
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a file that can be looked at."""
+    return _ask(path.is_file)
 
 
 def _is_wanted(name: str) -> bool:
@@ -167,10 +209,15 @@ def _is_meant(path: Path) -> bool:
 
 
 def _matches(pattern: Path) -> list[Item]:
-    names = glob.glob(str(pattern), recursive=True)  # noqa: PTH207 - Path.glob refuses absolute patterns
-    paths = sorted(path for path in map(Path, names) if _is_wanted(path.name) and path.is_file() and _is_meant(path))
+    try:
+        names = glob.glob(str(pattern), recursive=True)  # noqa: PTH207 - Path.glob refuses absolute patterns
+    except (OSError, ValueError, RecursionError) as error:
+        why = "the folders are too deep" if isinstance(error, RecursionError) else error
+        return [Item(Kind.BROKEN, in_utf8(str(pattern)), reason=f"the pattern cannot be looked for ({why})")]
+    found = sorted(path for path in map(Path, names) if _is_matched(path))
+    paths = [path for path in found if not is_marked(path)]
     if not paths:
-        return [_missing(pattern, "no image or video has such a name")]
+        return [_missing(pattern, f"no image or video has such a name{_BUT_DRAWN if found else ''}")]
     fixed = len(pattern.parts) - 1
     while any(glob.has_magic(part) for part in pattern.parts[:fixed]):
         fixed -= 1
@@ -178,11 +225,16 @@ def _matches(pattern: Path) -> list[Item]:
     return [item for path in paths for item in _file(path, path.relative_to(root).as_posix())]
 
 
+def _is_matched(path: Path) -> bool:
+    archive = path.suffix.lower() == ARCHIVE_SUFFIX and not path.name.startswith(".")
+    return (archive or _is_wanted(path.name)) and is_file(path) and _is_meant(path)
+
+
 def _read_list(path: Path) -> list[Item]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: the list cannot be read as UTF-8 text ({error})") from error
+        return [_missing(path, f"the list cannot be read as UTF-8 text ({error})")]
     names = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     items = [item for name in names for item in _find_one(name, path.parent)]
     return items or [_missing(path, "the list names nothing")]
@@ -191,25 +243,30 @@ def _read_list(path: Path) -> list[Item]:
 def _members(path: Path) -> list[Item]:
     archive = Archive(path)
     try:
-        names = [(number, name) for number, name in enumerate(archive.names()) if is_image_name(name)]
+        names = archive.names()
     except DataError as error:
-        return [Item(Kind.BROKEN, printable(str(path)), path=path, reason=str(error))]
-    if not names:
-        return [_missing(path, "the archive holds no images")]
-    archive.expect(len(names))
-    return [
-        Item(Kind.MEMBER, printable(f"{path}/{name}"), printable(name), number=number, archive=archive)
-        for number, name in names
-    ]
+        return [Item(Kind.BROKEN, in_utf8(str(path)), path=path, reason=str(error))]
+    items = [item for number, name in enumerate(names) for item in _member(archive, number, name)]
+    archive.expect(sum(item.archive is not None for item in items))
+    return items or [_missing(path, "the archive holds no images")]
+
+
+def _member(archive: Archive, number: int, name: str) -> Iterator[Item]:
+    """The member of an archive where it is a picture, or a video, which is not read; nothing otherwise."""
+    shown = in_utf8(f"{archive.path}/{name}")
+    if is_image_name(name):
+        yield Item(Kind.MEMBER, shown, in_utf8(name), number=number, archive=archive)
+    elif _is_wanted(PurePosixPath(name).name) and PurePosixPath(name).suffix.lower() not in _SHARED_SUFFIXES:
+        yield Item(Kind.BROKEN, shown, number=number, reason="videos in archives are not read; unpack it first")
 
 
 def _address(text: str, scheme: str) -> Item:
-    name = printable(without_secrets(text))
+    name = in_utf8(without_secrets(text))
     if scheme not in ("http", "https", "rtsp", "rtsps"):
         return Item(Kind.BROKEN, name, reason="addresses begin with http://, https://, rtsp:// or rtsps://")
     try:
         parts = urlsplit(text)
-        place = printable(unquote(PurePosixPath(parts.path).name) or parts.hostname or "stream")
+        place = in_utf8(unquote(PurePosixPath(parts.path).name) or parts.hostname or "stream")
     except ValueError as error:
         return Item(Kind.BROKEN, name, reason=f"is not an address ({error})")
     suffix = PurePosixPath(parts.path).suffix.lower()

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 from mien.errors import DataError, UsageError, listing, unknown_choice
 from mien.images import MAX_PIXELS, Image
 
 VIDEO_BACKENDS = ("auto", "opencv", "pyav")
+
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""Characters that do something to a terminal; see `printable`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,7 +45,7 @@ class Frame:
 
     Attributes:
         source: where it comes from, as `Clip.name`; a picture in an archive is ``faces.zip/a/b.png``. Always text that
-            UTF-8 can write; bytes of a file's name that are not stand as ``\udcff``.
+            UTF-8 can write; bytes of a file's name that are not stand as ``\udcff``. Use `printable` to show it.
         index: number of the frame in its video, from 0, in the order of showing; 0 for a still picture. A live source
             counts dropped frames too.
         time: seconds since the video's first frame, from its timestamps, never decreasing; None for a still picture.
@@ -92,9 +96,18 @@ class Reading:
             raise unknown_choice("video_backend", self.video_backend, VIDEO_BACKENDS)
 
 
-def printable(text: str) -> str:
+def in_utf8(text: str) -> str:
     """The text as UTF-8 can write it, whatever bytes a file's name has."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def printable(text: str) -> str:
+    r"""The text as a terminal shows it: `in_utf8`, with ``\n``, ``\x1b`` and the like spelled out.
+
+    That is all control characters (Unicode's C0, C1, DEL), line and paragraph separators, and those that turn the
+    direction of writing.
+    """
+    return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), in_utf8(text))
 
 
 def reason(error: DataError) -> str:

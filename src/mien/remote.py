@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from mien.containers import HEAD, is_video_head
+from mien.containers import HEAD, index_is_behind, is_video_head
 from mien.decoders import DEFAULT_FPS, Decoder, open_decoder
 from mien.errors import DataError
 from mien.fetching import FetchLimits, Response, open_url
@@ -27,6 +27,8 @@ _LENGTH = re.compile(rb"content-length:\s*(\d+)", re.IGNORECASE)
 class RemoteFile(io.RawIOBase):
     """A body as a file that FFmpeg reads, seekable where the server gives parts of it (RFC 9110, section 14).
 
+    Where it does not, and the file cannot be read without, the whole body is kept in memory.
+
     It never raises, because what calls it cannot pass that on: it ends, and `failure` says why.
 
     Attributes:
@@ -37,14 +39,19 @@ class RemoteFile(io.RawIOBase):
         """Open the address.
 
         Raises:
-            DataError: it cannot be opened, or is no video; playlists are none.
+            DataError: it cannot be opened, or is no video; playlists are none. Or it has to be kept in memory and is
+                larger than the limit.
         """
         self._url, self._limits = url, limits
         self._response = open_url(url, limits, {"Range": "bytes=0-"})
         self._size = self._response.length
         self._parts = self._response.status == 206 and self._size is not None
         self._at = 0
-        self._rest = self._read_head()
+        self._rest: bytes | memoryview = self._read_head()
+        self._whole = b""
+        if not self._parts and index_is_behind(bytes(self._rest)):
+            self._whole = self._read_whole()
+            self._rest, self._size = memoryview(self._whole), len(self._whole)
         self.failure: DataError | None = None
 
     def _read_head(self) -> bytes:
@@ -56,6 +63,20 @@ class RemoteFile(io.RawIOBase):
             raise DataError("does not begin as a video does")
         return head
 
+    def _read_whole(self) -> bytes:
+        body, largest, told = bytearray(self._rest), self._limits.max_bytes, self._size or 0
+        with self._response:
+            while max(len(body), told) <= largest and (piece := self._response.read_piece()):
+                body += piece
+        if max(len(body), told) > largest:
+            raise DataError(
+                "has its index at its end, and the server does not give parts of it; download it first "
+                f"(at most {largest:,} bytes are kept in memory)"
+            )
+        if len(body) < told:
+            raise DataError(f"the connection ended after {len(body):,} of {told:,} bytes")
+        return bytes(body)
+
     @property
     def live(self) -> bool:
         """Whether it has no length: a stream that goes on."""
@@ -66,8 +87,8 @@ class RemoteFile(io.RawIOBase):
         return True
 
     def seekable(self) -> bool:
-        """Whether the server gives parts."""
-        return self._parts
+        """Whether the server gives parts, or all is here."""
+        return self._parts or bool(self._whole)
 
     def read(self, size: int | None = -1, /) -> bytes:
         """At most `size` bytes; empty at the end, or where something went wrong."""
@@ -79,7 +100,7 @@ class RemoteFile(io.RawIOBase):
             self.failure = error
             return b""
         wanted = len(self._rest) if size is None or size < 0 else size
-        piece, self._rest = self._rest[:wanted], self._rest[wanted:]
+        piece, self._rest = bytes(self._rest[:wanted]), self._rest[wanted:]
         self._at += len(piece)
         if not piece and self._size is not None and self._at < self._size and wanted:
             self.failure = DataError(f"the connection ended after {self._at:,} of {self._size:,} bytes")
@@ -98,11 +119,13 @@ class RemoteFile(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         """Go to a place; the next read asks the server for what follows it."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size or 0}.get(whence)
-        if not self._parts or base is None:
+        if not self.seekable() or base is None:
             return self._at
         target = min(max(base + offset, 0), self._size or 0)
         ahead = target - self._at
-        if 0 <= ahead <= len(self._rest):
+        if self._whole:
+            self._rest, self._at = memoryview(self._whole)[target:], target
+        elif 0 <= ahead <= len(self._rest):
             self._rest = self._rest[ahead:]
             self._at = target
         elif target != self._size:
@@ -145,6 +168,7 @@ class MultipartDecoder:
         self.frames: int | None = None
         self.seconds: float | None = None
         self.end: float | None = None
+        self.damaged = 0
 
     def __iter__(self) -> Iterator[tuple[float | None, Image]]:
         """See `Decoder`. Damaged pictures are passed over.
@@ -229,12 +253,14 @@ class RemoteDecoder:
         self.fps, self.frames, self.exact = self._inner.fps, self._inner.frames, self._inner.exact
         self.seconds = self._inner.seconds
         self.end: float | None = None
+        self.damaged = 0
 
     def __iter__(self) -> Iterator[tuple[float | None, Image]]:
         """See `Decoder`."""
         for pair in self._inner:
             yield pair
             self.end = self._inner.end
+        self.damaged = self._inner.damaged
         if self._file.failure is not None:
             raise self._file.failure
 

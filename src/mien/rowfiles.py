@@ -24,7 +24,7 @@ from typing import Any, BinaryIO, Self
 from mien.analysis import ROW_COLUMNS, Analysis, flat_row
 from mien.errors import DataError, MissingExtraError, UsageError, unknown_choice
 from mien.files import replacing
-from mien.frames import printable
+from mien.frames import in_utf8
 
 JOURNAL_SUFFIX = ".partial.jsonl"
 ROW_GROUP = 16_384
@@ -80,7 +80,7 @@ class RowWriter:
         """
         for record in analysis.records():
             try:
-                self._write_row({**record, "source": printable(record["source"] or "")})
+                self._write_row({**record, "source": in_utf8(record["source"] or "")})
             except OSError as error:
                 raise DataError(
                     f"{self.path}: cannot be written ({error.strerror}) after {self.rows:,} rows"

@@ -16,7 +16,7 @@ from mien.addresses import resolve
 from mien.decoders import Decoder, open_decoder
 from mien.errors import DataError
 from mien.fetching import FetchLimits
-from mien.finding import Item, Kind, find
+from mien.finding import Item, Kind, find, is_file
 from mien.frames import Clip, Frame, Reading, reason
 from mien.images import Image
 from mien.pictures import decode_or_say, fetch_picture, read_file
@@ -46,21 +46,23 @@ def open_sources(
         sources: each one of
 
             - an image or video file, by its ending, or by how it begins where the ending says nothing;
-            - a folder: all images and videos in it and in its folders, sorted; links are followed, each folder is
-              entered once;
-            - a glob pattern, where no file has that very name: ``faces/*.png``, ``**`` for any depth; sorted;
+            - a folder: all images and videos in it and in its folders, sorted, without those that
+              `mien.outputs.Annotated` wrote; links are followed, each folder is entered once;
+            - a glob pattern, where no file has that very name: ``faces/*.png``, ``**`` for any depth; sorted, without
+              those that were written;
             - a ``.txt`` file: a source on each line, relative to the list's folder; empty lines and those that begin
               with ``#`` are passed over;
-            - a ``.zip`` of images, which is not unpacked: its pictures are named ``faces.zip/a/b.png``;
+            - a ``.zip`` of images, which is not unpacked: its pictures are named ``faces.zip/a/b.png``; its videos are
+              not read;
             - an http(s) address of an image, a video, or a stream of JPEG pictures (``multipart/x-mixed-replace``), or
               an rtsp(s) address; a video whose server tells no length is taken for live;
-            - a webcam's number, as an int or as digits where no file has that name.
+            - a webcam's number, 0 to 9999, as an int or as digits where no file has that name.
         reading: limits and options.
         on_failure: called with a source's name and what is wrong with it, where it cannot be read or ends too early;
             the rest goes on. None: a `DataError` ends the iteration.
 
     Raises:
-        UsageError: nothing was found, or a list cannot be read or names another list.
+        UsageError: nothing was found at all.
     """
     return Sources(find(sources), reading or Reading(), on_failure)
 
@@ -79,7 +81,7 @@ class Sources:
         self._items, self._reading, self._on_failure = tuple(items), reading, on_failure
         self._limits = FetchLimits(reading.max_bytes, reading.seconds, reading.allow_private)
         self._running: list[Generator[Frame]] = []
-        self.paths = tuple(item.path for item in items if item.path is not None and item.path.is_file())
+        self.paths = tuple(item.path for item in items if item.path is not None and is_file(item.path))
 
     @cached_property
     def total(self) -> int | None:
@@ -168,7 +170,7 @@ class Sources:
         return open_moving(item.address, self._limits, backend=backend, max_pixels=self._reading.max_pixels)
 
     def _open_file(self, item: Item) -> Decoder:
-        if item.path is None or not item.path.is_file():
+        if item.path is None or not is_file(item.path):
             raise DataError("is not a file")
         if not item.path.stat().st_size:
             raise DataError("is empty (0 bytes)")

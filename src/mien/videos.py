@@ -113,8 +113,8 @@ def read_video(
         Its frames, in order.
 
     Raises:
-        DataError: after the frames there were: it cannot be opened, is cut off, or the stream dropped. The message does
-            not name it, `items` does.
+        DataError: after the frames there were: it cannot be opened, is cut off or damaged, or the stream dropped. The
+            message does not name it, `items` does.
     """
     frames = Ahead(_decode(name, opening, place, live, max_pixels), 2 if live else ahead, newest=live)
     try:
@@ -168,21 +168,28 @@ class _Clock:
 
 
 def _check_end(decoder: Decoder, clock: _Clock, live: bool) -> None:
-    """Say so where a video ended before its time."""
+    """Say so where a video ended before its time, or where some of it could not be decoded."""
     if live and not getattr(decoder, "finished", False):
         raise DataError(f"the stream ended after {clock.count:,} frames")
     if live:
         return
     if not clock.count:
         raise DataError("not one frame can be decoded")
-    if decoder.frames is None or decoder.seconds is None or clock.count >= decoder.frames:
-        return
-    frame = 1 / decoder.fps
-    watched = decoder.exact or decoder.end is not None
-    slack = 2 * frame + (0 if watched else SLACK_SECONDS + SLACK_SHARE * decoder.seconds)
-    end = clock.last + frame if decoder.exact else max(clock.last + frame, decoder.end or 0.0)
-    if end < decoder.seconds - slack:
+    if _is_cut(decoder, clock):
         about = "" if decoder.exact else "about "
         raise DataError(
             f"ended after {clock.count:,} of {about}{decoder.frames:,} frames; the file is cut off or damaged"
         )
+    if decoder.damaged:
+        raise DataError(f"{decoder.damaged:,} of {decoder.frames:,} frames cannot be decoded; the file is damaged")
+
+
+def _is_cut(decoder: Decoder, clock: _Clock) -> bool:
+    """Whether a video ended before its time."""
+    if decoder.frames is None or decoder.seconds is None or clock.count >= decoder.frames:
+        return False
+    frame = 1 / decoder.fps
+    watched = decoder.exact or decoder.end is not None
+    slack = 2 * frame + (0 if watched else SLACK_SECONDS + SLACK_SHARE * decoder.seconds)
+    end = clock.last + frame if decoder.exact else max(clock.last + frame, decoder.end or 0.0)
+    return end < decoder.seconds - slack

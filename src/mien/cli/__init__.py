@@ -89,4 +89,6 @@ def _explain(error: MienError, *, debug: bool) -> None:
     """Say what was wrong in a line or two; with the traceback where it was asked for."""
     if debug:
         traceback.print_exception(error)
-    typer.echo(f"mien: {error}", err=True)
+    from mien.frames import printable
+
+    typer.echo("\n".join(printable(line) for line in f"mien: {error}".splitlines()), err=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
-from mien.frames import printable
+from mien.frames import in_utf8, printable
 
 if TYPE_CHECKING:
     from mien.analysis import Analysis
@@ -160,7 +160,7 @@ class Table(Printer):
 
 
 def _records(analysis: Analysis) -> list[dict[str, Any]]:
-    return [{**record, "source": printable(record["source"] or "")} for record in analysis.records()]
+    return [{**record, "source": in_utf8(record["source"] or "")} for record in analysis.records()]
 
 
 STDOUT_FORMATS: dict[str, Callable[[TextIO, Sequence[str]], Printer]] = {
