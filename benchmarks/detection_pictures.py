@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL.Image
 from numpy.typing import NDArray
 
 from mien.images import Image, read_image
@@ -38,6 +40,9 @@ FREE: dict[str, Boxes] = {
 """Pictures of scikit-image's data module that come with it, and the faces in them."""
 
 
+QUALITIES = (50, 70, 75, 80, 85, 90, 95, 100)
+
+
 @dataclass
 class Picture:
     """A picture, the faces that must be found, and regions that do not count."""
@@ -65,6 +70,48 @@ def free_pictures() -> Iterator[Picture]:
         image = getattr(data, name)()
         image = image if image.dtype == np.uint8 else (np.asarray(image) * 255).astype(np.uint8)
         yield Picture(name, rgb(image), faces, kind="photos" if faces else "no faces")
+
+
+def re_encoded(whole: list[Picture]) -> Iterator[Picture]:
+    """Pictures with faces as JPEG at eight qualities, also shifted by a pixel; one in grey, in 256 colours, resized."""
+    for picture in whole:
+        if not picture.faces:
+            continue
+        shifted = np.pad(picture.image, ((1, 0), (1, 0), (0, 0)), mode="edge")[:-1, :-1]
+        for image in (picture.image, shifted):
+            yield from at_qualities(picture, image)
+            if picture.name == "astronaut":
+                yield from at_qualities(picture, rgb(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)))
+                yield from at_qualities(picture, np.array(PIL.Image.fromarray(image).quantize(256).convert("RGB")))
+        if picture.name == "astronaut":
+            for scale in (0.5, 0.75, 1.25, 1.5):
+                how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+                image = np.asarray(cv2.resize(picture.image, None, fx=scale, fy=scale, interpolation=how), np.uint8)
+                boxes = moved(picture.faces, np.array([[scale, 0, 0], [0, scale, 0]]))
+                yield from at_qualities(Picture(f"{picture.name} x {scale}", image, boxes), image)
+
+
+def at_qualities(picture: Picture, image: Image) -> Iterator[Picture]:
+    """An image with the faces of a picture, through Pillow's JPEG."""
+    for quality in QUALITIES:
+        stream = io.BytesIO()
+        PIL.Image.fromarray(image).save(stream, "JPEG", quality=quality)
+        again = np.array(PIL.Image.open(stream).convert("RGB"))
+        yield Picture(f"{picture.name}, {quality}", again, picture.faces, picture.ignored, "re-encoded")
+
+
+def without_faces() -> Iterator[Picture]:
+    """Textures, tissue, machines, text: at three sizes, and upside down."""
+    from skimage import data
+
+    grounds = [(picture.name, picture.image) for picture in free_pictures() if not picture.faces]
+    folder = Path(data.__file__).parent
+    grounds += [(name, read_image(folder / f"{name}.png")) for name in ("motorcycle_left", "color", "microaneurysms")]
+    for name, image in grounds:
+        for scale in (1, 0.6, 0.35):
+            small = image if scale == 1 else cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            for some in (small, small[::-1]):
+                yield Picture(name, np.ascontiguousarray(some), [], kind="no faces, hard")
 
 
 def folder_pictures(folder: Path) -> Iterator[Picture]:

@@ -1,5 +1,6 @@
 """The detector on free pictures (scikit-image's), on odd ones, from many threads, along a video."""
 
+import io
 import json
 import pickle
 from concurrent.futures import ThreadPoolExecutor
@@ -7,11 +8,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 from skimage import data
 
 from mien.errors import ModelError, UsageError
-from mien.faces import KEYPOINTS, MTCNN, Detections, detect_faces
+from mien.faces import KEYPOINTS, MTCNN, Detections
 from mien.faces import graphs as mtcnn_graphs
 from mien.faces import mtcnn as mtcnn_module
 from mien.faces.boxes import overlaps
@@ -135,11 +137,23 @@ def test_what_is_no_picture_is_refused(detector, image):
         {"scale_factor": 1.0},
         {"scale_factor": 0.1},
         {"thresholds": (0.6, 0.7)},
+        {"min_face_size": "20"},
+        {"min_face_size": True},
+        {"scale_factor": None},
         {"thresholds": (0.6, 0.7, 1.0)},
+        {"thresholds": (0.6, 0.7, "0.8")},
+        {"thresholds": 0.5},
         {"threads": -1},
+        {"threads": 1.5},
         {"device": "abacus"},
+        {"device": "GPU:7"},
+        {"stages": "face_detection_only"},
+        {"stages": []},
+        {"steady": "no"},
         {"most": 0},
+        {"most": 1.5},
         {"border": -1},
+        {"border": 1.5},
     ],
 )
 def test_options_out_of_range_are_refused(options):
@@ -173,6 +187,23 @@ def test_answers_hold_when_the_picture_changes_a_little(detector):
     assert np.diag(overlaps(found.boxes_xyxy - 1, expected.boxes_xyxy)).min() > 0.85
 
 
+@pytest.mark.parametrize("picture", [ASTRONAUT, CAMERA], ids=["astronaut", "camera"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "P"])
+@pytest.mark.parametrize("quality", [50, 70, 75, 80, 85, 90, 95, 100, None])
+def test_one_face_however_the_picture_is_encoded(detector, picture, mode, quality):
+    """The ring of her helmet looks like a small face to all three networks: O-Net gives it up to 0.9."""
+    stream = io.BytesIO()
+    image = PIL.Image.fromarray(picture).convert("RGB").quantize(256) if mode == "P" else PIL.Image.fromarray(picture)
+    image = image.convert("L" if mode == "L" else "RGB")
+    image.save(stream, "PNG") if quality is None else image.save(stream, "JPEG", quality=quality)
+    again = np.array(PIL.Image.open(stream).convert("RGB"))
+    found, shifted = detector.detect_batch([again, np.pad(again, ((1, 0), (1, 0), (0, 0)), mode="edge")])
+    (expected,) = GOLDEN["astronaut" if picture is ASTRONAUT else "camera"]["boxes"]
+    for faces, by in ((found, 0), (shifted, 1)):
+        assert len(faces) == 1
+        assert overlaps(faces.boxes_xyxy - by, np.float32([expected]))[0, 0] > 0.85
+
+
 def test_at_most_so_many_faces(detector):
     assert len(MTCNN(most=1).detect(crowd())) == 1 < len(detector.detect(crowd()))
 
@@ -196,37 +227,6 @@ def test_crops_of_faces_give_one_face_each():
         MTCNN.for_crops(8)
 
 
-def test_the_drop_in_speaks_as_mtcnn_does(detector, tmp_path):
-    (face,) = detect_faces(ASTRONAUT)
-    assert set(face) == {"box", "confidence", "keypoints"}
-    assert set(face["keypoints"]) == {"nose", "mouth_right", "right_eye", "left_eye", "mouth_left"}
-    assert face["keypoints"]["left_eye"][0] < face["keypoints"]["right_eye"][0]  # left in the picture
-    assert all(type(value) is int for value in (*face["box"], *face["keypoints"]["nose"]))
-    x1, y1, x2, y2 = detector.detect(ASTRONAUT).boxes_xyxy[0]
-    assert np.allclose(face["box"], [x1, y1, x2 - x1, y2 - y1], atol=0.6)
-    assert json.dumps(face)
-    cv2.imwrite(str(tmp_path / "face.png"), ASTRONAUT[..., ::-1])
-    assert detect_faces(str(tmp_path / "face.png")) == [face]
-    assert detector.detect_faces([ASTRONAUT, data.coffee()]) == [[face], []]
-    assert detect_faces(data.coffee()) == []
-
-
-def test_the_drop_in_cuts_boxes_at_the_edge_unless_told_not_to(detector):
-    half = ASTRONAUT[:140]
-    inside, whole = (
-        detector.detect_faces(half, fit_to_image=fit, box_format="xyxy")[0]["box"] for fit in (True, False)
-    )
-    assert inside[3] == 139 < whole[3]
-    with pytest.raises(UsageError, match="box_format"):
-        detector.detect_faces(half, box_format="yxyx")
-
-
-def test_the_drop_in_takes_mtcnns_thresholds():
-    assert detect_faces(CAMERA, threshold_onet=0.999999, min_face_size=30) == []
-    with pytest.raises(UsageError, match="thresholds"):
-        detect_faces(CAMERA, threshold_pnet=2)
-
-
 def test_following_a_picture_at_rest_neither_drifts_nor_trembles(detector):
     small = cv2.resize(crowd(), (320, 200), interpolation=cv2.INTER_AREA)[:128]
     first = faces = detector.detect(small)
@@ -240,7 +240,7 @@ def test_following_a_picture_at_rest_neither_drifts_nor_trembles(detector):
     assert (faces.scores > 0.9).all()
 
 
-@pytest.mark.parametrize("share", [0.05, 0.14])
+@pytest.mark.parametrize("share", [0.05, 0.2])
 @pytest.mark.parametrize("direction", [(1, 0), (-1, 0), (0, 1), (-0.7, -0.7)])
 def test_following_keeps_up(detector, share, direction):
     canvas = np.pad(ASTRONAUT, ((200, 200), (200, 200), (0, 0)), mode="edge")

@@ -2,12 +2,13 @@
 
 Where it departs from the paper, by measurement (docs/faces.md): of neighbouring cells that see the same face, P-Net
 gives only the best; proposals of all scales meet in one suppression after regression, not before, which leaves R-Net a
-tenth of the work; and each face is looked at twice more, a little further left and right, and the answers averaged.
+tenth of the work; and each face is looked at again from a little aside, and the answers averaged.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from mien.faces.boxes import best_of_overlapping, distinct, moved, ranks, squared
 from mien.faces.detection import Detections
+from mien.faces.options import Options
 from mien.faces.pyramid import Level, Pyramid, scales
 from mien.faces.running import WINDOW, Networks
 
@@ -31,10 +33,11 @@ REFINED_OVERLAP = 0.7
 SAME_FACE = 0.7
 """Of two faces, the share of the smaller that the larger may cover."""
 
-ASIDE = 0.05
-"""How far left and right the further looks are taken, in sides of the square."""
+ASIDE = ((-0.13, 0.0), (0.13, 0.0), (0.0, -0.1))
+"""Where the further looks are taken, x and y in sides of the square: left, right, above. So far aside, what is no face
+loses its score; faces keep theirs."""
 
-SECOND_CHANCE = 1.5
+SECOND_CHANCE = 2.2
 """Log-odds below the threshold at which a face is still looked at again."""
 
 
@@ -58,17 +61,6 @@ class Candidates:
     def best(self, most: int | None) -> Candidates:
         """At most so many for each picture."""
         return self if most is None else self.take(ranks(self.odds, self.owners) < most)
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the cascade can be told; `MTCNN` says what each means and checks it."""
-
-    min_face_size: float
-    scale_factor: float
-    odds: tuple[float, float, float]
-    steady: bool
-    most: int | None
 
 
 def find(pyramid: Pyramid, networks: Networks, options: Options) -> list[Detections]:
@@ -142,21 +134,22 @@ def look(pyramid: Pyramid, networks: Networks, squares: Array, owners: Indices) 
     return Candidates(moved(squares, out[:, :4]), out[:, 4], owners, points)
 
 
-def look_again(pyramid: Pyramid, networks: Networks, found: Candidates) -> Candidates:
-    """O-Net twice more on each face, aside to the left and to the right: the mean of three answers.
+def look_again(
+    pyramid: Pyramid, networks: Networks, found: Candidates, aside: Sequence[tuple[float, float]] = ASIDE
+) -> Candidates:
+    """O-Net again on each face, aside: the mean of all answers, the first too.
 
     Boxes move by a third as much when the picture is encoded anew, and what is no face loses its score.
     """
     squares = squared(found.boxes)
-    aside = (squares[:, 2:3] - squares[:, :1]) * np.array([ASIDE, 0, ASIDE, 0], np.float32)
-    both = np.concatenate([squares - aside, squares + aside])
-    looks = look(pyramid, networks, both, np.tile(found.owners, 2))
-    n = len(found.odds)
-    means = [
-        (first + more[:n] + more[n:]) / np.float32(3)
-        for first, more in ((found.boxes, looks.boxes), (found.odds, looks.odds), (found.points, looks.points))
-    ]
-    return Candidates(means[0], means[1], found.owners, means[2])
+    sides = squares[:, 2:3] - squares[:, :1]
+    more = np.concatenate([squares + sides * np.array(step * 2, np.float32) for step in aside])
+    looks = look(pyramid, networks, more, np.tile(found.owners, len(aside)))
+    boxes, odds, points = (
+        (first + again.reshape(len(aside), *first.shape).sum(0)) / np.float32(len(aside) + 1)
+        for first, again in ((found.boxes, looks.boxes), (found.odds, looks.odds), (found.points, looks.points))
+    )
+    return Candidates(boxes, odds, found.owners, points)
 
 
 def separate(found: Candidates) -> Candidates:

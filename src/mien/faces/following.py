@@ -18,6 +18,9 @@ RESTLESS = 0.06
 """A face whose edges move by this share of its side is taken at its new place at once; one that moves less, partly,
 so that boxes of a face at rest neither tremble nor creep."""
 
+ASIDE = ((-0.05, 0.0), (0.05, 0.0))
+"""Where a face is looked at again: nearer than in detection, as it may have moved aside already."""
+
 CALM = 0.25
 """The share taken of the smallest moves."""
 
@@ -32,7 +35,7 @@ def follow(image: Image, before: Detections, networks: Networks) -> Detections:
     pyramid = Pyramid([image], most=max(0, int(halvings_for(widths, 48).max())))
     owners = np.zeros(len(before), np.intp)
     near = look(pyramid, networks, squares, owners)
-    now = to_detections(look_again(pyramid, networks, near))
+    now = to_detections(look_again(pyramid, networks, near, ASIDE))
     return _settled(before, now, widths)
 
 

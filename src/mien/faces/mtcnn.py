@@ -7,9 +7,9 @@ says how well and how fast.
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -17,18 +17,14 @@ import cv2
 import numpy as np
 
 from mien.errors import UsageError
-from mien.faces.cascade import Options, find
+from mien.faces.cascade import find
 from mien.faces.detection import Detections
-from mien.faces.dropin import to_dicts
+from mien.faces.dropin import STAGES, Wording, check_fixed, to_dicts, to_told
 from mien.faces.following import follow
+from mien.faces.options import CROP_THRESHOLDS, THRESHOLDS, Options, is_whole
 from mien.faces.pyramid import Pyramid
 from mien.faces.running import Networks
 from mien.images import Image, read_pixels
-
-THRESHOLDS = (0.5, 0.6, 0.7)
-"""Scores from which on P-Net, R-Net and O-Net pass a face on, by default."""
-
-CROP_THRESHOLDS = (0.3, 0.5, 0.7)
 
 _LONGEST = 32_000
 """OpenCV remaps pictures of fewer than 32,767 rows and columns; longer ones are shrunk."""
@@ -49,11 +45,12 @@ class MTCNN:
 
     def __init__(
         self,
+        stages: str = STAGES,
+        device: str = "cpu",
         *,
         min_face_size: float = 20,
         scale_factor: float = 0.709,
-        thresholds: tuple[float, float, float] = THRESHOLDS,
-        device: str = "cpu",
+        thresholds: Sequence[float] = THRESHOLDS,
         threads: int = 0,
         steady: bool = True,
         most: int | None = None,
@@ -62,12 +59,13 @@ class MTCNN:
         """Read the weights; takes about 0.1 s.
 
         Args:
+            stages: for those who come from ``mtcnn``; all three networks are the only choice.
+            device: ``cpu``, ``auto`` or a key of `mien.classifier.PROVIDERS`; ``CPU:0`` and ``GPU:0`` as in ``mtcnn``.
             min_face_size: side of the smallest face to find, from 4 pixels. Twice the size, a quarter of the time.
             scale_factor: of one scale to the next, 0.2 to 0.95.
             thresholds: scores of P-Net, R-Net and O-Net, each between 0 and 1.
-            device: ``cpu``, ``auto`` or a key of `mien.classifier.PROVIDERS`.
             threads: how many CPU threads one call may use; 0 for as many as there are cores.
-            steady: look at each face twice more and average; 0.8 ms a face.
+            steady: look at each face again from three places aside and average; 1.2 ms a face.
             most: find at most so many faces in a picture, the likeliest ones, 1 or more; None for all.
             border: continue the picture's edge by so many pixels before looking, so that faces it cuts are found.
 
@@ -76,10 +74,8 @@ class MTCNN:
             ModelError: the weights cannot be read.
         """
         self.options = {name: value for name, value in locals().items() if name != "self"}
-        _check_options(min_face_size, scale_factor, thresholds, most, border)
-        odds = [math.log(threshold / (1 - threshold)) for threshold in thresholds]
-        self._options = Options(min_face_size, scale_factor, (odds[0], odds[1], odds[2]), steady, most)
-        self._border = border
+        check_fixed({"stages": stages})
+        self._options = Options(min_face_size, scale_factor, thresholds, steady, most, border)
         self._networks = Networks(device, threads)
 
     @classmethod
@@ -93,8 +89,8 @@ class MTCNN:
             side: of the crops, in pixels, from 16.
             **options: any of `MTCNN`'s, which take precedence.
         """
-        if side < 16:
-            raise UsageError(f"side: must be 16 pixels or more, received {side}")
+        if not is_whole(side) or side < 16:
+            raise UsageError(f"side: must be 16 pixels or more, received {side!r}")
         chosen = {"min_face_size": 0.75 * side, "border": side // 4, "most": 1, "steady": False}
         return cls(**{**chosen, "thresholds": CROP_THRESHOLDS, **options})
 
@@ -114,7 +110,7 @@ class MTCNN:
         results = [Detections.none()] * len(images)
         for image in images:
             _check_image(image)
-        for rows in _stacks([image.shape[:2] for image in images], self._border):
+        for rows in _stacks([image.shape[:2] for image in images], self._options.border):
             for row, found in zip(rows, self._find([images[row] for row in rows]), strict=True):
                 results[row] = found
         return results
@@ -122,7 +118,7 @@ class MTCNN:
     def follow(self, image: Image, before: Detections) -> Detections:
         """Find the faces of the frame before again, near where they were, with O-Net alone; about 1.6 ms a face.
 
-        Keeps up with faces that move by up to a seventh of their width from frame to frame.
+        Keeps up with faces that move by up to a fifth of their width from frame to frame.
 
         Args:
             image: as for `detect`.
@@ -134,29 +130,43 @@ class MTCNN:
         _check_image(image)
         return follow(_rgb(image), before, self._networks)
 
-    def detect_faces(self, image: Any, *, box_format: str = "xywh", fit_to_image: bool = True) -> Any:
+    def detect_faces(
+        self,
+        image: Any,
+        fit_to_image: bool = True,
+        limit_boundaries_landmarks: bool = False,
+        box_format: str = "xywh",
+        **options: Any,
+    ) -> Any:
         """What ``mtcnn.MTCNN().detect_faces`` gives, for its users: see `detect_faces` of this module."""
-        if box_format not in ("xywh", "xyxy"):
-            raise UsageError(f"box_format: must be 'xywh' or 'xyxy', received {box_format!r}")
+        wording = Wording(box_format, fit_to_image, limit_boundaries_landmarks)
+        told = to_told(options, self._options.thresholds)
         several = isinstance(image, list | tuple)
         pictures = [read_pixels(one) for one in (image if several else [image])]
-        found = self.detect_batch(pictures)
-        dicts = [
-            to_dicts(faces, picture.shape[:2] if fit_to_image else None, box_format == "xywh")
-            for faces, picture in zip(found, pictures, strict=True)
-        ]
+        found = self._told(told).detect_batch(pictures)
+        dicts = [to_dicts(faces, one.shape[:2], wording) for faces, one in zip(found, pictures, strict=True)]
         return dicts if several else dicts[0]
+
+    def _told(self, options: dict[str, Any]) -> MTCNN:
+        """The same networks, other options."""
+        other = object.__new__(MTCNN)
+        other.options = {**self.options, **options}
+        other._options = replace(self._options, **options)
+        other._networks = self._networks
+        return other
 
     def _find(self, images: Sequence[Image]) -> list[Detections]:
         """Faces of pictures of one size."""
         pictures = [_rgb(image) for image in images]
-        longest = max(pictures[0].shape[:2]) + 2 * self._border
+        longest = max(pictures[0].shape[:2]) + 2 * self._options.border
         if longest > _LONGEST:
             return [self._find_shrunk(pictures[0], _LONGEST / longest)]
-        if not self._border:
+        if not self._options.border:
             return find(Pyramid(pictures), self._networks, self._options)
-        found = find(Pyramid([_framed(picture, self._border) for picture in pictures]), self._networks, self._options)
-        return [_moved(faces, 1.0, -self._border) for faces in found]
+        found = find(
+            Pyramid([_framed(picture, self._options.border) for picture in pictures]), self._networks, self._options
+        )
+        return [_moved(faces, 1.0, -self._options.border) for faces in found]
 
     def _find_shrunk(self, picture: Image, factor: float) -> Detections:
         height, width = (max(1, int(side * factor)) for side in picture.shape[:2])
@@ -170,14 +180,18 @@ class MTCNN:
         self.__init__(**options)  # type: ignore[misc]
 
 
-def detect_faces(image: Any, *, box_format: str = "xywh", fit_to_image: bool = True, **options: Any) -> Any:
+def detect_faces(image: Any, *, device: str = "cpu", threads: int = 0, **options: Any) -> Any:
     """What ``mtcnn.MTCNN().detect_faces(image)`` gives, so that its users can change over.
 
     Args:
         image: an array as for `MTCNN.detect`, a path, bytes, a Pillow image; or a list of such.
-        box_format: ``xywh`` or ``xyxy``.
-        fit_to_image: whether boxes are cut at the picture's edges.
-        **options: `MTCNN`'s; ``threshold_pnet``, ``threshold_rnet`` and ``threshold_onet`` as ``mtcnn`` calls them.
+        device: as for `MTCNN`.
+        threads: as for `MTCNN`.
+        **options: how answers are worded: ``box_format``, ``xywh`` or ``xyxy``; ``fit_to_image``, whether boxes are
+            cut at the picture's edges, and with it ``limit_boundaries_landmarks``, whether keypoints are. What to look
+            for: ``min_face_size``, ``scale_factor``, ``threshold_pnet``, ``threshold_rnet``, ``threshold_onet``; or
+            ``thresholds``, ``steady``, ``most``, ``border`` of `MTCNN`. Other options of ``mtcnn`` are taken where they
+            change nothing, as ``output_type="json"``, and refused else.
 
     Returns:
         A list of dicts: ``box`` (four integers), ``confidence`` (0 to 1), ``keypoints`` with ``nose``, ``mouth_right``,
@@ -185,34 +199,15 @@ def detect_faces(image: Any, *, box_format: str = "xywh", fit_to_image: bool = T
         in the picture, the person's right. For a list of pictures, a list of such lists. Largest face first.
 
     Raises:
-        UsageError: it is no picture, or an option is out of range.
+        UsageError: it is no picture, or an option is out of range or not supported.
         DataError: a file cannot be read.
     """
-    given = options.pop("thresholds", THRESHOLDS)
-    names = ("threshold_pnet", "threshold_rnet", "threshold_onet")
-    thresholds = tuple(options.pop(name, value) for name, value in zip(names, given, strict=True))
-    detector = _shared(thresholds=thresholds, **options)
-    return detector.detect_faces(image, box_format=box_format, fit_to_image=fit_to_image)
+    return _shared(device, threads).detect_faces(image, **options)
 
 
 @lru_cache(maxsize=4)
-def _shared(**options: Any) -> MTCNN:
-    return MTCNN(**options)
-
-
-def _check_options(
-    min_face_size: float, scale_factor: float, thresholds: Sequence[float], most: int | None, border: int
-) -> None:
-    if not 4 <= min_face_size < math.inf:
-        raise UsageError(f"min_face_size: must be 4 pixels or more, received {min_face_size}")
-    if not 0.2 <= scale_factor <= 0.95:
-        raise UsageError(f"scale_factor: must be from 0.2 to 0.95, received {scale_factor}")
-    if len(thresholds) != 3 or not all(0 < threshold < 1 for threshold in thresholds):
-        raise UsageError(f"thresholds: must be three numbers between 0 and 1, received {thresholds}")
-    if most is not None and most < 1:
-        raise UsageError(f"most: must be 1 or more, or None for all faces, received {most}")
-    if not 0 <= border <= 1024:
-        raise UsageError(f"border: must be from 0 to 1024 pixels, received {border}")
+def _shared(device: str, threads: int) -> MTCNN:
+    return MTCNN(device=device, threads=threads)
 
 
 def _check_image(image: Image) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mien.classifier import PROVIDERS, available_devices
 from mien.errors import UsageError, unknown_choice
 from mien.faces import graphs
+from mien.faces.options import is_whole
 
 Array = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
@@ -26,6 +27,9 @@ PIECE_PIXELS = 96 * 1024
 
 PIECE_CROPS = {24: 64, 48: 16}
 """Crops that go through R-Net and O-Net at once, by their side."""
+
+TENSORFLOW_DEVICES = {"CPU:0": "cpu", "GPU:0": "cuda"}
+"""How `mtcnn` names the two, and what they are here."""
 
 _QUIET = 3
 
@@ -40,8 +44,8 @@ class Networks:
             UsageError: the device is not there, or `threads` is negative.
             ModelError: the weights cannot be read.
         """
-        if threads < 0:
-            raise UsageError(f"threads: must be 0 (all cores) or more, received {threads}")
+        if not is_whole(threads) or threads < 0:
+            raise UsageError(f"threads: must be 0 (all cores) or more, received {threads!r}")
         providers = _providers(device)
         self._proposal = _open(graphs.proposal_network(), providers)
         self._by_side = {
@@ -103,6 +107,7 @@ def _open(graph: bytes, providers: Sequence[str]) -> Any:
 
 def _providers(device: str) -> list[str]:
     available = available_devices()
+    device = TENSORFLOW_DEVICES.get(device, device)
     if device == "auto":
         device = "cuda" if "cuda" in available else "cpu"
     if device not in PROVIDERS:
