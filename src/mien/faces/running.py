@@ -26,7 +26,10 @@ PIECE_PIXELS = 96 * 1024
 """Pixels of a level that go through P-Net at once."""
 
 PIECE_CROPS = {24: 64, 48: 16}
-"""Crops that go through R-Net and O-Net at once, by their side."""
+"""The most crops that go through R-Net and O-Net at once, by their side."""
+
+WORTH_SHARING = {24: 32, 48: 4}
+"""From so many crops on, two threads take half each."""
 
 TENSORFLOW_DEVICES = {"CPU:0": "cpu", "GPU:0": "cuda"}
 """How `mtcnn` names the two, and what they are here."""
@@ -68,8 +71,10 @@ class Networks:
     def judge(self, crops: Pixels) -> Array:
         """R-Net for uint8 (k, 24, 24, 3): float32 (k, 5); O-Net for (k, 48, 48, 3): (k, 15)."""
         side = crops.shape[1]
-        step = PIECE_CROPS[side]
-        parts = self._map(self._by_side[side], [crops[i : i + step] for i in range(0, len(crops), step)])
+        pieces = -(-len(crops) // PIECE_CROPS[side])
+        if len(crops) >= WORTH_SHARING[side]:
+            pieces += pieces % 2  # even, so that two threads end together; the same whatever the number of threads
+        parts = self._map(self._by_side[side], np.array_split(crops, pieces) if pieces else [])
         return np.concatenate([np.empty((0, 5 if side == 24 else 15), np.float32), *parts])
 
     def _map(self, session: Any, pieces: Sequence[Pixels]) -> list[Array]:
