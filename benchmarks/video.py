@@ -100,7 +100,7 @@ def measure_speed(options: argparse.Namespace) -> None:
         for _ in range(options.rounds):
             for name, command in ways.items():
                 results[name].append(answer(command))
-        del truth
+        drawn = sum(len(one.boxes_xyxy) for one in truth)
     rows = []
     for name, runs in results.items():
         rates = [run["frames"] / run["seconds"] for run in runs]
@@ -113,7 +113,8 @@ def measure_speed(options: argparse.Namespace) -> None:
         f"python benchmarks/video.py speed --frames {options.frames} --rounds {options.rounds}"
         + (" --fer-python PYTHON" if options.fer_python else ""),
         f"{options.frames} frames; mean, lowest and highest of {options.rounds} alternating runs, from opening the "
-        "video to the last row; importing and opening models not counted.",
+        "video to the last row; importing and opening models not counted. "
+        f"{drawn} faces were drawn.",
         ("", "frames/s", "faces found in all frames"),
         rows,
     )

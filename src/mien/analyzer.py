@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,8 +24,8 @@ from mien.sources import Clip, Frame, Reading, open_sources
 from mien.tracking import FaceTracker, Smoother
 from mien.weights import find_model
 
-GROUP_PIXELS = 16_000_000
-"""Pictures are analysed in groups of so many pixels together: enough to share work, few enough to keep memory flat."""
+GROUP_BYTES = 48_000_000
+"""Pictures are analysed in groups of so many bytes together: enough to share work, few enough to keep memory flat."""
 
 GROUP_FRAMES = 16
 """The most pictures in a group."""
@@ -173,17 +173,32 @@ class Analyzer:
             raise UsageError(f"detect_every: must be 1 or more, received {detect_every}")
         clip: Clip | None = None
         smoother: Smoother | None = None
-        for group in _grouped(frames):
-            if group[0].clip is None:
-                seen = self._detect(group)
-            else:
-                if group[0].clip is not clip or smoother is None:
-                    clip = group[0].clip
-                    tracker, smoother = self._tracker(detect_every), Smoother(smooth)
-                seen = [_track(tracker, frame) for frame in group]
-            for frame, analysis in zip(group, self._classify(seen, smoother), strict=True):
-                self._refuse_empty(analysis)
-                yield frame, analysis
+        with ThreadPoolExecutor(1, "mien-search") as searcher:
+            for group in _grouped(frames):
+                if group[0].clip is None:
+                    seen = self._detect(group)
+                else:
+                    if group[0].clip is not clip or smoother is None:
+                        clip = group[0].clip
+                        tracker, smoother = self._tracker(detect_every), Smoother(smooth)
+                    seen = self._track(tracker, group, searcher)
+                for frame, analysis in zip(group, self._classify(seen, smoother), strict=True):
+                    self._refuse_empty(analysis)
+                    yield frame, analysis
+
+    def _track(self, tracker: FaceTracker, group: Sequence[Frame], searcher: ThreadPoolExecutor) -> list[Seen]:
+        """Find the faces of a video's next frames. While faces are followed, the next frame to search is searched."""
+        seen = []
+        ahead: dict[int, Future[Detections]] = {}
+        for row, frame in enumerate(group):
+            due = row + tracker.due
+            if row < due < len(group) and due not in ahead:
+                ahead[due] = searcher.submit(self.detector.detect, group[due].image)
+            searched = ahead.pop(row).result() if row in ahead else None
+            faces, track_ids = tracker.next(frame.image, frame.time, searched)
+            inside = _rows_inside(faces, frame.image)
+            seen.append(Seen(frame, faces.take(inside), track_ids[inside]))
+        return seen
 
     def _tracker(self, detect_every: int | None) -> FaceTracker:
         options = {} if detect_every is None else {"detect_every": detect_every}
@@ -274,18 +289,18 @@ def _grouped(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
     What was read before an error comes first, then the error.
     """
     group: list[Frame] = []
-    pixels = 0
+    held = 0
     failure: list[DataError] = []
     for frame in _until_failure(frames, failure):
-        full = len(group) == GROUP_FRAMES or pixels + frame.image.size > GROUP_PIXELS
+        full = len(group) == GROUP_FRAMES or held + frame.image.nbytes > GROUP_BYTES
         if group and (full or frame.clip is not group[0].clip):
             yield group
-            group, pixels = [], 0
+            group, held = [], 0
         group.append(frame)
-        pixels += frame.image.size
+        held += frame.image.nbytes
         if frame.clip is not None and frame.clip.live:
             yield group
-            group, pixels = [], 0
+            group, held = [], 0
     if group:
         yield group
     if failure:
@@ -298,12 +313,6 @@ def _until_failure(frames: Iterable[Frame], failure: list[DataError]) -> Iterato
         yield from frames
     except DataError as error:
         failure.append(error)
-
-
-def _track(tracker: FaceTracker, frame: Frame) -> Seen:
-    faces, track_ids = tracker.next(frame.image, frame.time)
-    rows = _rows_inside(faces, frame.image)
-    return Seen(frame, faces.take(rows), track_ids[rows])
 
 
 def _inside(faces: Detections, image: Image) -> Detections:

@@ -53,7 +53,7 @@ class FaceTracker:
     found it too; in the first frame every face is reported, so that a video of one frame loses none.
     """
 
-    def __init__(self, detector: Detector, *, detect_every: int = 5, forget: float = 1.0) -> None:
+    def __init__(self, detector: Detector, *, detect_every: int = 6, forget: float = 1.0) -> None:
         """Make a tracker.
 
         Args:
@@ -75,20 +75,29 @@ class FaceTracker:
         self._time = -FRAME_SECONDS
         self._shape: tuple[int, int] | None = None
 
-    def next(self, image: Image, time: float | None = None) -> tuple[Detections, NDArray[np.int64]]:
+    @property
+    def due(self) -> int:
+        """How many frames can still be followed before the whole picture must be searched; 0: the next one must be."""
+        return 0 if self._since is None else max(0, self._every - self._since - 1)
+
+    def next(
+        self, image: Image, time: float | None = None, found: Detections | None = None
+    ) -> tuple[Detections, NDArray[np.int64]]:
         """Find the faces of the next frame.
 
         Args:
             image: uint8 (height, width, 3) RGB or (height, width), upright. Where its size changes, or time runs
                 backwards, all faces count as new.
             time: seconds from the video's beginning; None: a thirtieth of a second after the frame before.
+            found: what searching the whole picture gave, where that has been done already; see `due`.
 
         Returns:
             The faces, largest first, and their numbers, int64 (n,): from 1, in the order in which they came.
         """
         time = self._begin(image, time)
-        if self._since is None or self._since >= self._every or self._follow(image, time):
-            self._detect(image, time)
+        search = found is not None or self._since is None or self._since >= self._every
+        if search or self._follow(image, time):
+            self._detect(image, time, found)
         self._tracks = [track for track in self._tracks if track.seen or time - track.motion.time <= self._forget]
         return self._report()
 
@@ -129,10 +138,10 @@ class FaceTracker:
                 taken.append(box)
                 _see(tracks[row], after.take([row]), time, image)
 
-    def _detect(self, image: Image, time: float) -> None:
+    def _detect(self, image: Image, time: float, found: Detections | None) -> None:
         """Search the whole picture, and give each face found its number or a new one."""
         first = self._since is None
-        found, self._since = self._detector.detect(image), 0
+        found, self._since = self._detector.detect(image) if found is None else found, 0
         matched = self._matched(found, time, image)
         missed = [track for track in self._tracks if track not in matched.values()]
         for track in missed:
