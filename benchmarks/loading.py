@@ -22,14 +22,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import psutil
 
 from mien.datasets import convert, open_dataset
 from mien.datasets.streaming import epoch_batches
 from mien.labels import EXPRESSIONS
 from mien.preprocessing import InputSpec
 from mien.recipes import recipe
-from reporting import publish
+from reporting import publish, tree_bytes
 
 SIDE = 224
 POLL_SECONDS = 0.02
@@ -158,15 +157,6 @@ def child(mode: str, data: Path, cache: Path, *more: str) -> tuple[dict[str, flo
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} failed")
     return json.loads(output), peak
-
-
-def tree_bytes(pid: int) -> int:
-    """Resident memory of a process and all below it."""
-    try:
-        top = psutil.Process(pid)
-        return sum(process.memory_info().rss for process in (top, *top.children(recursive=True)))
-    except psutil.NoSuchProcess:
-        return 0
 
 
 def load_once(options: argparse.Namespace) -> None:

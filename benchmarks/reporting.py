@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
+import psutil
+
 FOLDER = Path(__file__).parent.parent / "docs" / "benchmarks"
 
 PACKAGES = ("keras", "tensorflow-cpu", "tensorflow", "torch", "onnxruntime", "opencv-python-headless", "numpy")
@@ -60,3 +62,12 @@ def installed(name: str) -> str:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return ""
+
+
+def tree_bytes(pid: int) -> int:
+    """Resident memory of a process and all below it."""
+    try:
+        top = psutil.Process(pid)
+        return sum(process.memory_info().rss for process in (top, *top.children(recursive=True)))
+    except psutil.NoSuchProcess:
+        return 0

@@ -18,10 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
-import psutil
-
 from mien.datasets.scenes import write_scene_video
-from reporting import publish
+from reporting import publish, tree_bytes
 
 POLL_SECONDS = 0.1
 
@@ -166,15 +164,6 @@ def watch(clip: Path, folder: Path, model: str) -> tuple[float, list[tuple[float
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} failed")
     return time.perf_counter() - begin, curve
-
-
-def tree_bytes(pid: int) -> int:
-    """Resident memory of a process and all below it."""
-    try:
-        top = psutil.Process(pid)
-        return sum(process.memory_info().rss for process in (top, *top.children(recursive=True)))
-    except psutil.NoSuchProcess:
-        return 0
 
 
 def plot(curves: list[list[tuple[float, float]]], counts: list[int], path: Path) -> None:

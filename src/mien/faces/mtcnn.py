@@ -24,7 +24,7 @@ from mien.faces.following import follow
 from mien.faces.options import CROP_THRESHOLDS, THRESHOLDS, Options, is_whole
 from mien.faces.pyramid import Pyramid
 from mien.faces.running import Networks
-from mien.images import Image, read_pixels
+from mien.images import Image, check_image, read_pixels
 
 _LONGEST = 32_000
 """OpenCV remaps pictures of fewer than 32,767 rows and columns; longer ones are shrunk."""
@@ -109,7 +109,7 @@ class MTCNN:
         """The faces of each picture: as `detect` gives them, to rounding. Small pictures of one size go together."""
         results = [Detections.none()] * len(images)
         for image in images:
-            _check_image(image)
+            check_image(image)
         for rows in _stacks([image.shape[:2] for image in images], self._options.border):
             for row, found in zip(rows, self._find([images[row] for row in rows]), strict=True):
                 results[row] = found
@@ -127,7 +127,7 @@ class MTCNN:
         Returns:
             As many as `before`, in the same order. Where the face is gone, the score is below 0.5 and the box stays.
         """
-        _check_image(image)
+        check_image(image)
         return follow(_rgb(image), before, self._networks)
 
     def detect_faces(
@@ -208,16 +208,6 @@ def detect_faces(image: Any, *, device: str = "cpu", threads: int = 0, **options
 @lru_cache(maxsize=4)
 def _shared(device: str, threads: int) -> MTCNN:
     return MTCNN(device=device, threads=threads)
-
-
-def _check_image(image: Image) -> None:
-    if not isinstance(image, np.ndarray):
-        raise UsageError(f"image: must be a NumPy array, received {type(image).__name__}")
-    fits = image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 3))
-    if image.dtype != np.uint8 or not fits or not image.size:
-        raise UsageError(
-            f"image: must be uint8 (height, width) or (height, width, 1 or 3), received {image.dtype} {image.shape}"
-        )
 
 
 def _stacks(sizes: Sequence[tuple[int, ...]], border: int) -> Iterator[list[int]]:
