@@ -170,12 +170,12 @@ def test_a_face_that_jumps_away_is_lost_and_found_at_once():
 def test_doubtful_faces_need_a_second_look():
     doubtful = face("x", 500, 100, score=SURE - 0.05)
     sure = face("a", 100, 100)
-    flicker = play(World(), [[sure]] * 5 + [[sure, doubtful]] + [[sure]] * 6)
+    flicker = play(World(), [[sure]] * 5 + [[sure, doubtful]] + [[sure]] * 6, detect_every=5)
     assert all(frame == {"a": 1} for frame in flicker)
-    stays = play(World(), [[sure]] * 5 + [[sure, doubtful]] * 7)
+    stays = play(World(), [[sure]] * 5 + [[sure, doubtful]] * 7, detect_every=5)
     assert [len(frame) for frame in stays[5:8]] == [1, 2, 2]
     assert stays[-1] == {"a": 1, "x": 2}
-    at_once = play(World(), [[sure]] * 5 + [[sure, face("y", 500, 100)]])
+    at_once = play(World(), [[sure]] * 5 + [[sure, face("y", 500, 100)]], detect_every=5)
     assert at_once[5] == {"a": 1, "y": 2}
 
 
@@ -325,3 +325,22 @@ def test_memory_of_smoother_and_tracker_stays_flat():
 def test_seconds_out_of_range(seconds):
     with pytest.raises(UsageError, match="seconds: must be 0 or more and finite"):
         Smoother(seconds)
+
+
+@given(seed=st.integers(0, 999), detect_every=st.integers(1, 7))
+def test_searching_ahead_where_it_is_due_changes_nothing(seed, detect_every):
+    """What the analyzer does: the tracker says when it must search, and is handed what searching gave."""
+    world, ahead = World(), World()
+    rng = np.random.default_rng(seed)
+    alone = FaceTracker(world, detect_every=detect_every)
+    helped = FaceTracker(ahead, detect_every=detect_every)
+    for index in range(20):
+        faces = [face(name, 100 + 300 * at + index, 100) for at, name in enumerate("ab") if rng.random() < 0.9]
+        world.faces = ahead.faces = faces
+        due = helped.due == 0
+        found = rows([one[1] for one in faces], [one[2] for one in faces]) if due else None
+        expected, numbers = alone.next(BLANK, index / 30)
+        told, same = helped.next(BLANK, index / 30, found)
+        np.testing.assert_array_equal(numbers, same)
+        np.testing.assert_array_equal(expected.boxes_xyxy, told.boxes_xyxy)
+    assert ahead.searched < world.searched
