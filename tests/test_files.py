@@ -3,7 +3,7 @@ import json
 import pytest
 
 from mien.errors import UsageError
-from mien.files import replacing, write_json, write_text
+from mien.files import check_writable, replacing, write_json, write_text
 
 
 def test_a_failure_leaves_the_old_file_and_no_other(tmp_path):
@@ -33,3 +33,15 @@ def test_a_folder_or_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(UsageError, match="cannot be written"):
         write_text(tmp_path / "file" / "below.txt", "x")
+
+
+def test_whether_a_file_can_be_written_is_found_out_without_touching_it(tmp_path):
+    path = tmp_path / "new" / "rows.csv"
+    check_writable(path)
+    assert list(path.parent.iterdir()) == []
+    path.write_text("kept")
+    check_writable(path)
+    assert path.read_text() == "kept"
+    for wrong, message in ((path.parent, "is not a file"), (path / "under.csv", "cannot be written")):
+        with pytest.raises(UsageError, match=message):
+            check_writable(wrong)

@@ -16,19 +16,13 @@ from mien.analysis import Analysis
 from mien.classifier import Model, open_model
 from mien.errors import DataError, UsageError
 from mien.faces import KEYPOINTS, Detections, Detector, open_detector
-from mien.frames import printable
+from mien.frames import grouped, printable
 from mien.framing import cut_faces
 from mien.images import MAX_PIXELS, Image, ImageLike, read_pixels
 from mien.results import Box, Face, Prediction
 from mien.sources import Clip, Frame, Reading, open_sources
 from mien.tracking import FaceTracker, Smoother
 from mien.weights import find_model
-
-GROUP_BYTES = 48_000_000
-"""Pictures are analysed in groups of so many bytes together: enough to share work, few enough to keep memory flat."""
-
-GROUP_FRAMES = 16
-"""The most pictures in a group."""
 
 NO_BOX = 1.0
 """A face whose box, cut to the picture, is smaller than this on a side is none."""
@@ -127,7 +121,7 @@ class Analyzer:
             raise UsageError("images: must be a list of pictures; for one, call analyze")
         with ThreadPoolExecutor(thread_name_prefix="mien-read") as pool:
             frames = pool.map(lambda image: self._read(image, bgr), images)
-            found = [analysis for group in _grouped(frames) for analysis in self._classify(self._detect(group))]
+            found = [analysis for group in grouped(frames) for analysis in self._classify(self._detect(group))]
         for analysis in found:
             self._refuse_empty(analysis)
         return found
@@ -174,7 +168,7 @@ class Analyzer:
         clip: Clip | None = None
         smoother: Smoother | None = None
         with ThreadPoolExecutor(1, "mien-search") as searcher:
-            for group in _grouped(frames):
+            for group in grouped(frames):
                 if group[0].clip is None:
                     seen = self._detect(group)
                 else:
@@ -281,38 +275,6 @@ def _open_detector(detector: str | Detector, threads: int) -> Detector:
     if isinstance(detector, str):
         return open_detector(detector, **({"threads": threads} if detector == "mtcnn" else {}))
     return detector
-
-
-def _grouped(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
-    """Cut frames into groups that are worked on together: of one clip, or single pictures; live ones alone.
-
-    What was read before an error comes first, then the error.
-    """
-    group: list[Frame] = []
-    held = 0
-    failure: list[DataError] = []
-    for frame in _until_failure(frames, failure):
-        full = len(group) == GROUP_FRAMES or held + frame.image.nbytes > GROUP_BYTES
-        if group and (full or frame.clip is not group[0].clip):
-            yield group
-            group, held = [], 0
-        group.append(frame)
-        held += frame.image.nbytes
-        if frame.clip is not None and frame.clip.live:
-            yield group
-            group, held = [], 0
-    if group:
-        yield group
-    if failure:
-        raise failure[0]
-
-
-def _until_failure(frames: Iterable[Frame], failure: list[DataError]) -> Iterator[Frame]:
-    """The frames up to an error, which is added to `failure`."""
-    try:
-        yield from frames
-    except DataError as error:
-        failure.append(error)
 
 
 def _inside(faces: Detections, image: Image) -> Detections:

@@ -6,26 +6,11 @@ import os
 import struct
 from pathlib import Path
 
+from mien.headers import is_heif
+
 VIDEO_SUFFIXES = frozenset(
-    {
-        *(
-            ".mp4",
-            ".mov",
-            ".m4v",
-            ".avi",
-            ".mkv",
-            ".webm",
-            ".mpg",
-            ".mpeg",
-            ".wmv",
-            ".flv",
-            ".3gp",
-            ".3g2",
-            ".ts",
-            ".mts",
-        ),
-        *(".m2ts", ".ogv", ".asf"),
-    }
+    {".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".3g2"}
+    | {".ts", ".mts", ".m2ts", ".ogv", ".asf"}
 )
 """File endings, in lower case, that are taken for videos."""
 
@@ -39,7 +24,7 @@ MARK_HEAD = 128
 HEAD = 600
 """Bytes that `is_video_head` looks at."""
 
-_STILL_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis")
+_AVIF_BRANDS = (b"avif", b"avis")
 _BOXES = (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 _BEFORE = (b"ftyp", b"wide", b"free", b"skip", b"pnot", b"uuid")
 _STARTS = (
@@ -58,7 +43,7 @@ def is_video_head(head: bytes) -> bool:
     Playlists, which name further files, are none of these.
     """
     if head[4:8] == b"ftyp":
-        return head[8:12] not in _STILL_BRANDS
+        return not is_heif(head) and head[8:12] not in _AVIF_BRANDS
     if head[:4] == b"RIFF":
         return head[8:12] == b"AVI "
     if len(head) > 388 and (head[0], head[188], head[376]) == (0x47,) * 3:

@@ -1,15 +1,33 @@
-"""Writing without losing: everything goes to a temporary name first and is renamed when it is whole."""
+"""Writing without losing: everything goes to a temporary name first and is renamed when it is whole.
+
+And what reading a damaged file can raise.
+"""
 
 from __future__ import annotations
 
 import json
+import lzma
 import secrets
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from mien.errors import UsageError
+
+ZIP_DAMAGE: tuple[type[Exception], ...] = (
+    EOFError,
+    OSError,
+    RuntimeError,  # zipfile's answer to encrypted members, and a kind of it to unknown compressions
+    ValueError,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What reading a damaged zip file, or a member of it, can raise."""
 
 
 @contextmanager
@@ -48,3 +66,22 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, document: Any) -> None:
     """Write JSON for people and programs: indented, UTF-8, whole or not at all."""
     write_text(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def check_writable(path: str | Path) -> None:
+    """Find out before any work is done whether a file could be written, without touching an earlier one.
+
+    Raises:
+        UsageError: the path is a folder, or its folder cannot be made or written to.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path}: is not a file; name a file")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"{path}: cannot be written ({error.strerror}); name a file in a folder you can write"
+        ) from error

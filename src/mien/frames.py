@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from mien.errors import DataError, UsageError, listing, unknown_choice
 from mien.images import MAX_PIXELS, Image
+
+GROUP_BYTES = 48_000_000
+"""Pictures are analysed in groups of so many bytes together: enough to share work, few enough to keep memory flat."""
+
+GROUP_FRAMES = 16
+"""The most pictures in a group."""
 
 VIDEO_BACKENDS = ("auto", "opencv", "pyav")
 
@@ -94,6 +101,41 @@ class Reading:
                 raise UsageError(f"{name}: must be above 0, received {getattr(self, name)}")
         if self.video_backend not in VIDEO_BACKENDS:
             raise unknown_choice("video_backend", self.video_backend, VIDEO_BACKENDS)
+
+
+def grouped(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
+    """Cut frames into groups that are worked on together: of one clip, or single pictures; live ones alone.
+
+    A group holds no more than `GROUP_FRAMES` frames and `GROUP_BYTES` bytes, or a single frame.
+
+    Raises:
+        DataError: what `frames` raises, once the group that was begun has been given.
+    """
+    group: list[Frame] = []
+    held = 0
+    failure: list[DataError] = []
+    for frame in _until_failure(frames, failure):
+        full = len(group) == GROUP_FRAMES or held + frame.image.nbytes > GROUP_BYTES
+        if group and (full or frame.clip is not group[0].clip):
+            yield group
+            group, held = [], 0
+        group.append(frame)
+        held += frame.image.nbytes
+        if frame.clip is not None and frame.clip.live:
+            yield group
+            group, held = [], 0
+    if group:
+        yield group
+    if failure:
+        raise failure[0]
+
+
+def _until_failure(frames: Iterable[Frame], failure: list[DataError]) -> Iterator[Frame]:
+    """The frames up to an error, which is added to `failure`."""
+    try:
+        yield from frames
+    except DataError as error:
+        failure.append(error)
 
 
 def in_utf8(text: str) -> str:

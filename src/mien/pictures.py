@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import lzma
 import threading
 import zipfile
-import zlib
 from pathlib import Path
 
 from mien.errors import DataError
 from mien.fetching import FetchLimits, open_url
+from mien.files import ZIP_DAMAGE
 from mien.frames import reason
 from mien.images import Image, decode
 from mien.remote import is_moving
 
 MAX_FILE_BYTES = 2**30
 """Files and members with more bytes are not taken for pictures."""
-
-_DAMAGE = (
-    EOFError,
-    OSError,
-    RuntimeError,  # zipfile's answer to encrypted members
-    NotImplementedError,  # and to unknown compressions
-    ValueError,
-    lzma.LZMAError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 class Archive:
@@ -48,7 +36,7 @@ class Archive:
         try:
             with zipfile.ZipFile(self.path) as file:
                 self._members = file.infolist()
-        except _DAMAGE as error:
+        except ZIP_DAMAGE as error:
             raise DataError(f"cannot be read as a zip archive ({error})") from error
         return [member.filename for member in self._members]
 
@@ -68,7 +56,7 @@ class Archive:
         try:
             with self._open().open(member) as stream:
                 return _within(stream.read(MAX_FILE_BYTES + 1))
-        except _DAMAGE as error:
+        except ZIP_DAMAGE as error:
             if member.flag_bits & 1:
                 raise DataError("is encrypted; unpack it first") from error
             raise DataError(f"cannot be read from the archive ({error})") from error

@@ -14,16 +14,16 @@ import csv
 import io
 import json
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryFile
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from mien.analysis import ROW_COLUMNS, Analysis, flat_row
 from mien.errors import DataError, MissingExtraError, UsageError, unknown_choice
-from mien.files import replacing
+from mien.files import check_writable, replacing
 from mien.frames import in_utf8
 
 JOURNAL_SUFFIX = ".partial.jsonl"
@@ -54,11 +54,11 @@ def open_rows(path: str | Path, classes: Sequence[str]) -> RowWriter:
     clashes = set(classes) & set(ROW_COLUMNS)
     if clashes and kind is not JsonLines and kind is not JsonArray:
         raise UsageError(f"{path}: the class {clashes.pop()!r} is named like a column; write .jsonl, which nests them")
-    _check_writable(path)
+    check_writable(path)
     return kind(path, tuple(classes))
 
 
-class RowWriter:
+class RowWriter(ABC):
     """Writes faces to a file; a context manager, or close it.
 
     Attributes:
@@ -117,8 +117,9 @@ class RowWriter:
     def _head(self) -> bytes:
         return b""
 
+    @abstractmethod
     def _encode(self, record: Record) -> bytes:
-        raise NotImplementedError
+        """The record as the file holds it."""
 
     def close(self) -> None:
         """Finish the file; without any row, an empty table."""
@@ -271,20 +272,6 @@ def _pyarrow() -> tuple[Any, Any]:
 
 def _line(record: Record) -> bytes:
     return json.dumps(record, ensure_ascii=False).encode() + b"\n"
-
-
-def _check_writable(path: Path) -> None:
-    """Find out before any work is done, and without touching an earlier file."""
-    if path.exists() and not path.is_file():
-        raise UsageError(f"{path}: is not a file; name a file")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise UsageError(
-            f"{path}: cannot be written ({error.strerror}); name a file in a folder you can write"
-        ) from error
 
 
 ROW_FORMATS: dict[str, Callable[[Path, tuple[str, ...]], RowWriter]] = {

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mien.colours import colours_of
 from mien.errors import MissingExtraError, UsageError
-from mien.files import replacing
+from mien.files import check_writable, replacing
 from mien.tracks import TrackHistory
 
 if TYPE_CHECKING:
@@ -56,10 +56,11 @@ class Timeline:
         """Refuse a path that `save` would refuse; worth asking before a long video.
 
         Raises:
-            UsageError: it does not end in .png, .svg or .pdf.
+            UsageError: it does not end in .png, .svg or .pdf, or cannot be written.
         """
         if Path(path).suffix.lower() not in _SUFFIXES:
             raise UsageError(f"--timeline: must end in .png, .svg or .pdf, received {str(path)!r}")
+        check_writable(path)
 
     def add(self, analysis: Analysis) -> None:
         """Take the faces of the next frame; what has no time or no track, as in single pictures, is left out."""

@@ -52,9 +52,12 @@ def predict_command(
     ] = None,
     smooth: Annotated[float, typer.Option(help="Average a video's expressions over so many seconds; 0: not.")] = 0.5,
     detect_every: Annotated[
-        int | None, typer.Option(min=1, help="Look for faces in every n-th frame, follow them between.")
+        int | None,
+        typer.Option(min=1, help="Look for faces in every n-th frame, follow them between.", show_default="6"),
     ] = None,
-    max_pixels: Annotated[int | None, typer.Option(min=1, help="Refuse larger pictures.")] = None,
+    max_pixels: Annotated[
+        int | None, typer.Option(min=1, help="Refuse larger pictures.", show_default="89 million")
+    ] = None,
     allow_private: Annotated[
         bool, typer.Option("--allow-private", help="Fetch from private network addresses too.")
     ] = False,
@@ -176,8 +179,8 @@ def _run(work: _Work, sources: Sequence[str], wanted: _Wanted, counts: _Counts, 
     with ExitStack() as stack:
         bar = _Bar(shown=wanted.out is not None or not sys.stdout.isatty())
         opened = stack.enter_context(open_sources(sources, reading=work.reading, on_failure=bar.note(failures)))
-        takers: list[Taker] = [counts, *_takers(stack, wanted, work.analyzer.classes, counts, opened.paths)]
         _refuse_inputs(wanted, opened.paths)
+        takers: list[Taker] = [counts, *_takers(stack, wanted, work.analyzer.classes, counts, opened.paths)]
         stack.enter_context(bar.over(opened))
         for frame, analysis in work.analyzer.analyze_frames(opened, smooth=work.smooth, detect_every=work.detect_every):
             for take in takers:

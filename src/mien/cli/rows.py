@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,16 +21,16 @@ HEADINGS = ("expression", "sure", "next", "face", "source")
 WIDTHS = (12, 7, 15, 20, 0)
 
 
-class Printer:
+class Printer(ABC):
     """Takes results one by one; what must stand at the end is written when it is closed."""
 
     def __init__(self, stream: TextIO, classes: Sequence[str]) -> None:
         self.stream = stream
         self.classes = classes
 
+    @abstractmethod
     def __call__(self, frame: Frame, analysis: Analysis) -> None:
         """Print one picture's faces."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """Print what stands at the end."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import lzma
 import os
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -26,19 +24,10 @@ from mien.datasets.storage import (
     too_large,
 )
 from mien.errors import DataError
+from mien.files import ZIP_DAMAGE
 from mien.images import is_image_name
 
-DAMAGE = (
-    EOFError,
-    OSError,
-    RuntimeError,  # zipfile's answer to encrypted members
-    NotImplementedError,  # and to unknown compressions
-    ValueError,
-    lzma.LZMAError,
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+DAMAGE: tuple[type[Exception], ...] = (*ZIP_DAMAGE, tarfile.TarError)
 """What reading a damaged archive can raise."""
 
 
