@@ -17,7 +17,9 @@ from mien.analyzer import Analyzer
 from mien.errors import DataError, UsageError
 from mien.faces import KEYPOINTS, Detections
 from mien.images import Image
+from mien.preprocessing import fit_images
 from mien.sources import Clip, Frame
+from mien.views import TTA
 from models import save_brightness
 
 CLASSES = ("dark", "middle", "bright")
@@ -78,6 +80,20 @@ def test_faces_come_largest_first_with_everything(model):
     assert tuple(larger.keypoints) == KEYPOINTS
     assert larger.track_id is None
     assert sum(larger.probabilities.values()) == pytest.approx(1)
+
+
+def test_views_of_each_face_are_averaged(model):
+    plain, averaged = (Analyzer(model, detector="none", tta=tta) for tta in ("none", "full"))
+    image = np.zeros((48, 48), np.uint8)
+    image[:, :12] = 255  # what moving the picture changes: with the edge repeated, the bright part grows or shrinks
+    (one,), (ten,) = plain.analyze(image), averaged.analyze(image)
+    assert one.probabilities != ten.probabilities
+    crop = fit_images([image], averaged.model.spec.input)
+    expected = np.mean([averaged.model.predict(view) for view in TTA["full"](crop)], axis=0)[0]
+    assert list(ten.probabilities.values()) == pytest.approx(expected.tolist(), abs=1e-6)
+    (mirrored,) = averaged.analyze(image[:, ::-1].copy())
+    assert mirrored.probabilities == pytest.approx(ten.probabilities, abs=1e-6)
+    assert pickle.loads(pickle.dumps(averaged)).analyze(image)[0].to_dict() == ten.to_dict()
 
 
 def test_no_face_is_empty_unless_strict(model):
@@ -239,12 +255,6 @@ def test_the_one_liner_keeps_what_it_opened(model, tmp_path):
     assert _shared.cache_info().misses == before
 
 
-def test_without_a_model_it_says_how_to_get_one(monkeypatch):
-    monkeypatch.setattr("mien.weights.BUNDLED", {})
-    with pytest.raises(UsageError, match="mien train"):
-        Analyzer()
-
-
 def test_bundled_files_are_checked(monkeypatch):
     monkeypatch.setattr("mien.weights.BUNDLED", {"nothing": "0" * 64})
     with pytest.raises(mien.ModelError, match="nothing: the bundled file is damaged"):
@@ -274,6 +284,7 @@ def test_strict_gives_what_came_before_the_empty_picture(model):
     [
         ({"max_pixels": 0}, "max_pixels: must be a whole number, 1 or more"),
         ({"batch_size": 1.5}, "batch_size: must be a whole number, 1 or more"),
+        ({"tta": "twice"}, "tta: no such choice 'twice'; choose from flip, full, none"),
         ({"detector": None}, "detector: must be a name or a mien.faces.Detector"),
         ({"detector": "haar"}, "no such choice 'haar'; choose from mtcnn, none"),
     ],

@@ -4,12 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 from mien import __version__
 from mien.cli import main
+from processes import PATIENCE, running, wait_until
 
 
 def mien(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
@@ -43,8 +43,8 @@ def test_train_says_what_it_does_and_is_quiet_otherwise(patterns, tmp_path):
     [
         (("train", "nowhere"), "nowhere"),
         (("train", "--epochs", "0"), "epochs: must be a whole number from 1"),
-        (("train", "--recipe", "best"), "recipe: no such choice 'best'; choose from demo, seed, vgg"),
-        (("train", "--network", "resnet"), "network: no such choice 'resnet'; choose from seed, vgg"),
+        (("train", "--recipe", "best"), "recipe: no such choice 'best'; choose from "),
+        (("train", "--network", "resnet"), "network: no such choice 'resnet'; choose from "),
         (("train", "--augmentation", "wild"), "--augmentation: no such choice 'wild'"),
         (("train", "--tensorboard", "logs"), "pip install 'mien[tensorboard]'"),
         (("train", "--limit", "-1"), "limit: must be 0 (all) or more"),
@@ -84,14 +84,13 @@ def test_an_unwritable_place_and_an_unknown_backend_are_one_line(tmp_path):
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for another process")
 def test_ctrl_c_says_so(tmp_path):
-    command = [sys.executable, "-m", "mien", "data", "sample", str(tmp_path / "faces"), "--count", "100000"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    time.sleep(4)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    with running("data", "sample", tmp_path / "faces", "--count", 100_000) as process:
+        wait_until(lambda: any(tmp_path.glob(".faces.*/train/*/*.png")), process)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert errors.strip().splitlines()[-1] == "mien: interrupted"
-    assert not (tmp_path / "faces").exists()
+    assert not list(tmp_path.iterdir())
 
 
 def test_debug_shows_the_traceback():

@@ -1,6 +1,7 @@
 """``mien evaluate``: its JSON, its files, its mistakes, and that an .onnx is judged without Keras."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -72,10 +73,48 @@ def test_other_splits(model: Path, data: Path, split: str, n: int) -> None:
     assert (found["split"], found["n"], found["parts"]) == (split, n, {})
 
 
-def test_flip_of_pictures_without_sides_changes_nothing(model: Path, data: Path) -> None:
-    plain, flipped = document(model, data), document(model, data, "--tta", "flip", "--batch-size", 3)
-    assert flipped["tta"] == "flip"
-    assert flipped["log_loss"] == pytest.approx(plain["log_loss"])
+@pytest.mark.parametrize("tta", ["flip", "full"])
+def test_views_of_pictures_without_sides_change_nothing_and_are_stated(model: Path, data: Path, tta: str) -> None:
+    plain, averaged = document(model, data), document(model, data, "--tta", tta, "--batch-size", 3)
+    assert averaged["tta"] == tta
+    assert {part["tta"] for part in averaged["parts"].values()} == {tta}  # type: ignore[attr-defined]
+    assert averaged["log_loss"] == pytest.approx(plain["log_loss"])
+    assert f"tta {tta})" in evaluate(model, data, "--tta", tta).stdout
+
+
+def test_pictures_that_stand_in_training_can_be_left_out(model: Path, data: Path) -> None:
+    assert document(model, data)["duplicates_left_out"] is None
+    # Those of the mislabelled class alone differ from all of Training.
+    cv2.imwrite(str(data / "test" / "happy" / "PrivateTest_4.png"), np.full((8, 8), 3, np.uint8))
+    cv2.imwrite(str(data / "test" / "sad" / "PublicTest_3.png"), np.full((8, 8), LEVELS["sad"] + 1, np.uint8))
+    found = document(model, data, "--without-duplicates")
+    assert (found["n"], found["duplicates_left_out"], found["accuracy"]) == (2, 12, 0.5)
+    assert {name: part["n"] for name, part in found["parts"].items()} == {"public": 1, "private": 1}  # type: ignore[attr-defined]
+    said = evaluate(model, data, "--without-duplicates", "--split", "public").stdout
+    assert "6 pictures also stand in Training and were left out" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--split", "train"], "for splits that Training is no part of, received split 'train'"),
+        (["--split", "all"], "received split 'all'"),
+        ([], "all 14 faces of 'test' also stand in Training; none is left"),
+    ],
+)
+def test_leaving_duplicates_out_where_nothing_would_be_left(
+    model: Path, data: Path, arguments: list[str], message: str
+) -> None:
+    result = evaluate(model, data, "--without-duplicates", *arguments)
+    assert isinstance(result.exception, UsageError)
+    assert message in str(result.exception)
+
+
+def test_leaving_duplicates_out_of_data_without_training(model: Path, data: Path) -> None:
+    shutil.rmtree(data / "train")
+    result = evaluate(model, data, "--without-duplicates")
+    assert isinstance(result.exception, UsageError)
+    assert "needs the training split to compare with" in str(result.exception)
 
 
 def test_tables_tell_accuracy_and_classes(model: Path, data: Path) -> None:
@@ -107,7 +146,7 @@ def test_bad_files_stop_it_unless_skipped(model: Path, data: Path) -> None:
     ("arguments", "message"),
     [
         (["--split", "exam"], "--split: no such choice 'exam'"),
-        (["--tta", "ten"], "--tta: no such choice 'ten'; choose from flip, none"),
+        (["--tta", "ten"], "--tta: no such choice 'ten'; choose from flip, full, none"),
         (["--split", "val"], "'val'"),
         (["--device", "gpu"], "device: no such choice"),
     ],

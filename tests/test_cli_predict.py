@@ -5,7 +5,6 @@ import io
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import cv2
@@ -18,6 +17,7 @@ from mien.cli.predict import predict_command
 from mien.datasets.scenes import write_scene_video
 from mien.errors import DataError, UsageError
 from models import save_brightness
+from processes import PATIENCE, running, wait_until
 
 CROPS = ("--detector", "none")
 
@@ -70,6 +70,22 @@ def test_jsonl_is_one_record_a_line_whatever_the_batch(model: Path, faces: Path)
     whole = ok(faces, *CROPS, "--model", model, "--format", "jsonl").stdout
     assert [json.loads(line)["expression"] for line in whole.splitlines()][:2] == ["dark", "bright"]
     assert ok(faces, *CROPS, "--model", model, "--format", "jsonl", "--batch-size", 2).stdout == whole
+
+
+def test_views_are_averaged_as_asked(model: Path, tmp_path: Path) -> None:
+    image = np.zeros((8, 8), np.uint8)
+    image[:, 0] = 255
+    cv2.imwrite(str(tmp_path / "edge.png"), image)
+    rows = {
+        tta: json.loads(ok(tmp_path / "edge.png", *CROPS, "--model", model, "--format", "json", *tta.split()).stdout)
+        for tta in ("", "--tta none", "--tta flip", "--tta full")
+    }
+    shares = [record[0]["probabilities"]["bright"] for record in rows.values()]
+    assert shares[0] == shares[1] == pytest.approx(shares[2])
+    assert abs(shares[3] - shares[0]) > 1e-4
+    result = predict(tmp_path / "edge.png", "--model", model, "--tta", "ten")
+    assert isinstance(result.exception, UsageError)
+    assert "--tta: no such choice 'ten'; choose from flip, full, none" in str(result.exception)
 
 
 def test_csv_has_a_column_for_each_class(model: Path, faces: Path) -> None:
@@ -186,13 +202,6 @@ def test_wrong_requests(model: Path, faces: Path, arguments: list[str], message:
     assert result.stdout == ""
 
 
-def test_no_model_says_how_to_get_one(faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mien.weights.BUNDLED", {})
-    result = predict(faces)
-    assert isinstance(result.exception, UsageError)
-    assert "mien train" in str(result.exception)
-
-
 def test_sources_are_not_written_over(model: Path, faces: Path) -> None:
     before = (faces / "0.png").read_bytes()
     result = predict(faces, *CROPS, "--model", model, "--timeline", faces / "0.png")
@@ -217,15 +226,11 @@ def test_pictures_alone_give_no_timeline_and_it_is_said(model: Path, faces: Path
 def test_sigterm_finishes_the_files(model: Path, tmp_path: Path) -> None:
     clip = tmp_path / "long.mp4"
     write_scene_video(clip, seed=3, frames=900, size_wh=(320, 240), faces=1)
-    command = [sys.executable, "-m", "mien", "predict", str(clip), "--model", str(model)]
-    command += ["--out", str(tmp_path / "rows.jsonl"), "--save", str(tmp_path / "drawn")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "rows.jsonl").is_file() or len((tmp_path / "rows.jsonl").read_bytes()) < 20_000:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    process.terminate()
-    _, said = process.communicate(timeout=60)
+    rows = tmp_path / "rows.jsonl"
+    with running("predict", clip, "--model", model, "--out", rows, "--save", tmp_path / "drawn") as process:
+        wait_until(lambda: rows.is_file() and rows.stat().st_size > 20_000, process)
+        process.terminate()
+        _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert "interrupted" in said
     video = cv2.VideoCapture(str(tmp_path / "drawn" / "long.mp4"))

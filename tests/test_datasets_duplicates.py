@@ -1,5 +1,6 @@
 """Identical images, and splits that keep them together."""
 
+import shutil
 import time
 
 import numpy as np
@@ -7,9 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.datasets import Faces, holdout
-from mien.datasets.duplicates import count_duplicates, holdout_groups, pixel_groups
+from mien.config import TrainingConfig
+from mien.datasets import Faces, holdout, open_dataset
+from mien.datasets.duplicates import count_duplicates, holdout_groups, pixel_digests, pixel_groups, repeated_rows
 from mien.errors import UsageError
+from mien.materials import Selection, gather
+from pictures import write_patterns
 
 LABELS = st.lists(st.tuples(st.integers(-1, 3), st.integers(0, 30)), min_size=2, max_size=80)
 
@@ -24,6 +28,58 @@ def test_equal_pixels_have_equal_numbers():
     images[1, 0, 0] = images[3, 0, 0] = 1
     images[4, 7, 7] = 1
     assert pixel_groups(images).tolist() == [0, 1, 0, 1, 2]
+
+
+def test_digests_are_equal_where_pixels_are():
+    images = np.random.default_rng(0).integers(0, 2, (2000, 2, 2, 1), np.uint8)  # 16 pictures, many times
+    digests, groups = pixel_digests(images), pixel_groups(images)
+    for digest in np.unique(digests):
+        assert len(np.unique(groups[digests == digest])) == 1
+    assert len(np.unique(digests)) == len(np.unique(groups)) == 16
+    assert pixel_digests(images[:0]).shape == (0,)
+
+
+def test_rows_that_stand_in_another_split():
+    groups = np.array([0, 0, 1, 1, 2, 3, 3, 4])
+    splits = np.array(["train", "public", "train", "private", "train", "train", "train", "test"])
+    assert repeated_rows(groups, splits, "train", "test").tolist() == [True, False, True, *[False] * 5]
+    assert repeated_rows(groups, splits, "train", "public").tolist() == [True, *[False] * 7]
+    assert repeated_rows(groups, splits, "public", "train").tolist() == [False, True, *[False] * 6]
+    with pytest.raises(UsageError, match="no 'val'"):
+        repeated_rows(groups, splits, "train", "val")
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_training_without_what_stands_in_a_test_split(tmp_path, streaming):
+    if streaming:
+        pytest.importorskip("grain", exc_type=ImportError)
+    data = write_patterns(tmp_path / "data", train=6, test=2)
+    happy, sad = data / "test" / "happy", data / "test" / "sad"
+    tests = sorted([*happy.glob("PublicTest*"), *sad.glob("PrivateTest*")])
+    shutil.copy(tests[0], data / "train" / "happy" / "Training_900.png")
+    shutil.copy(tests[0], data / "train" / "fear" / "Training_901.png")  # of another class
+    shutil.copy(tests[-1], data / "train" / "sad" / "Training_902.png")
+    twin = next((data / "train" / "sad").glob("Training_*.png"))
+    shutil.copy(twin, data / "train" / "sad" / "Training_903.png")  # twice in Training alone: stays
+    config = TrainingConfig(validation_fraction=0)
+    whole, without = (
+        gather(open_dataset(data), config, Selection(streaming=streaming, without_duplicates=wanted))
+        for wanted in (False, True)
+    )
+    assert (whole.facts["n_train"], whole.facts["duplicates_left_out"]) == (46, None)
+    assert (without.facts["n_train"], without.facts["duplicates_left_out"]) == (43, 3)
+    assert whole.facts["counts"] == without.facts["counts"]  # of the data as it is
+    assert whole.facts["sha256"] != without.facts["sha256"]
+    assert len(without.source.labels) == 43
+    assert sum(len(part) for part in without.tests()) == 28
+    assert without.validation is None
+
+
+def test_without_a_test_split_there_is_nothing_to_leave_out(tmp_path):
+    data = write_patterns(tmp_path / "data", train=4, test=1)
+    shutil.rmtree(data / "test")
+    with pytest.raises(UsageError, match="without_duplicates: needs a test split"):
+        gather(open_dataset(data), TrainingConfig(), Selection(without_duplicates=True))
 
 
 def test_counting():

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn import metrics
 
 from mien.errors import UsageError
-from mien.evaluation import Evaluation, align_labels, evaluate, evaluate_splits, judge, wilson_interval
+from mien.evaluation import TTA, Evaluation, align_labels, evaluate, evaluate_splits, judge, wilson_interval
 
 CLASSES = ("happy", "sad", "angry")
 
@@ -97,6 +97,14 @@ def test_flip_is_the_mean_of_both_views() -> None:
     assert flipped.tta == "flip"
 
 
+def test_every_tta_is_noted_beside_the_score() -> None:
+    for tta in TTA:
+        result = evaluate(
+            lambda images: answering([0] * len(images)), blank(3), np.array([0] * 3), classes=CLASSES, tta=tta
+        )
+        assert (result.tta, result.to_dict()["tta"], result.accuracy, result.n) == (tta, tta, 1.0, 3)
+
+
 def test_to_dict_is_json_ready_with_the_promised_keys() -> None:
     document = judge(answering([0, 1]), np.array([0, 1]), classes=CLASSES, split="public").to_dict()
     assert json.loads(json.dumps(document, allow_nan=False)) == document
@@ -176,7 +184,7 @@ def test_answers_that_are_not_probabilities(output: NDArray[Any], message: str) 
 
 
 def test_an_unknown_tta_lists_the_choices() -> None:
-    with pytest.raises(UsageError, match="no such choice 'ten-crop'; choose from flip, none"):
+    with pytest.raises(UsageError, match="no such choice 'ten-crop'; choose from flip, full, none"):
         evaluate(lambda _: answering([0]), blank(1), np.array([0]), classes=CLASSES, tta="ten-crop")
 
 

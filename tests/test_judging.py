@@ -1,3 +1,6 @@
+import shutil
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -5,10 +8,12 @@ from mien.classifier import Classifier
 from mien.datasets import open_dataset
 from mien.datasets.streaming import in_parts
 from mien.errors import UsageError
+from mien.evaluation import TTA
 from mien.judging import judge_answers, judge_dataset
 from mien.labels import EXPRESSIONS
 from mien.preprocessing import InputSpec
 from models import save_brightness
+from pictures import write_patterns
 
 
 @pytest.fixture
@@ -35,6 +40,23 @@ def test_a_dataset_in_parts_scores_what_it_scores_whole(patterns, model, monkeyp
     assert whole.scores["test"].n == 84
 
 
+@pytest.mark.parametrize("limit_bytes", [1000, 2**28])
+def test_faces_that_stand_in_training_are_left_out_in_parts_or_whole(tmp_path, model, monkeypatch, limit_bytes):
+    data = write_patterns(tmp_path / "data", train=3, test=2)
+    learnt = sorted((data / "train" / "happy").iterdir())
+    shutil.copy(learnt[0], data / "test" / "happy" / "PublicTest_90.png")
+    shutil.copy(learnt[1], data / "test" / "sad" / "PrivateTest_91.png")  # of another class
+    shutil.copy(data / "test" / "happy" / "PublicTest_90.png", data / "test" / "sad" / "PrivateTest_92.png")
+    (data / "train" / "sad" / "Training_93.png").write_bytes(b"no picture")
+    (data / "train" / "sad" / "stray.txt").write_text("no picture either")
+    monkeypatch.setattr(in_parts, "__kwdefaults__", {**in_parts.__kwdefaults__, "limit_bytes": limit_bytes})
+    whole = judge_dataset(model, open_dataset(data))
+    clean = judge_dataset(model, open_dataset(data), without_duplicates=True)
+    assert (whole.duplicates_left_out, clean.duplicates_left_out) == (None, 3)
+    assert {name: score.n for name, score in whole.scores.items()} == {"test": 31, "public": 15, "private": 16}
+    assert {name: score.n for name, score in clean.scores.items()} == {"test": 28, "public": 14, "private": 14}
+
+
 def test_a_split_that_is_not_there_is_named(patterns, model):
     with pytest.raises(UsageError, match="val"):
         judge_dataset(model, open_dataset(patterns), split="val")
@@ -43,3 +65,22 @@ def test_a_split_that_is_not_there_is_named(patterns, model):
 def test_no_answers_are_refused():
     with pytest.raises(UsageError, match="no face of 'public' has a label"):
         judge_answers([], classes=("a", "b"), split="public")
+
+
+def test_keras_and_onnx_give_the_same_with_views(patterns, tmp_path):
+    keras = pytest.importorskip("keras")
+    from mien.export import KerasClassifier, describe, save_keras, save_onnx
+
+    layers = [keras.layers.Conv2D(4, 3, activation="relu"), keras.layers.Flatten()]
+    network = keras.Sequential([keras.Input((16, 16, 1)), *layers, keras.layers.Dense(7, activation="softmax")])
+    spec = replace(describe(network, EXPRESSIONS), temperature=0.7)
+    save_keras(network, spec, tmp_path / "model.keras")
+    save_onnx(network, spec, tmp_path / "model.onnx")
+    models = (KerasClassifier(tmp_path / "model.keras"), Classifier(tmp_path / "model.onnx"))
+    losses = {
+        tta: [judge_dataset(model, open_dataset(patterns), tta=tta).scores["test"].log_loss for model in models]
+        for tta in TTA
+    }
+    assert len({round(one, 4) for one, _ in losses.values()}) == len(TTA)
+    for one, other in losses.values():
+        assert one == pytest.approx(other, rel=1e-5)

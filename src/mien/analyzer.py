@@ -22,6 +22,7 @@ from mien.images import MAX_PIXELS, Image, ImageLike, read_pixels
 from mien.results import Box, Face, Prediction
 from mien.sources import Clip, Frame, Reading, open_sources
 from mien.tracking import FaceTracker, Smoother
+from mien.views import check_tta, predict_views
 from mien.weights import find_model
 
 NO_BOX = 1.0
@@ -44,6 +45,7 @@ class Analyzer:
         model: the classifier.
         detector: what finds faces.
         margin: how far boxes are widened before faces are cut out.
+        tta: which views of each face are classified.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Analyzer:
         detector: str | Detector = "mtcnn",
         margin: float | None = None,
         align: bool = False,
+        tta: str = "none",
         strict: bool = False,
         max_pixels: int = MAX_PIXELS,
         batch_size: int | None = None,
@@ -67,6 +70,8 @@ class Analyzer:
             margin: how far a face's box is widened on each side, as a fraction of its larger side; None for what the
                 model says.
             align: turn faces so that their eyes are level before they are classified.
+            tta: the views of each face whose probabilities are averaged, a key of `mien.views.TTA`; ``flip`` takes
+                twice the time to classify, ``full`` ten times.
             strict: raise where a picture has no face, instead of giving an empty result.
             max_pixels: pictures with more are refused before they are decoded.
             batch_size: how many faces go through the network at once; None for as many as suit it.
@@ -78,6 +83,7 @@ class Analyzer:
             ModelError: the model cannot be used.
         """
         _check_options(detector, max_pixels, batch_size)
+        check_tta(tta)
         if margin is not None and not -0.4 <= margin <= 1:
             raise UsageError(f"margin: must be from -0.4 to 1, received {margin}")
         self.model = _open(model, device, threads)
@@ -85,6 +91,7 @@ class Analyzer:
         whole = self.detector.name == "none"
         self.margin = 0.0 if whole else self.model.spec.crop_margin if margin is None else margin
         self.align = align
+        self.tta = tta
         self.strict = strict
         self.max_pixels = max_pixels
         self.batch_size = batch_size
@@ -213,9 +220,12 @@ class Analyzer:
     def _classify(self, seen: Sequence[Seen], smoother: Smoother | None = None) -> list[Analysis]:
         """Cut out all faces of all pictures and classify them together."""
         crops = [self._cut(one) for one in seen]
-        rows = self.model.predict(np.concatenate(crops), self.batch_size)
+        rows = predict_views(self._predict, np.concatenate(crops), self.tta)
         parts = np.split(rows, np.cumsum([len(part) for part in crops])[:-1])
         return [self._result(one, part, smoother) for one, part in zip(seen, parts, strict=True)]
+
+    def _predict(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return self.model.predict(crops, self.batch_size)
 
     def _refuse_empty(self, analysis: Analysis) -> None:
         if self.strict and not analysis:

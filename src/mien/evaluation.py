@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import NormalDist
 from typing import Any
@@ -11,32 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import MissingExtraError, UsageError, unknown_choice
+from mien.errors import MissingExtraError, UsageError
 from mien.labels import canonical
-
-PredictFn = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""uint8 (n, size, size, channels) to probabilities (n, classes)."""
+from mien.views import TTA as TTA
+from mien.views import PredictFn, predict_views
 
 CONFIDENCE = 0.95
 
 TEST_SPLITS: tuple[str, ...] = ("public", "private")
 """What ``test`` is made of; its metrics are given for each apart as well."""
-
-
-def _plain(predict_fn: PredictFn, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return predict_fn(images)
-
-
-def _flip(predict_fn: PredictFn, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    mirrored = np.ascontiguousarray(images[:, :, ::-1])
-    return (predict_fn(images) + predict_fn(mirrored)) / np.float32(2)
-
-
-TTA: dict[str, Callable[[PredictFn, NDArray[np.uint8]], NDArray[np.float32]]] = {"none": _plain, "flip": _flip}
-"""Test-time augmentation by name: how one answer is made of several views of a picture.
-
-``none`` is the picture itself; ``flip`` the mean of the probabilities of the picture and its mirror image.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,20 +239,6 @@ def wilson_interval(successes: int, n: int, confidence: float = CONFIDENCE) -> t
     centre = (fraction + spread / 2) / (1 + spread)
     half = z * math.sqrt(fraction * (1 - fraction) / n + spread / (4 * n)) / (1 + spread)
     return max(0.0, min(fraction, centre - half)), min(1.0, max(fraction, centre + half))
-
-
-def predict_views(predict_fn: PredictFn, images: NDArray[np.uint8], tta: str) -> NDArray[np.float32]:
-    """Probabilities float32 (n, classes) of uint8 (n, size, size, channels), by the views of `tta`.
-
-    Raises:
-        UsageError: `tta` is unknown, or `predict_fn` does not give a row for each picture.
-    """
-    if tta not in TTA:
-        raise unknown_choice("tta", tta, TTA)
-    rows = TTA[tta](predict_fn, images)
-    if len(rows) != len(images):
-        raise UsageError(f"predict_fn: must give a row for each of {len(images)} images, gave {len(rows)}")
-    return rows
 
 
 def _check_labels(rows: NDArray[Any], labels: NDArray[np.int64], classes: int, split: str) -> None:

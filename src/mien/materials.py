@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mien.config import TrainingConfig
 from mien.datasets import Dataset, Faces, holdout
-from mien.datasets.duplicates import holdout_groups
+from mien.datasets.duplicates import holdout_groups, pixel_groups, repeated_rows
 from mien.datasets.facing import Detect, with_faces
 from mien.datasets.pixels import Progress
 from mien.datasets.streaming import check_images, in_parts, should_stream
@@ -55,12 +55,15 @@ class Selection:
         skip_bad: leave out images that cannot be used instead of refusing the dataset.
         streaming: read images from files all along; None decides by size.
         detect_faces: cut each image to its largest face; ``auto`` does so for photographs, not for face crops.
+        without_duplicates: leave out training images whose pixels also stand in a test split: at the input's size
+            where images are in memory, as they are stored where they are streamed.
     """
 
     limit: int = 0
     skip_bad: bool = False
     streaming: bool | None = None
     detect_faces: Detect = "auto"
+    without_duplicates: bool = False
 
     def __post_init__(self) -> None:
         if self.limit < 0:
@@ -73,9 +76,11 @@ def gather(
     """Read a dataset, or arrange for it to be streamed, and set validation images apart.
 
     Raises:
-        UsageError: the dataset has no training split.
+        UsageError: the dataset has no training split, or no test split that duplicates could stand in.
         DataError: it has images that cannot be used, or too few.
     """
+    if selection.without_duplicates and not _has_tests(dataset):
+        raise UsageError("without_duplicates: needs a test split to compare Training with, and this data has none")
     dataset, missed = with_faces(dataset, selection.detect_faces, progress=progress)
     stream = selection.streaming
     if stream is None:
@@ -91,12 +96,19 @@ def gather(
 
 def from_faces(faces: Faces, config: TrainingConfig, selection: Selection) -> Materials:
     """Materials from faces in memory: splits ``train``, ``val`` where there is one, and the test splits."""
-    known = faces.labelled()
+    kept, left_out = faces, None
+    if selection.without_duplicates:
+        copies = repeated_rows(pixel_groups(faces.images), faces.splits, "train", "test")
+        kept, left_out = faces.take(~copies), _count_labelled(faces.labels[copies])
+    known = kept.labelled()
     train = known.select("train")
     train = train.take(_limited(train.labels, config, selection))
     learn, check = train, None
     if "val" in known.splits:
         check = known.select("val")
+    elif config.validation == "public":
+        check = known.select("public")
+        _refuse_no_public(len(check))
     elif config.validation_fraction:
         _refuse_few(len(train), config)
         rows, held = holdout(train, fraction=config.validation_fraction, seed=config.seed)
@@ -106,7 +118,7 @@ def from_faces(faces: Faces, config: TrainingConfig, selection: Selection) -> Ma
         check,
         lambda: iter([known.select("test")] if _has_tests(known) else []),
         faces.classes,
-        _facts(faces, len(learn), check, learn.digest()),
+        _facts(faces, len(learn), check, learn.digest(), left_out),
         faces.skipped,
     )
 
@@ -114,6 +126,11 @@ def from_faces(faces: Faces, config: TrainingConfig, selection: Selection) -> Ma
 def _from_files(dataset: Dataset, config: TrainingConfig, selection: Selection, progress: Progress | None) -> Materials:
     """Leave training images on disk; hold as many validation images in memory as the limit allows."""
     checked, groups, skipped = check_images(dataset, skip_bad=selection.skip_bad, progress=progress)
+    left_out = None
+    if selection.without_duplicates:
+        copies = repeated_rows(groups, checked.splits, "train", "test")
+        left_out = _count_labelled(checked.labels[copies])
+        checked, groups = checked.take(~copies), groups[~copies]
     labelled = checked.labels >= 0
     known, groups = checked.take(labelled), groups[labelled]
     rows = np.flatnonzero(known.splits == "train")
@@ -121,6 +138,10 @@ def _from_files(dataset: Dataset, config: TrainingConfig, selection: Selection, 
     held = np.empty(0, np.int64)
     if "val" in known.splits:
         held = np.flatnonzero(known.splits == "val")
+        held = held[:: -(-len(held) // _affordable(config.input))]
+    elif config.validation == "public":
+        held = np.flatnonzero(known.splits == "public")
+        _refuse_no_public(len(held))
         held = held[:: -(-len(held) // _affordable(config.input))]
     elif config.validation_fraction:
         _refuse_few(len(rows), config)
@@ -133,13 +154,17 @@ def _from_files(dataset: Dataset, config: TrainingConfig, selection: Selection, 
         check_set.load(config.input, cache=False) if check_set is not None else None,
         lambda: in_parts(known.select("test"), config.input) if _has_tests(known) else iter([]),
         dataset.classes,
-        _facts(dataset, len(learn_set), check_set, _names_digest(learn_set)),
+        _facts(dataset, len(learn_set), check_set, _names_digest(learn_set), left_out),
         skipped,
     )
 
 
 def _has_tests(known: Dataset | Faces) -> bool:
     return bool(np.isin(known.splits, ("public", "private", "test")).any())
+
+
+def _count_labelled(labels: NDArray[np.int64]) -> int:
+    return int((labels >= 0).sum())
 
 
 def _affordable(spec: InputSpec) -> int:
@@ -153,6 +178,11 @@ def _limited(labels: NDArray[np.int64], config: TrainingConfig, selection: Selec
         return np.arange(len(labels))
     chosen = np.random.default_rng((config.seed, len(labels))).permutation(len(labels))[: selection.limit]
     return np.sort(chosen)
+
+
+def _refuse_no_public(count: int) -> None:
+    if not count:
+        raise UsageError("validation: 'public' needs a PublicTest split, and this data has none; use 'holdout'")
 
 
 def _refuse_few(count: int, config: TrainingConfig) -> None:
@@ -170,13 +200,17 @@ def _names_digest(rows: Dataset) -> str:
     return digest.hexdigest()
 
 
-def _facts(whole: Dataset | Faces, n_train: int, check: Dataset | Faces | None, digest: str) -> dict[str, Any]:
+def _facts(
+    whole: Dataset | Faces, n_train: int, check: Dataset | Faces | None, digest: str, left_out: int | None
+) -> dict[str, Any]:
+    """What is recorded; `left_out`: of Training, for standing in a test split too; None where none was looked for."""
     return {
         "format": whole.format,
         "n_train": n_train,
         "n_validation": 0 if check is None else len(check),
         "counts": whole.counts(),
         "sha256": digest,
+        "duplicates_left_out": left_out,
     }
 
 

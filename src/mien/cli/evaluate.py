@@ -25,7 +25,9 @@ def evaluate_command(
         Path, typer.Argument(metavar="DATA", help="Labelled faces: folder, CSV, archive.", show_default=False)
     ],
     split: Annotated[str, typer.Option(help="train, val, public, private, test (public and private) or all.")] = "test",
-    tta: Annotated[str, typer.Option(help="Views of each picture: none (itself) or flip (and its mirror).")] = "none",
+    tta: Annotated[
+        str, typer.Option(help="Views of each picture to average: none (itself), flip (2) or full (10).")
+    ] = "none",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write metrics.json and confusion.png there.")] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Go on without files that cannot be used.")] = False,
@@ -37,6 +39,9 @@ def evaluate_command(
             show_default="as the model was trained",
         ),
     ] = None,
+    without_duplicates: Annotated[
+        bool, typer.Option("--without-duplicates", help="Leave out pictures that also stand in DATA's training split.")
+    ] = False,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Pictures that go through the network at once.", show_default="by size")
     ] = None,
@@ -47,11 +52,11 @@ def evaluate_command(
     from mien.cli.console import load_keras, reading_bar
     from mien.datasets import open_dataset
     from mien.datasets.splits import SPLITS
-    from mien.evaluation import TTA
     from mien.judging import judge_dataset
+    from mien.views import check_tta
 
     _check_choice("--split", split, (*SPLITS, "all"))
-    _check_choice("--tta", tta, TTA)
+    check_tta(tta, "--tta")
     if out is not None and out.exists() and not out.is_dir():
         raise UsageError(f"--out: must be a folder, and {out} is a file")
     if model.suffix.lower() in KERAS_SUFFIXES:
@@ -67,6 +72,7 @@ def evaluate_command(
             batch_size=batch_size,
             skip_bad=skip_bad,
             detect_faces=detect_faces,
+            without_duplicates=without_duplicates,
             progress=progress,
         )
     results = judgement.scores
@@ -97,6 +103,7 @@ def _document(model: Path, data: Path, judgement: Judgement) -> dict[str, Any]:
         "unlabelled": judgement.unlabelled,
         "skipped": list(judgement.skipped),
         "without_face": judgement.without_face,
+        "duplicates_left_out": judgement.duplicates_left_out,
         "mien_version": __version__,
     }
 
@@ -127,6 +134,8 @@ def _print_tables(document: Mapping[str, Any], results: Mapping[str, Evaluation]
         console.print(f"{len(document['skipped']):,} files could not be used and were left out")
     if document["without_face"] is not None:
         console.print(f"images were cut to their faces; {document['without_face']:,} of the dataset have none")
+    if document["duplicates_left_out"] is not None:
+        console.print(f"{document['duplicates_left_out']:,} pictures also stand in Training and were left out")
     if document["unlabelled"]:
         console.print(f"{document['unlabelled']:,} faces have no label and were left out")
     for path in written:

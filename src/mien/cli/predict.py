@@ -40,6 +40,7 @@ def predict_command(
         float | None, typer.Option(help="Widen boxes by this share on each side.", show_default="the model's")
     ] = None,
     align: Annotated[bool, typer.Option("--align", help="Turn faces so that their eyes are level.")] = False,
+    tta: Annotated[str, typer.Option(help="Views of each face to average: none, flip (2) or full (10).")] = "none",
     output_format: Annotated[
         str | None, typer.Option("--format", help="table, json, jsonl or csv, on stdout.", show_default="table")
     ] = None,
@@ -71,16 +72,19 @@ def predict_command(
     from mien.cli.rows import STDOUT_FORMATS
     from mien.images import MAX_PIXELS
     from mien.sources import Reading
+    from mien.views import check_tta
 
     if output_format is not None and output_format not in STDOUT_FORMATS:
         raise unknown_choice("--format", output_format, STDOUT_FORMATS)
     if output_format is not None and out is not None:
         raise UsageError("--format: is for stdout; the ending of --out says how the file is written")
+    check_tta(tta, "--tta")
     if not all(sources):
         raise UsageError("SOURCE: must not be empty; . is this folder")
     max_pixels = MAX_PIXELS if max_pixels is None else max_pixels
-    options = {"margin": margin, "align": align, "batch_size": batch_size, "device": device, "threads": threads}
-    analyzer = _open_analyzer(model, detector, min_face_size, {**options, "max_pixels": max_pixels})
+    options = {"margin": margin, "align": align, "tta": tta, "max_pixels": max_pixels}
+    options |= {"batch_size": batch_size, "device": device, "threads": threads}
+    analyzer = _open_analyzer(model, detector, min_face_size, options)
     work = _Work(analyzer, Reading(allow_private=allow_private, max_pixels=max_pixels), smooth, detect_every)
     wanted = _Wanted(output_format or "table", out, save, timeline)
     counts, failures = _Counts(), list[str]()

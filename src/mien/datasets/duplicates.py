@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.datasets.dataset import Faces
+from mien.datasets.splits import split_mask
 from mien.errors import UsageError
 from mien.images import Image
 
@@ -48,6 +49,32 @@ def pixel_groups(images: NDArray[np.uint8]) -> NDArray[np.int64]:
     """
     numbers: dict[bytes, int] = {}
     return np.array([numbers.setdefault(pixel_digest(image), len(numbers)) for image in images], np.int64)
+
+
+def pixel_digests(images: NDArray[np.uint8]) -> NDArray[np.bytes_]:
+    """`pixel_digest` of each image uint8 (n, height, width, channels), for comparing with others by `numpy.isin`: (n,).
+
+    NumPy drops zeros at an end and compares accordingly, so what is equal stays so.
+    """
+    return np.array([pixel_digest(image) for image in images], "S16")
+
+
+def repeated_rows(groups: NDArray[np.int64], splits: NDArray[np.str_], split: str, other: str) -> NDArray[np.bool_]:
+    """Which images of a split also stand in another, pixel for pixel.
+
+    Args:
+        groups: int64 (n,), as `pixel_groups` gives them.
+        splits: (n,).
+        split: whose rows are asked for.
+        other: where their copies are looked for; ``test`` is public, private and test together.
+
+    Returns:
+        bool (n,), true for rows of `split` alone.
+
+    Raises:
+        UsageError: there is no such split.
+    """
+    return split_mask(splits, split) & np.isin(groups, groups[split_mask(splits, other)])
 
 
 def count_duplicates(groups: NDArray[np.int64], labels: NDArray[np.int64], splits: NDArray[np.str_]) -> Duplicates:
