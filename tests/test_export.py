@@ -6,12 +6,28 @@ import numpy as np
 import onnx
 import pytest
 
-from mien.classifier import Classifier, open_model
+from mien import litert
+from mien.classifier import Classifier, apply_temperature, open_model
+from mien.cli import main
 from mien.errors import MissingExtraError, ModelError, UsageError
-from mien.export import WRITERS, KerasClassifier, describe, export_model, load_model, save_h5, save_keras, save_onnx
+from mien.export import (
+    WRITERS,
+    KerasClassifier,
+    describe,
+    export_model,
+    load_model,
+    save_h5,
+    save_keras,
+    save_litert,
+    save_onnx,
+)
 from mien.labels import EXPRESSIONS
 from mien.modelspec import ModelSpec, write_beside
 from mien.networks import network
+from mien.preprocessing import to_input
+
+READABLE = ("h5", "keras", "onnx")
+"""The formats that can be read again."""
 
 
 def trained(name: str = "seed") -> keras.Model:
@@ -54,8 +70,8 @@ def test_no_pictures_give_no_rows(files):
     assert KerasClassifier(files / "model.keras").predict(images(0)).shape == (0, 7)
 
 
-@pytest.mark.parametrize("source", sorted(WRITERS))
-@pytest.mark.parametrize("kind", sorted(WRITERS))
+@pytest.mark.parametrize("source", READABLE)
+@pytest.mark.parametrize("kind", READABLE)
 def test_every_format_becomes_every_other(files, tmp_path, source, kind):
     suffix = WRITERS[kind][0]
     written = export_model(files / f"model{WRITERS[source][0]}", kind, tmp_path / f"other{suffix}")
@@ -66,14 +82,65 @@ def test_every_format_becomes_every_other(files, tmp_path, source, kind):
     assert opened.spec.temperature == 1.5
 
 
-def test_a_folded_network_comes_back_from_onnx(tmp_path):
-    """Batch norm after a convolution is folded into its kernel; the recipe undoes it."""
-    model = trained("vgg")
-    save_onnx(model, describe(model, EXPRESSIONS), tmp_path / "vgg.onnx")
-    assert "BatchNormalization" not in {node.op_type for node in onnx.load(tmp_path / "vgg.onnx").graph.node}
-    restored, _ = load_model(tmp_path / "vgg.onnx")
+@pytest.mark.parametrize("name", ["vgg", "small"])
+def test_a_folded_network_comes_back_from_onnx(tmp_path, name):
+    """Batch norm after a convolution is folded into its kernel; the recipe undoes it, also beside a shortcut."""
+    model = trained(name)
+    save_onnx(model, describe(model, EXPRESSIONS), tmp_path / "model.onnx")
+    kinds = [node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node]
+    assert not {"BatchNormalization", "Mul", "Sub"} & set(kinds)
+    assert kinds.count("Add") == (5 if name == "small" else 1)  # shortcuts, and the bias of the dense layer
+    restored, _ = load_model(tmp_path / "model.onnx")
     for a, b in zip(model.get_weights(), restored.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_a_float16_file_comes_back_with_its_float16_weights(tmp_path):
+    model = trained("small")
+    save_keras(model, describe(model, EXPRESSIONS, temperature=1.5), tmp_path / "model.keras")
+    half = export_model(tmp_path / "model.keras", "onnx", precision="float16")
+    assert half == tmp_path / "model-float16.onnx"
+    again = KerasClassifier(export_model(half, "keras"))
+    expected = Classifier(half).predict(images())
+    np.testing.assert_allclose(again.predict(images()), expected, atol=1e-6)
+    assert np.abs(KerasClassifier(tmp_path / "model.keras").predict(images()) - expected).max() > 2e-6
+    assert again.spec == Classifier(half).spec
+    first = [weight for weight in again.model.get_weights() if weight.size > 4096]
+    second = load_model(export_model(again.path, "onnx", tmp_path / "second.onnx", precision="float16"))[0]
+    for a, b in zip(first, [w for w in second.get_weights() if w.size > 4096], strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)  # rounding twice is rounding once
+
+
+def test_int8_is_calibrated_on_training_and_cannot_become_keras(patterns, tmp_path):
+    model = network("small", size=32, seed=1)
+    save_keras(model, describe(model, EXPRESSIONS), tmp_path / "model.keras")
+    written = export_model(tmp_path / "model.keras", "onnx", precision="int8", calibrate=patterns)
+    assert written == tmp_path / "model-int8.onnx"
+    with pytest.raises(ModelError, match=r"it was quantised.*export from the \.keras or \.h5"):
+        export_model(written, "keras")
+
+
+def test_litert_predicts_the_same_and_carries_the_description(files):
+    path = files / "model.tflite"
+    expected = Classifier(files / "model.onnx").predict(images())
+    answers = apply_temperature(litert.run(path, to_input(images())), 1.5)
+    np.testing.assert_allclose(answers, expected, atol=1e-5)
+    np.testing.assert_allclose(
+        litert.run(path, to_input(images()))[:1], litert.run(path, to_input(images(1))), atol=1e-6
+    )
+    with zipfile.ZipFile(path) as archive:
+        assert ModelSpec.from_dict(json.loads(archive.read("mien.json"))) == Classifier(files / "model.onnx").spec
+    assert path.read_bytes()[4:8] == b"TFL3"
+
+
+def test_litert_that_differs_is_not_kept_and_cannot_be_read_back(files, tmp_path, monkeypatch):
+    with pytest.raises(UsageError, match=r"\.tflite can be written, not read"):
+        export_model(files / "model.tflite", "keras", tmp_path / "back.keras")
+    monkeypatch.setattr("mien.litert.run", lambda path, inputs: np.full((len(inputs), 7), 1 / 7, np.float32))
+    model, spec = load_model(files / "model.keras")
+    with pytest.raises(ModelError, match=r"model\.tflite: .*differ by"):
+        save_litert(model, spec, tmp_path / "model.tflite")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_onnx_of_others_cannot_become_keras(files, tmp_path):
@@ -116,7 +183,7 @@ def test_stock_keras_opens_what_was_saved(files):
 
 
 def test_bad_requests(files, tmp_path):
-    with pytest.raises(UsageError, match="choose from h5, keras, onnx"):
+    with pytest.raises(UsageError, match="choose from h5, keras, litert, onnx"):
         export_model(files / "model.keras", "tflite")
     with pytest.raises(UsageError, match="replace it with --force"):
         export_model(files / "model.keras", "onnx")
@@ -124,6 +191,12 @@ def test_bad_requests(files, tmp_path):
         export_model(files / "model.keras", "onnx", tmp_path / "model.pb")
     with pytest.raises(UsageError, match="no such file"):
         export_model(tmp_path / "none.keras", "onnx")
+    with pytest.raises(UsageError, match="float16 is for the format onnx only, received h5"):
+        export_model(files / "model.keras", "h5", precision="float16")
+    with pytest.raises(UsageError, match="calibrate: is required for int8"):
+        export_model(files / "model.keras", "onnx", precision="int8")
+    with pytest.raises(UsageError, match="choose from float16, float32, int8"):
+        export_model(files / "model.keras", "onnx", precision="int4")
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
@@ -170,3 +243,18 @@ def test_on_another_backend_a_process_with_tensorflow_converts(files, tmp_path, 
     monkeypatch.setattr("mien.export.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"writing \.onnx files"):
         save_onnx(model, spec, tmp_path / "other.onnx")
+    with pytest.raises(MissingExtraError, match=r"writing \.tflite files \(which TensorFlow converts\)"):
+        save_litert(model, spec, tmp_path / "other.tflite")
+
+
+def test_the_command_tells_what_int8_costs(patterns, tmp_path, capfd):
+    model = network("small", size=32, seed=1)
+    save_keras(model, describe(model, EXPRESSIONS), tmp_path / "model.keras")
+    arguments = ["export", str(tmp_path / "model.keras"), "--format", "onnx", "--precision", "int8"]
+    with pytest.raises(SystemExit) as end:
+        main([*arguments, "--calibrate", str(patterns)])
+    assert end.value.code == 0
+    shown = capfd.readouterr()
+    assert "model-int8.onnx  (1.2" in shown.out
+    assert "on 210 training images: the same expression as in float32 for" in shown.out
+    assert shown.err == ""

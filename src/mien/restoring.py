@@ -3,7 +3,8 @@
 An exported graph no longer has Keras's weights: kernels are transposed, batch norm is folded into them. What brings
 them back is a recipe, written into the file's metadata at export under ``mien.keras``: the network's architecture; for
 each kernel the initializer that holds it, how its axes lie, and what each output channel was multiplied by; all small
-vectors (biases, batch norm) as they are. It adds a few kilobytes.
+vectors (biases, batch norm) as they are. It adds a few kilobytes. From a file whose weights are stored as float16 come
+back the float16 ones.
 """
 
 from __future__ import annotations
@@ -22,11 +23,7 @@ from onnx import numpy_helper
 
 from mien.errors import ModelError
 from mien.files import replacing
-
-RECIPE_KEY = "mien.keras"
-
-SMALL = 4096
-"""Weights of up to this many numbers are kept in the recipe itself."""
+from mien.quantising import RECIPE_KEY, SMALL
 
 ORDERS: dict[int, tuple[tuple[int, ...], ...]] = {2: ((0, 1), (1, 0)), 4: ((3, 2, 0, 1), (0, 1, 2, 3), (2, 3, 0, 1))}
 """How a Keras kernel's axes may lie in an ONNX initializer, by its rank; the first is the usual one."""
@@ -42,7 +39,7 @@ def write_recipe(path: Path, model: keras.Model) -> bool:
         model: the Keras model it was exported from.
     """
     graph = onnx.load(path)
-    stored = {item.name: numpy_helper.to_array(item) for item in graph.graph.initializer}
+    stored = _stored(graph.graph)
     weights = [_entry(np.asarray(weight), stored) for weight in model.get_weights()]
     if any(entry is None for entry in weights):
         return False
@@ -67,10 +64,19 @@ def restore(path: Path) -> keras.Model:
             "mien); export from the .keras or .h5 file of the run instead"
         )
     recipe = json.loads(text)
-    stored = {item.name: numpy_helper.to_array(item) for item in graph.graph.initializer}
+    stored = _stored(graph.graph)
     model = keras.models.model_from_json(json.dumps(recipe["architecture"]))
     model.set_weights([_weight(entry, stored) for entry in recipe["weights"]])
     return model
+
+
+def _stored(graph: onnx.GraphProto) -> dict[str, NDArray[Any]]:
+    """Every initializer by its name; one that is stored as float16, by the name of its cast to float32."""
+    stored = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Cast" and node.input[0] in stored:
+            stored[node.output[0]] = stored[node.input[0]].astype(np.float32)
+    return stored
 
 
 def _entry(weight: NDArray[np.float32], stored: dict[str, NDArray[Any]]) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ import typer
 from mien import __version__
 from mien.cli.data import data_app
 from mien.cli.demo import demo_command
+from mien.cli.ensemble import ensemble_command
 from mien.cli.evaluate import evaluate_command
 from mien.cli.export import export_command
 from mien.cli.info import info_command
@@ -36,6 +37,7 @@ app.command("train")(train_command)
 app.command("evaluate")(evaluate_command)
 app.command("predict")(predict_command)
 app.command("export")(export_command)
+app.command("ensemble")(ensemble_command)
 app.command("info")(info_command)
 app.add_typer(data_app, name="data")
 

@@ -1,0 +1,26 @@
+"""`mien ensemble`."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mien.errors import MissingExtraError
+
+
+def ensemble_command(
+    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Two .onnx files or more.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The .onnx file to write.", show_default=False)],
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Write several models as one that gives the mean of their probabilities."""
+    if find_spec("onnx") is None:
+        raise MissingExtraError("writing .onnx files", "train")
+    from mien.ensembles import save_ensemble
+    from mien.weights import find_model
+
+    written = save_ensemble([find_model(model) for model in models], out, force=force)
+    typer.echo(f"{written}  ({written.stat().st_size / 1e6:.2f} MB)")

@@ -1,0 +1,145 @@
+"""``.keras`` and ``.h5`` files: opening them as models, and writing them, each with its description inside."""
+
+from __future__ import annotations
+
+import json
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.classifier import apply_temperature, check_batch, check_probabilities
+from mien.errors import ModelError, UsageError
+from mien.files import replacing
+from mien.modelspec import METADATA_KEY, ModelSpec
+from mien.preprocessing import to_input
+
+if TYPE_CHECKING:
+    import keras
+
+MEMBER = "mien.json"
+"""The description's name inside a ``.keras`` or ``.tflite`` file."""
+
+
+class KerasClassifier:
+    """A ``.keras`` or ``.h5`` model with its description: what `mien.classifier.Classifier` is for ``.onnx``.
+
+    Attributes:
+        path: where the file is.
+        spec: what the file, or the ``config.json`` beside it, says about it.
+        model: the Keras model.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """Open a model.
+
+        Raises:
+            UsageError: there is no such file.
+            ModelError: Keras cannot read it, or it has no description.
+        """
+        self.path = Path(path)
+        self.spec = read_spec(self.path)
+        self.model = _load(self.path)
+        expected = ((None, *self.spec.input.shape), (None, len(self.spec.classes)))
+        if (self.model.input_shape, self.model.output_shape) != expected:
+            raise ModelError(
+                f"{path}: takes {self.model.input_shape} and gives {self.model.output_shape}, but its description says "
+                f"{expected[0]} and {expected[1]}"
+            )
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the outputs, in output order."""
+        return self.spec.classes
+
+    def predict(self, images: NDArray[np.uint8], batch_size: int | None = None) -> NDArray[np.float32]:
+        """uint8 (n, size, size, channels) to float32 (n, classes) probabilities, temperature applied."""
+        batch_size = check_batch(images, self.spec.input, batch_size)
+        if not len(images):
+            return np.empty((0, len(self.classes)), np.float32)
+        output = self.model.predict(to_input(images), batch_size=batch_size, verbose=0)
+        probabilities = check_probabilities(output, len(images), len(self.classes), str(self.path))
+        return apply_temperature(probabilities, self.spec.temperature)
+
+
+def save_keras(model: keras.Model, spec: ModelSpec, path: str | Path) -> None:
+    """Write Keras's own format, with the description inside the archive."""
+    with replacing(path) as temporary:
+        model.save(temporary)
+        with zipfile.ZipFile(temporary, "a") as archive:
+            archive.writestr(MEMBER, json.dumps(spec.to_dict()))
+
+
+def save_h5(model: keras.Model, spec: ModelSpec, path: str | Path) -> None:
+    """Write the older HDF5 format, which many tools still read, with the description as an attribute."""
+    import h5py
+
+    with replacing(path) as temporary:
+        with quietly():
+            model.save(temporary)
+        with h5py.File(temporary, "a") as file:
+            file.attrs[METADATA_KEY] = json.dumps(spec.to_dict())
+
+
+def read_spec(path: Path) -> ModelSpec:
+    """The description of a ``.keras`` or ``.h5`` file: its own, else that of the ``config.json`` beside it.
+
+    Raises:
+        UsageError: there is no such file.
+        ModelError: there is no description.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file; give the path of a .keras, .h5 or .onnx model")
+    text = _own_spec(path)
+    return ModelSpec.beside(path) if text is None else ModelSpec.from_metadata({METADATA_KEY: text}, name=str(path))
+
+
+def _own_spec(path: Path) -> str | None:
+    """The description inside the file, as JSON, or None."""
+    if zipfile.is_zipfile(path):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                return archive.read(MEMBER).decode() if MEMBER in archive.namelist() else None
+        except (zipfile.BadZipFile, zlib.error) as error:
+            raise ModelError(f"{path}: is damaged ({error})") from error
+    import h5py
+
+    try:
+        with h5py.File(path) as file:
+            text = file.attrs.get(METADATA_KEY)
+    except OSError as error:
+        raise ModelError(f"{path}: is neither a .keras archive nor an HDF5 file; it may be cut short") from error
+    return None if text is None else str(text)
+
+
+def _load(path: Path) -> keras.Model:
+    import keras
+
+    try:
+        with quietly():
+            return keras.models.load_model(path, compile=False)
+    except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise ModelError(f"{path}: Keras cannot read it ({str(error).strip().splitlines()[0]})") from error
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keep Keras's and tf2onnx's remarks on formats and NumPy versions, which no user can act on, to themselves."""
+    from absl import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore", UserWarning)
+            yield
+    finally:
+        logging.set_verbosity(level)
