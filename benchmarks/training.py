@@ -57,13 +57,14 @@ def seeds_way(x: np.ndarray, y: np.ndarray) -> Timed:
 def miens_way(x: np.ndarray, y: np.ndarray) -> Timed:
     """What `mien train --recipe seed` does in an epoch, without validation and checkpoints, as the others."""
     from mien.feeding import ArraySource
-    from mien.learning import compile_for_training, make_feed
+    from mien.learning import make_feed, make_optimizer
     from mien.networks import network
     from mien.recipes import recipe
+    from mien.trainee import compile_for_training
 
     config = recipe("seed")
     feed = make_feed(ArraySource(x, y), config, 7)
-    trainee = compile_for_training(network("seed", seed=0), config, feed.num_batches)
+    trainee = compile_for_training(network("seed", seed=0), config, make_optimizer(config, feed.num_batches)).model
     return lambda: trainee.fit(feed, epochs=1, verbose=0, shuffle=False) and None
 
 

@@ -24,15 +24,16 @@ def feed(n: int, batch_size: int, seed: int = 0, epoch: int = 0) -> EpochFeed:
 def test_an_epoch_visits_every_image_once_with_its_label(n, batch_size, seed):
     batches = feed(n, batch_size, seed)
     parts = [batches[index] for index in range(batches.num_batches)]
-    images, targets, _ = (np.concatenate(column) for column in zip(*parts, strict=True))
+    images = np.concatenate([part[0][0] for part in parts])
+    targets = np.concatenate([part[1] for part in parts])
     assert sorted(images[:, 0, 0, 0]) == list(range(n))
     np.testing.assert_array_equal(images[:, 0, 0, 0] % 3, targets.argmax(axis=1))
-    assert [len(part[0]) for part in parts[:-1]] == [batch_size] * (len(parts) - 1)
+    assert [len(part[1]) for part in parts[:-1]] == [batch_size] * (len(parts) - 1)
 
 
 def test_order_follows_from_seed_and_epoch():
     def order(seed: int, epoch: int) -> list[int]:
-        return feed(40, 40, seed, epoch)[0][0][:, 0, 0, 0].tolist()
+        return feed(40, 40, seed, epoch)[0][0][0][:, 0, 0, 0].tolist()
 
     assert order(1, 2) == order(1, 2)
     assert order(1, 2) != order(1, 3)
@@ -79,7 +80,8 @@ class Marked:
 def test_batches_read_ahead_are_of_the_epoch_that_uses_them(workers):
     batches = EpochFeed(Marked(workers), np.ones(3, np.float32), batch_size=4, seed=0)
     layer = Sums()
-    model = keras.Sequential([keras.Input((4, 4, 1), dtype="uint8"), layer])
+    inputs = [keras.Input((4, 4, 1), dtype="uint8"), keras.Input((3,))]
+    model = keras.Model(inputs, layer(inputs[0]))
     model.compile("sgd", "categorical_crossentropy", steps_per_execution=4)
     with pytest.warns(UserWarning, match="does not have any trainable weights"):
         model.fit(batches, epochs=5, verbose=0, shuffle=False, callbacks=[Spy(batches)])
@@ -91,7 +93,8 @@ def test_keras_visits_each_image_once_an_epoch_however_many_steps_a_call_runs(st
     """With an endless generator, Keras runs over the end of an epoch by up to steps_per_execution - 1 batches."""
     batches = feed(41, 4)
     layer = Sums()
-    model = keras.Sequential([keras.Input((4, 4, 1), dtype="uint8"), layer])
+    inputs = [keras.Input((4, 4, 1), dtype="uint8"), keras.Input((3,))]
+    model = keras.Model(inputs, layer(inputs[0]))
     model.compile("sgd", "categorical_crossentropy", steps_per_execution=steps)
     with pytest.warns(UserWarning, match="does not have any trainable weights"):
         model.fit(batches, epochs=3, verbose=0, shuffle=False, callbacks=[Spy(batches)])
@@ -123,7 +126,8 @@ def test_class_weights_balance_classes_and_average_to_one(labels):
 
 def test_batches_carry_one_hot_targets_and_weights():
     weights = np.array([1.0, 2.0, 3.0], np.float32)
-    images, targets, sample_weights = EpochFeed(source(6), weights, batch_size=6, seed=0)[0]
+    (images, labels), targets, sample_weights = EpochFeed(source(6), weights, batch_size=6, seed=0)[0]
     assert images.dtype == np.uint8
+    assert np.array_equal(labels, targets)
     assert targets.shape == (6, 3)
     np.testing.assert_array_equal(sample_weights, weights[targets.argmax(axis=1)])

@@ -17,7 +17,7 @@ HEAVY = {"keras", "tensorflow", "jax", "torch", "sklearn", "matplotlib", "tf2onn
 
 MAY_USE_KERAS = {
     *("augmentation.py", "backend.py", "checkpoints.py", "epochs.py", "export.py", "learning.py", "networks.py"),
-    *("progress.py", "restoring.py", "training.py"),
+    *("progress.py", "restoring.py", "sharpness.py", "trainee.py", "training.py"),
 }
 """The modules that train, which may import Keras and its kin when they are imported. All others are light."""
 

@@ -18,6 +18,18 @@ def test_networks_give_probabilities(name):
     np.testing.assert_allclose(output.sum(axis=1), 1, atol=1e-5)
 
 
+@pytest.mark.parametrize(("name", "most"), [("small", 2e6), ("large", 7e6)])
+def test_shipped_networks_stay_small(name, most):
+    assert 0.5 * most < network(name).count_params() <= most
+
+
+@pytest.mark.parametrize("name", ["small", "large", "vgg"])
+def test_networks_that_end_in_an_average_fit_pictures_of_any_size(name):
+    model = network(name, seed=0)
+    other = network(name, size=32, seed=0)
+    assert [weight.shape for weight in model.get_weights()] == [weight.shape for weight in other.get_weights()]
+
+
 def test_equal_seeds_give_equal_weights_and_others_do_not():
     first, again, other = (network("seed", seed=seed).get_weights() for seed in (1, 1, 2))
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
@@ -30,7 +42,7 @@ def test_kernels_of_one_network_are_drawn_apart():
 
 
 def test_unknown_names_and_sizes_are_refused():
-    with pytest.raises(UsageError, match="choose from seed, vgg"):
+    with pytest.raises(UsageError, match="choose from large, seed, small, vgg"):
         network("resnet")
     with pytest.raises(UsageError, match="size: networks need at least 16"):
         network("seed", size=12)

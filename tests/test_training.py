@@ -1,10 +1,6 @@
 import csv
 import dataclasses
 import json
-import os
-import subprocess
-import sys
-import time
 
 import keras
 import numpy as np
@@ -21,6 +17,7 @@ from mien.materials import Selection
 from mien.preprocessing import InputSpec
 from mien.training import fit, resume, train
 from pictures import write_patterns
+from processes import running, wait_until
 
 CONFIG = TrainingConfig(epochs=3, batch_size=16, validation_fraction=0.2, schedule="constant", learning_rate=0.003)
 
@@ -213,22 +210,15 @@ def test_a_run_that_is_killed_goes_on_to_the_same_end(patterns, tmp_path):
     """kill -9 in the middle of an epoch, in a process of its own; then --resume."""
     settings = ("--epochs", "6", "--batch-size", "16", "--deterministic", "--precision", "float32")
 
-    def start(*arguments: str) -> subprocess.Popen:
-        command = [sys.executable, "-m", "mien", "train", *arguments]
-        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=os.environ)
-
-    killed = start(str(patterns), *settings, "--out", str(tmp_path / "killed"))
-    deadline = time.monotonic() + 120
-    while not list((tmp_path / "killed").glob("checkpoints/epoch-0002")) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    killed.kill()
-    killed.communicate()
+    with running("train", patterns, *settings, "--out", tmp_path / "killed") as killed:
+        wait_until(lambda: any((tmp_path / "killed").glob("checkpoints/epoch-0002")), killed)
+    # leaving the block kills it with SIGKILL
     assert not (tmp_path / "killed" / "metrics.json").exists()
-    whole = start(str(patterns), *settings, "--out", str(tmp_path / "whole"))
-    resumed = start("--resume", str(tmp_path / "killed"))
-    for process in (whole, resumed):
-        _, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
+    again = ("train", "--resume", tmp_path / "killed")
+    with running("train", patterns, *settings, "--out", tmp_path / "whole") as whole, running(*again) as resumed:
+        for process in (whole, resumed):
+            _, errors = process.communicate(timeout=300)
+            assert process.returncode == 0, errors
     one, other = (read_history(tmp_path / name) for name in ("whole", "killed"))
     assert [{**row, "seconds": ""} for row in one] == [{**row, "seconds": ""} for row in other]
     first, second = (keras.models.load_model(tmp_path / name / "model.keras") for name in ("whole", "killed"))

@@ -9,7 +9,7 @@ The seed's words::
 
 Reading faces in anything::
 
-    for face in mien.Analyzer("model.onnx").analyze("photo.jpg"):
+    for face in mien.Analyzer().analyze("photo.jpg"):
         print(face.expression, face.confidence, face.box.xyxy)
 
 Names are loaded when they are first used: importing mien imports nothing heavy.
@@ -17,10 +17,15 @@ Names are loaded when they are first used: importing mien imports nothing heavy.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from mien.labels import EXPRESSIONS
+
+# TensorFlow reads this when it is imported. It has oneDNN's kernels on by itself only where the processor has AVX-512
+# or AMX; with AVX2 alone they trained twice as fast too.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 if TYPE_CHECKING:
     from mien.analysis import Analysis

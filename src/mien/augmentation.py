@@ -64,6 +64,29 @@ class RandomAffine(layers.Layer):
         return keras.random.uniform((count,), -amount, amount, dtype="float32", seed=self.seed_generator)
 
 
+class TrainingSize(layers.Layer):
+    """Shrink images while training, by area, to `size`; outside training it gives its input back.
+
+    Whoever changes `size` must have the training function traced anew.
+    """
+
+    def __init__(self, size: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.size = size
+
+    def call(self, images: Any, training: bool = False) -> Any:
+        """Shrink the images while training, where they are not of the size already."""
+        if not training or images.shape[1] == self.size:
+            return images
+        return ops.image.resize(
+            images, (self.size, self.size), interpolation="bilinear", antialias=True, data_format="channels_last"
+        )
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """As outside training: the shape does not change."""
+        return input_shape
+
+
 def compose_affine(
     angle: Any, shift_x: Any, shift_y: Any, shear: Any, zoom_x: Any, zoom_y: Any, height: int, width: int
 ) -> Any:

@@ -60,10 +60,11 @@ class FusedBatchNormalization(layers.BatchNormalization):
         return ops.convert_to_tensor(variable.value, dtype="float32")
 
 
-def training_twin(model: keras.Model, precision: str) -> keras.Model:
+def training_twin(model: keras.Model, precision: str, *, any_size: bool = False) -> keras.Model:
     """Rebuild a stock network for training: computing in `precision`, with fused batch norm under TensorFlow.
 
     Weights start as the model's and are copied, not shared. The last layer stays in float32, for an exact loss.
+    `any_size` lets the twin take images of other sizes than the network's own.
     """
     last = model.layers[-1].name
 
@@ -75,7 +76,8 @@ def training_twin(model: keras.Model, precision: str) -> keras.Model:
             kind = FusedBatchNormalization
         return kind.from_config(settings)
 
-    twin = keras.models.clone_model(model, clone_function=rebuild)
+    faces = keras.Input((None, None, model.input_shape[-1])) if any_size else None
+    twin = keras.models.clone_model(model, input_tensors=faces, clone_function=rebuild)
     copy_weights(model, twin)
     return twin
 

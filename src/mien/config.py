@@ -13,6 +13,7 @@ Optimizer = Literal["adam", "sgd"]
 Schedule = Literal["constant", "inverse-time", "cosine"]
 Precision = Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"]
 Keep = Literal["best", "last"]
+Validation = Literal["holdout", "public"]
 
 
 def _build(kind: Any, values: dict[str, Any], what: str) -> Any:
@@ -108,6 +109,18 @@ class TrainingConfig:
         weight_decay: decoupled decay of kernels, as in Keras's optimizers (Loshchilov & Hutter 2019), 0 or more.
         label_smoothing: 0 to below 1 (Szegedy et al. 2016).
         augmentation: how training images are varied.
+        mixup: alpha of the Beta distribution by which pairs of images and their labels are mixed (Zhang et al. 2018),
+            0 (none) to 1.
+        sam: radius of sharpness-aware minimisation (Foret et al. 2021), 0 for none; doubles the cost of a step.
+        teachers: model files, or names of bundled models, whose mean answer to the same augmented images is mixed into
+            the targets (Hinton et al. 2015); empty for none.
+        teacher_weight: the teachers' share of the targets, 0 to 1.
+        init: a model file, or the name of a bundled model, from whose weights training begins, all but the last layer's
+            where the classes differ; empty for random weights.
+        progressive: sides of the training images in equal shares of the epochs, such as (32, 40, 48): small pictures
+            first, the input's size last (Howard 2018, Tan & Le 2021); empty for full size all along.
+        validation: ``holdout`` takes validation images out of Training; ``public`` trains on all of it and watches
+            PublicTest, for what is chosen on PublicTest anyway.
         validation_fraction: share of Training held out to choose epochs on, where the data has no ``val`` split;
             0 to 0.5.
         class_weights: whether errors weigh inversely to class frequency.
@@ -130,6 +143,13 @@ class TrainingConfig:
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
     augmentation: AugmentationPolicy = AUGMENTATIONS["seed"]
+    mixup: float = 0.0
+    sam: float = 0.0
+    teachers: tuple[str, ...] = ()
+    teacher_weight: float = 0.7
+    init: str = ""
+    progressive: tuple[int, ...] = ()
+    validation: Validation = "holdout"
     validation_fraction: float = 0.1
     class_weights: bool = False
     early_stopping: int = 0
@@ -146,6 +166,9 @@ class TrainingConfig:
         _within(self, "decay", 0, 1)
         _within(self, "weight_decay", 0, 1)
         _within(self, "label_smoothing", 0, 0.99)
+        _within(self, "mixup", 0, 1)
+        _within(self, "sam", 0, 10)
+        _within(self, "teacher_weight", 0, 1)
         _within(self, "validation_fraction", 0, 0.5)
         _within(self, "early_stopping", 0, 100_000, whole=True)
         _within(self, "ema", 0, 0.99999)
@@ -153,6 +176,22 @@ class TrainingConfig:
         _one_of(self, "schedule", Schedule)
         _one_of(self, "precision", Precision)
         _one_of(self, "keep", Keep)
+        _one_of(self, "validation", Validation)
+        self._check_progressive()
+
+    def _check_progressive(self) -> None:
+        sizes = self.progressive
+        whole = all(isinstance(size, int) and 16 <= size <= self.input.size for size in sizes)
+        if not whole or list(sizes) != sorted(sizes) or (sizes and sizes[-1] != self.input.size):
+            raise UsageError(
+                f"progressive: must be rising sides from 16 pixels to the input's {self.input.size}, received {sizes}"
+            )
+
+    def size_in(self, epoch: int) -> int:
+        """Side of the training images in an epoch, from 0."""
+        if not self.progressive:
+            return self.input.size
+        return self.progressive[min(epoch * len(self.progressive) // self.epochs, len(self.progressive) - 1)]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; `from_dict` gives an equal config back."""
@@ -169,5 +208,8 @@ class TrainingConfig:
         for name, kind in (("input", InputSpec), ("augmentation", AugmentationPolicy)):
             if isinstance(values.get(name), dict):
                 values[name] = _build(kind, values[name], name)
+        for name in ("progressive", "teachers"):
+            if isinstance(values.get(name), list):
+                values[name] = tuple(values[name])
         config: TrainingConfig = _build(cls, values, "training config")
         return config

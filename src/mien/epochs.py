@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from mien.feeding import Source
 
-Batch = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]
-"""Images uint8 (b, size, size, channels), targets float32 (b, classes), weights float32 (b,)."""
+Batch = tuple[tuple[NDArray[np.uint8], NDArray[np.float32]], NDArray[np.float32], NDArray[np.float32]]
+"""Images uint8 (b, size, size, channels) and targets float32 (b, classes); the targets again; weights float32 (b,)."""
 
 
 class EpochFeed(keras.utils.PyDataset):
@@ -45,4 +45,5 @@ class EpochFeed(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> Batch:
         images, labels = self.source.batch(index, batch_size=self.batch_size, seed=self.seed, epoch=self.epoch)
-        return images, self.targets[labels], self.class_weights[labels]
+        targets = self.targets[labels]
+        return (images, targets), targets, self.class_weights[labels]

@@ -13,13 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien import backend
-from mien.augmentation import augmentation_layers
 from mien.checkpoints import Checkpoints, Row, best_epoch
 from mien.config import TrainingConfig
 from mien.epochs import EpochFeed
 from mien.feeding import Source, balancing_weights
 from mien.files import write_text
-from mien.preprocessing import SCALE
+from mien.trainee import Trainee, as_inputs, compile_for_training, resize
 
 WARM_UP = 0.15
 """Share of all steps in which the cosine schedule first rises."""
@@ -66,18 +65,18 @@ def learn(
     """
     classes = model.output_shape[-1]
     feed = make_feed(source, config, classes)
-    trainee = compile_for_training(model, config, feed.num_batches)
+    trainee = compile_for_training(model, config, make_optimizer(config, feed.num_batches))
     checkpoints = Checkpoints(folder / "checkpoints")
     history = checkpoints.history()
     if history:
-        checkpoints.restore(trainee, len(history))
+        checkpoints.restore(trainee.model, len(history))
     interrupted = False
     if not should_stop(history, config):
-        interrupted = _fit(trainee, config, feed, validation, _Recorder(config, history, folder, feed), callbacks)
+        interrupted = _fit(trainee.model, config, feed, validation, _Recorder(config, history, folder, feed), callbacks)
     if not history:
         return Learned(history, 0, interrupted)
     epoch = best_epoch(history) if config.keep == "best" else len(history)
-    checkpoints.restore(trainee, epoch)
+    checkpoints.restore(trainee.model, epoch)
     _take_weights(trainee, model, averaged=bool(config.ema))
     return Learned(history, epoch, interrupted)
 
@@ -86,32 +85,6 @@ def make_feed(source: Source, config: TrainingConfig, classes: int) -> EpochFeed
     """The source in batches, each image weighed as the config says."""
     weights = balancing_weights(source.labels, classes) if config.class_weights else np.ones(classes, np.float32)
     return EpochFeed(source, weights, batch_size=config.batch_size, seed=config.seed)
-
-
-def compile_for_training(model: keras.Model, config: TrainingConfig, steps: int) -> keras.Model:
-    """The network as it is trained: uint8 images in, augmentation, scaling, then the twin; compiled.
-
-    Args:
-        model: the stock network.
-        config: how to train.
-        steps: batches an epoch.
-    """
-    inputs = keras.Input(model.input_shape[1:], dtype="uint8")
-    outputs = keras.layers.Rescaling(1.0, dtype="float32")(inputs)
-    for layer in augmentation_layers(config.augmentation, config.seed):
-        outputs = layer(outputs)
-    outputs = keras.layers.Rescaling(SCALE, dtype="float32")(outputs)
-    twin = backend.training_twin(model, backend.choose_precision(config.precision))
-    trainee = keras.Model(inputs, twin(outputs))
-    trainee.compile(
-        optimizer=make_optimizer(config, steps),
-        loss=keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing),
-        weighted_metrics=["accuracy"],
-        jit_compile=backend.compiles(),
-        steps_per_execution=backend.steps_per_execution(),
-    )
-    trainee.optimizer.build(trainee.trainable_variables)
-    return trainee
 
 
 def make_optimizer(config: TrainingConfig, steps: int) -> keras.optimizers.Optimizer:
@@ -179,6 +152,8 @@ class _Recorder(keras.callbacks.Callback):
         self.started = time.perf_counter()
         self.feed.epoch = epoch
         backend.reseed(self.model, self.config.seed, epoch)
+        if self.config.progressive:
+            resize(self.model, self.config.size_in(epoch))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         values = {name: float(value) for name, value in (logs or {}).items()}
@@ -205,7 +180,7 @@ def _fit(
     try:
         trainee.fit(
             feed,
-            validation_data=None if validation is None else (validation[0], feed.targets[validation[1]]),
+            validation_data=None if validation is None else as_inputs(validation[0], feed.targets[validation[1]]),
             validation_batch_size=max(1, VALIDATION_PIXELS // config.input.size**2),
             initial_epoch=first,
             epochs=config.epochs,
@@ -218,11 +193,11 @@ def _fit(
     return False
 
 
-def _take_weights(trainee: keras.Model, model: keras.Model, *, averaged: bool) -> None:
+def _take_weights(trainee: Trainee, model: keras.Model, *, averaged: bool) -> None:
     """Copy what was learnt into the stock network, averaged over the steps where asked."""
     if averaged:
-        trainee.optimizer.finalize_variable_values(trainee.trainable_variables)
-    backend.copy_weights(trainee.layers[-1], model)
+        trainee.model.optimizer.finalize_variable_values(trainee.model.trainable_variables)
+    backend.copy_weights(trainee.twin, model)
 
 
 def _cell(value: float | None) -> str:

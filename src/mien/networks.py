@@ -6,7 +6,6 @@ How they run while training, in bfloat16 or with fused layers, is decided in `mi
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import keras
 from keras import layers
@@ -15,43 +14,95 @@ from mien.errors import UsageError, unknown_choice
 from mien.labels import EXPRESSIONS
 from mien.preprocessing import InputSpec
 
+Builder = Callable[[keras.KerasTensor, int], keras.KerasTensor]
+"""From the input and the number of classes to the probabilities."""
 
-def _seed(classes: int) -> list[keras.Layer]:
+
+def _seed(faces: keras.KerasTensor, classes: int) -> keras.KerasTensor:
     """The classroom network that mien grew from: 224,391 parameters on grey 48x48."""
-    return [
-        layers.Conv2D(32, 3, activation="relu"),
-        layers.BatchNormalization(),
-        layers.MaxPooling2D(),
-        layers.Conv2D(64, 3, activation="relu"),
-        layers.BatchNormalization(),
-        layers.MaxPooling2D(),
-        layers.Flatten(),
-        layers.Dense(32, activation="relu"),
-        layers.BatchNormalization(),
-        layers.Dense(classes, activation="softmax"),
-    ]
+    x = faces
+    for width in (32, 64):
+        x = layers.Conv2D(width, 3, activation="relu")(x)
+        x = layers.BatchNormalization()(x)
+        x = layers.MaxPooling2D()(x)
+    x = layers.Flatten()(x)
+    x = layers.Dense(32, activation="relu")(x)
+    x = layers.BatchNormalization()(x)
+    return layers.Dense(classes, activation="softmax")(x)
 
 
-def _vgg(classes: int) -> list[keras.Layer]:
+def _vgg(faces: keras.KerasTensor, classes: int) -> keras.KerasTensor:
     """VGG-like (Simonyan & Zisserman 2015): four stages of two 3x3 convolutions with batch norm, global average."""
-    stack: list[keras.Layer] = []
+    x = faces
     for width in (64, 128, 256, 512):
-        stack += [*_conv_block(width), *_conv_block(width), layers.MaxPooling2D(), layers.Dropout(0.1)]
-    stack.pop()
-    return [*stack, layers.GlobalAveragePooling2D(), layers.Dropout(0.3), layers.Dense(classes, activation="softmax")]
+        if width > 64:
+            x = layers.Dropout(0.1)(layers.MaxPooling2D()(x))
+        x = _convolution(_convolution(x, width), width)
+    return _head(x, classes)
 
 
-def _conv_block(width: int) -> list[keras.Layer]:
-    """3x3 convolution, batch norm, ReLU: foldable into one convolution when the model is used."""
-    convolution = layers.Conv2D(width, 3, padding="same", use_bias=False, kernel_initializer="he_normal")
-    return [convolution, layers.BatchNormalization(momentum=0.9), layers.ReLU()]
+def _small(faces: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+    """Four short residual stages after a stem that halves the picture: 1.19 M parameters, 59 MFLOP on grey 48x48.
+
+    Nothing but 3x3 convolutions, batch norm (which folds into them), ReLU and additions (He et al. 2016): what a CPU
+    runs fastest.
+    """
+    x = _convolution(faces, 32, stride=2)
+    for width in (32, 64, 128, 256):
+        if width > 32:
+            x = layers.MaxPooling2D()(x)
+        shortcut = _convolution(x, width)
+        x = layers.ReLU()(layers.Add()([shortcut, _convolution(shortcut, width, active=False)]))
+    return _head(x, classes)
 
 
-NETWORKS: dict[str, Callable[[int], list[Any]]] = {
+def _large(faces: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+    """SE-ResNet-18 (He et al. 2016, Hu et al. 2018) with a stem for small pictures: 6.5 M parameters, 2.1 GFLOP.
+
+    The first stage works at full size, the last is narrower than in the paper, and each residual branch ends in
+    squeeze-and-excitation.
+    """
+    x = _convolution(faces, 64)
+    for width in (64, 128, 256, 320):
+        x = _se_block(x, width, stride=1 if width == 64 else 2)
+        x = _se_block(x, width, stride=1)
+    return _head(x, classes)
+
+
+def _se_block(x: keras.KerasTensor, width: int, *, stride: int) -> keras.KerasTensor:
+    """Two 3x3 convolutions whose channels are weighed by what the whole picture shows, added to the input."""
+    branch = _convolution(_convolution(x, width, stride=stride), width, active=False)
+    weights = layers.GlobalAveragePooling2D(keepdims=True)(branch)
+    weights = layers.Conv2D(width // 16, 1, activation="relu")(weights)
+    weights = layers.Conv2D(width, 1, activation="sigmoid")(weights)
+    branch = layers.Multiply()([branch, weights])
+    if stride > 1 or x.shape[-1] != width:
+        x = _convolution(x, width, size=1, stride=stride, active=False)
+    return layers.ReLU()(layers.Add()([x, branch]))
+
+
+def _convolution(
+    x: keras.KerasTensor, width: int, *, size: int = 3, stride: int = 1, active: bool = True
+) -> keras.KerasTensor:
+    """Convolution, batch norm, ReLU: foldable into one convolution when the model is used."""
+    x = layers.Conv2D(width, size, strides=stride, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
+    x = layers.BatchNormalization(momentum=0.9)(x)
+    return layers.ReLU()(x) if active else x
+
+
+def _head(x: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+    """Global average, dropout, one dense layer."""
+    x = layers.Dropout(0.3)(layers.GlobalAveragePooling2D()(x))
+    return layers.Dense(classes, activation="softmax")(x)
+
+
+NETWORKS: dict[str, Builder] = {
     "seed": _seed,
     "vgg": _vgg,
+    "small": _small,
+    "large": _large,
 }
-"""Name to the function that lists the network's layers for a number of classes; `network` builds them."""
+"""Name to the function that puts the network's layers on an input; `network` builds them."""
 
 
 def network(
@@ -75,11 +126,11 @@ def network(
     check_network(name, size)
     if classes < 2:
         raise UsageError(f"classes: must be at least 2, received {classes}")
-    spec = InputSpec(size, channels)
-    stack = NETWORKS[name](classes)
+    faces = keras.Input(InputSpec(size, channels).shape, name="faces")
+    model = keras.Model(faces, NETWORKS[name](faces, classes), name=name)
     if seed is not None:
-        _seed_initializers(stack, seed)
-    return keras.Sequential([keras.Input(spec.shape, name="faces"), *stack], name=name)
+        _draw_weights(model, seed)
+    return model
 
 
 def check_network(name: str, size: int) -> None:
@@ -94,10 +145,10 @@ def check_network(name: str, size: int) -> None:
         raise UsageError(f"size: networks need at least 16 pixels, received {size}")
 
 
-def _seed_initializers(stack: list[keras.Layer], seed: int) -> None:
-    """Give every kernel initializer a stream of its own, so that equal seeds give equal weights."""
-    for index, layer in enumerate(stack):
-        kernel = getattr(layer, "kernel_initializer", None)
-        if kernel is not None:
-            fixed = {**kernel.get_config(), "seed": seed * 1000 + index}
-            layer.kernel_initializer = type(kernel).from_config(fixed)
+def _draw_weights(model: keras.Model, seed: int) -> None:
+    """Draw every kernel from a stream of its own, so that equal seeds give equal weights."""
+    for index, layer in enumerate(model.layers[1:]):  # the first is the input
+        initializer = getattr(layer, "kernel_initializer", None)
+        if initializer is not None:
+            seeded = type(initializer).from_config({**initializer.get_config(), "seed": seed * 1000 + index})
+            layer.kernel.assign(seeded(layer.kernel.shape, dtype="float32"))

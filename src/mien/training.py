@@ -32,6 +32,7 @@ from mien.networks import check_network, network
 from mien.preprocessing import InputSpec
 from mien.reports import plot_confusion, plot_curves
 from mien.runs import RunFolder
+from mien.trainee import start_from
 
 Say = Callable[[str], None]
 """Takes a line for people as a stage of the work begins."""
@@ -201,9 +202,14 @@ def _run(
         model = network(
             config.network, size=spec.size, channels=spec.channels, classes=len(materials.classes), seed=config.seed
         )
+        if config.init:
+            say(f"Starting from the weights of {config.init}")
+            start_from(model, config.init)
     facts = materials.facts
     if facts.get("without_face") is not None:
         say(f"Cut the images to their faces; {facts['without_face']:,} have none that MTCNN finds, and stay whole")
+    if facts.get("duplicates_left_out") is not None:
+        say(f"Left out {facts['duplicates_left_out']:,} training images that also stand in a test split")
     if materials.skipped:
         say(f"{len(materials.skipped):,} files or rows cannot be used and are left out: {listing(materials.skipped)}")
     say(
@@ -217,15 +223,20 @@ def _run(
         say(f"Interrupted before an epoch was complete: nothing is kept, and {folder.path} can be deleted")
         raise KeyboardInterrupt
     say(f"Saving the model of epoch {learned.epoch}")
-    description = describe(
-        model, materials.classes, crop_margin=FER2013_MARGIN, trained_on={**facts, "recipe": config.to_dict()}
-    )
+    trained_on = {**facts, "recipe": _without_folders(config)}
+    description = describe(model, materials.classes, crop_margin=FER2013_MARGIN, trained_on=trained_on)
     judge = _save(folder.path, model, description, say)
     scores = _judge(judge, materials, learned)
     if not learned.interrupted:
         judged = ", ".join(name for name in scores if name != "validation")
         say(f"Judged it on {judged}" if judged else "There is no test split to judge it on")
     return _finish(folder, model, description, learned, scores)
+
+
+def _without_folders(config: TrainingConfig) -> dict[str, Any]:
+    """The config as model files tell it: other models by name only, not by where they lay on this machine."""
+    names = [Path(path).name for path in config.teachers]
+    return {**config.to_dict(), "teachers": names, "init": Path(config.init).name}
 
 
 def _save(path: Path, model: keras.Model, description: ModelSpec, say: Say) -> Model:
@@ -244,7 +255,8 @@ def _judge(model: Model, materials: Materials, learned: Learned) -> dict[str, Ev
     """Judge the model on validation, and on the test splits once."""
     scores = {}
     held = materials.validation
-    if held is not None:
+    watched_public = held is not None and set(held.splits) == {"public"}  # which is judged as itself below
+    if held is not None and not (watched_public and not learned.interrupted):
         scores["validation"] = evaluate(
             model.predict, held.images, held.labels, classes=materials.classes, split="validation"
         )

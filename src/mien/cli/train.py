@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -23,8 +24,10 @@ def train_command(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder, CSV or archive of labelled faces.")] = Path(
         "FER2013"
     ),
-    recipe: Annotated[str, typer.Option(help="Settings to start from: seed, vgg, demo.")] = "seed",
-    network: Annotated[str | None, typer.Option(help="seed or vgg.", show_default="the recipe's")] = None,
+    recipe: Annotated[
+        str, typer.Option(help="Settings to start from: seed, cpu, small, large, speedrun, vgg, demo.")
+    ] = "seed",
+    network: Annotated[str | None, typer.Option(help="seed, small, large or vgg.", show_default="the recipe's")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data.", show_default="the recipe's")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images a step.", show_default="the recipe's")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Highest rate.", show_default="the recipe's")] = None,
@@ -37,6 +40,20 @@ def train_command(
     validation_fraction: Annotated[float | None, typer.Option(help="Share of Training held out.")] = None,
     class_weights: Annotated[bool, typer.Option("--class-weights", help="Weigh rare classes more.")] = False,
     early_stopping: Annotated[int, typer.Option(help="Epochs without a better validation loss; 0: never.")] = 0,
+    validation: Annotated[
+        str | None, typer.Option(help="holdout or public: what epochs are watched on.", show_default="the recipe's")
+    ] = None,
+    teachers: Annotated[
+        list[Path] | None,
+        typer.Option("--teacher", metavar="MODEL", help="Learn from this model's answers too; may be repeated."),
+    ] = None,
+    init: Annotated[
+        Path | None, typer.Option(metavar="MODEL", help="Start from this model's weights: fine-tuning.")
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="Any other setting, such as mixup=0.2; may be repeated."),
+    ] = None,
     keep: Annotated[str | None, typer.Option(help="best or last: which epoch's weights are saved.")] = None,
     precision: Annotated[str, typer.Option(help="auto, float32, mixed_bfloat16 or mixed_float16.")] = "auto",
     deterministic: Annotated[bool, typer.Option("--deterministic", help="Equal results to the bit; slower.")] = False,
@@ -54,6 +71,9 @@ def train_command(
             show_default="for photographs, not for face crops",
         ),
     ] = None,
+    without_duplicates: Annotated[
+        bool, typer.Option("--without-duplicates", help="Leave out training images that also stand in a test split.")
+    ] = False,
     tensorboard: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write TensorBoard logs there.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Run folder.", show_default="runs/<time>")] = None,
     resume: Annotated[
@@ -62,6 +82,7 @@ def train_command(
 ) -> None:
     """Train a network on labelled faces, judge it, and save it with its history and scores."""
     from mien.config import AUGMENTATIONS
+    from mien.weights import find_model
 
     if augmentation is not None and augmentation not in AUGMENTATIONS:
         raise unknown_choice("--augmentation", augmentation, AUGMENTATIONS)
@@ -72,6 +93,9 @@ def train_command(
         "learning_rate": learning_rate,
         "augmentation": AUGMENTATIONS[augmentation] if augmentation else None,
         "validation_fraction": validation_fraction,
+        "validation": validation,
+        "teachers": tuple(str(find_model(path).resolve()) for path in teachers) if teachers else None,
+        "init": str(find_model(init).resolve()) if init else None,
         "keep": keep,
         "input": {"size": size, "channels": channels},
         "seed": seed,
@@ -85,6 +109,7 @@ def train_command(
         "skip_bad": skip_bad,
         "streaming": streaming,
         "detect_faces": "auto" if detect_faces is None else detect_faces,
+        "without_duplicates": without_duplicates,
     }
     if tensorboard is not None and find_spec("tensorboard") is None:
         raise MissingExtraError("--tensorboard", "tensorboard")
@@ -95,7 +120,8 @@ def train_command(
         return
     from mien.recipes import recipe as settings
 
-    config = settings(recipe, **{name: value for name, value in changes.items() if value is not None})
+    given = {name: value for name, value in changes.items() if value is not None}
+    config = settings(recipe, **given, **_assigned(assignments or [], given))
     run_training(data, config, out=out, selection=selection, tensorboard=tensorboard)
 
 
@@ -171,6 +197,31 @@ def _report(result: TrainingResult, *, resumable: bool = True) -> None:
             markup=False,
         )
         raise typer.Exit(130)
+
+
+def _assigned(assignments: list[str], given: dict[str, Any]) -> dict[str, Any]:
+    """Fields and values of ``--set``: JSON where it can be read so, a list of numbers with commas, else text.
+
+    Raises:
+        UsageError: there is no equals sign, or the field has been given twice.
+    """
+    values: dict[str, Any] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--set: must be FIELD=VALUE, such as mixup=0.2; received {assignment!r}")
+        if name in values or name in given:
+            raise UsageError(f"--set: {name} is given twice; leave one out")
+        values[name] = _value(text)
+    return values
+
+
+def _value(text: str) -> Any:
+    try:
+        value = json.loads(f"[{text.rstrip(',')}]" if "," in text and text[:1] not in "[{" else text)
+    except json.JSONDecodeError:
+        return text
+    return value
 
 
 def _refuse_settings(context: typer.Context) -> None:

@@ -6,9 +6,9 @@ import hashlib
 from functools import lru_cache
 from pathlib import Path
 
-from mien.errors import ModelError, UsageError
+from mien.errors import ModelError
 
-BUNDLED: dict[str, str] = {}
+BUNDLED: dict[str, str] = {"mien-small": "cd0937fdb0e76e3befae2a642980919794cf1238799cd32924272bfa20601cdc"}
 """Name to the SHA-256 of its file, ``NAME.onnx``; the first is the default."""
 
 
@@ -19,15 +19,9 @@ def find_model(name: str | Path | None = None) -> Path:
         name: the name of a bundled model, or a path, which is given back as it is; None for the default.
 
     Raises:
-        UsageError: None was given and no model is bundled.
         ModelError: the bundled file is damaged.
     """
     if name is None:
-        if not BUNDLED:
-            raise UsageError(
-                "model: is required, as no model is bundled yet; train one with 'mien train DATA', then give "
-                "RUN/model.onnx"
-            )
         name = next(iter(BUNDLED))
     if str(name) not in BUNDLED:
         return Path(name)

@@ -1,0 +1,221 @@
+"""The network as it is trained: one compiled graph from uint8 images and labels to the loss.
+
+Everything between the pixels in memory and the loss is part of it: augmentation, mixup, what a teacher says of the same
+view, the network in its fastest form. Since images and labels change together, labels are an input like the images, and
+the graph gives both the network's probabilities and the targets that they are to meet, side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from mien import backend
+from mien.augmentation import TrainingSize, augmentation_layers
+from mien.config import TrainingConfig
+from mien.errors import UsageError
+from mien.preprocessing import SCALE
+from mien.sharpness import SharpnessAware
+
+TRAINING_SIZE = "training_size"
+"""Name of the layer that shrinks training images."""
+
+
+class Teaching(keras.layers.Layer):
+    """Mix the mean answer of teachers to the same images into the targets, while training (Hinton et al. 2015).
+
+    Teacher and student see one augmented view, which is what makes long distillation work (Beyer et al. 2022,
+    "Knowledge distillation: A good teacher is patient and consistent"). Teachers are neither trained nor saved with the
+    student.
+    """
+
+    def __init__(self, teachers: Sequence[keras.Model], weight: float, **kwargs: Any) -> None:
+        """Take the teachers.
+
+        Args:
+            teachers: from float images in [0, 1] to probabilities.
+            weight: the teachers' share of the targets, 0 to 1.
+            **kwargs: what Keras's layers take.
+        """
+        super().__init__(**kwargs)
+        self._held = _Untracked(tuple(teachers))
+        self.weight = weight
+
+    def call(self, images: Any, targets: Any, training: bool = False) -> Any:
+        """Images in [0, 1] and targets (n, classes) to new targets; the targets as they are outside training."""
+        if not training:
+            return targets
+        answers = [ops.cast(teacher(images, training=False), targets.dtype) for teacher in self._held.teachers]
+        answer = ops.stop_gradient(sum(answers) / len(answers))
+        return self.weight * answer + (1 - self.weight) * targets
+
+    def compute_output_shape(
+        self,
+        images_shape: tuple[int | None, ...],  # noqa: ARG002
+        targets_shape: tuple[int | None, ...],
+    ) -> tuple[int | None, ...]:
+        """That of the targets."""
+        return targets_shape
+
+
+@dataclass(frozen=True)
+class _Untracked:
+    """Keeps models out of Keras's list of what a layer owns."""
+
+    teachers: tuple[keras.Model, ...]
+
+
+@dataclass(frozen=True)
+class Trainee:
+    """A network in training.
+
+    Attributes:
+        model: compiled: (uint8 images, float32 targets) to probabilities and final targets, (n, 2 * classes).
+        twin: the part of it that learns.
+    """
+
+    model: keras.Model
+    twin: keras.Model
+
+
+def compile_for_training(model: keras.Model, config: TrainingConfig, optimizer: keras.optimizers.Optimizer) -> Trainee:
+    """Build the graph around a stock network and compile it.
+
+    Raises:
+        UsageError: a teacher does not fit the network, or the network cannot take growing images.
+    """
+    classes = model.output_shape[-1]
+    faces = keras.Input(model.input_shape[1:], dtype="uint8", name="faces_uint8")
+    labels = keras.Input((classes,), name="labels")
+    images, targets = _vary(faces, labels, config)
+    images = keras.layers.Rescaling(SCALE, dtype="float32")(images)
+    if config.label_smoothing:
+        targets = targets * (1 - config.label_smoothing) + config.label_smoothing / classes
+    precision = backend.choose_precision(config.precision)
+    if config.teachers:
+        teachers = [backend.training_twin(open_teacher(path, model), precision) for path in config.teachers]
+        targets = Teaching(teachers, config.teacher_weight, dtype="float32", name="teaching")(images, targets)
+    if config.progressive:
+        _refuse_fixed_size(model)
+        images = TrainingSize(config.size_in(0), dtype="float32", name=TRAINING_SIZE)(images)
+    twin = backend.training_twin(model, precision, any_size=bool(config.progressive))
+    outputs = keras.layers.Concatenate(dtype="float32")([twin(images), targets])
+    trainee = _model([faces, labels], outputs, config.sam)
+    trainee.compile(
+        optimizer=optimizer,
+        loss=_CrossEntropy(),
+        weighted_metrics=[keras.metrics.MeanMetricWrapper(_hits, name="accuracy")],
+        jit_compile=backend.compiles(),
+        steps_per_execution=backend.steps_per_execution(),
+    )
+    trainee.optimizer.build(trainee.trainable_variables)
+    return Trainee(trainee, twin)
+
+
+def resize(model: keras.Model, size: int) -> None:
+    """Have the training step compiled anew where training images change their size."""
+    layer = model.get_layer(TRAINING_SIZE)
+    if layer.size != size:
+        layer.size = size
+        model.make_train_function(force=True)
+
+
+def open_teacher(path: str, student: keras.Model) -> keras.Model:
+    """Open a model file, or a bundled model by its name, as a teacher.
+
+    Raises:
+        UsageError: there is no such file, or it does not take and give what the student does.
+        ModelError: the file cannot be read.
+    """
+    from mien.export import load_model
+
+    teacher, _ = load_model(path)
+    if (teacher.input_shape, teacher.output_shape) != (student.input_shape, student.output_shape):
+        raise UsageError(
+            f"teachers: {path} takes {teacher.input_shape} and gives {teacher.output_shape}, but the student takes "
+            f"{student.input_shape} and gives {student.output_shape}; they must be the same"
+        )
+    return teacher
+
+
+def start_from(model: keras.Model, path: str) -> None:
+    """Give a network the weights of a trained one, all but the last layer's where the classes differ.
+
+    Args:
+        model: the network, which is changed.
+        path: a model file, or the name of a bundled model.
+
+    Raises:
+        UsageError: there is no such file, or it holds another network.
+        ModelError: the file cannot be read.
+    """
+    from mien.export import load_model
+
+    trained, _ = load_model(path)
+    old, new = trained.get_weights(), model.get_weights()
+    if trained.output_shape != model.output_shape:
+        last = len(model.layers[-1].get_weights())
+        old = [*old[:-last], *new[-last:]]
+    if [weight.shape for weight in old] != [weight.shape for weight in new]:
+        raise UsageError(
+            f"init: {path} holds the network {trained.name!r} ({trained.count_params():,} parameters), whose weights "
+            f"do not fit {model.name!r} ({model.count_params():,}); choose the same network, size and channels"
+        )
+    model.set_weights(old)
+
+
+def _vary(faces: Any, labels: Any, config: TrainingConfig) -> tuple[Any, Any]:
+    """Augment the images, and mix pairs of them with their labels."""
+    images = keras.layers.Rescaling(1.0, dtype="float32")(faces)
+    for layer in augmentation_layers(config.augmentation, config.seed):
+        images = layer(images)
+    if config.mixup:
+        mixed = keras.layers.MixUp(config.mixup, seed=config.seed, dtype="float32")(
+            {"images": images, "labels": labels}
+        )
+        return mixed["images"], mixed["labels"]
+    return images, labels
+
+
+def _model(inputs: Any, outputs: Any, sam: float) -> keras.Model:
+    return SharpnessAware(inputs, outputs, radius=sam) if sam else keras.Model(inputs, outputs)
+
+
+class _CrossEntropy(keras.losses.Loss):
+    """Cross-entropy between the two halves of what the trainee gives; the labels beside them are for metrics."""
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:  # noqa: ARG002
+        probabilities, targets = ops.split(y_pred, 2, axis=-1)
+        return keras.losses.categorical_crossentropy(targets, probabilities)
+
+
+def _hits(y_true: Any, y_pred: Any) -> Any:
+    """Whether the most probable class is the label's: float32 (n,). Of mixed images, that of the first."""
+    probabilities, _ = ops.split(y_pred, 2, axis=-1)
+    return ops.cast(ops.equal(ops.argmax(y_true, axis=-1), ops.argmax(probabilities, axis=-1)), "float32")
+
+
+def _refuse_fixed_size(model: keras.Model) -> None:
+    """Growing images need a network whose weights do not depend on their size.
+
+    Raises:
+        UsageError: the network flattens its last map.
+    """
+    if any(isinstance(layer, keras.layers.Flatten) for layer in model.layers):
+        raise UsageError(
+            f"progressive: the network {model.name!r} flattens pictures of one size; choose a network that ends in "
+            "a global average (small, vgg), or leave progressive empty"
+        )
+
+
+def as_inputs(
+    images: NDArray[np.uint8], targets: NDArray[np.float32]
+) -> tuple[tuple[NDArray[np.uint8], NDArray[np.float32]], NDArray[np.float32]]:
+    """What a trainee's `fit` takes for validation: uint8 images and one-hot targets, and the targets again."""
+    return (images, targets), targets
