@@ -27,7 +27,7 @@ from mien.classifier import Classifier
 from mien.datasets import Faces, open_dataset
 from mien.evaluation import align_labels
 from mien.export import export_model
-from mien.quantising import PRECISIONS, read_precision
+from mien.precisions import PRECISIONS, read_precision
 from mien.weights import find_model
 from reporting import publish
 

@@ -9,16 +9,18 @@ import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from onnx import TensorProto, helper, numpy_helper
 
-from mien import quantising
+from mien import precisions, quantising
 from mien.classifier import Classifier
 from mien.errors import ModelError, UsageError
 from mien.export import describe, save_onnx
 from mien.labels import EXPRESSIONS
 from mien.modelspec import ModelSpec
 from mien.networks import network
-from mien.quantising import calibration_images, check_precision, lower_precision, read_precision
+from mien.precisions import check_precision, lower_precision, read_precision
+from mien.quantising import calibration_images, finest_scales
 
 
 def decided(name: str = "small") -> keras.Model:
@@ -103,11 +105,29 @@ def test_int8_takes_batches_of_any_size(int8, images, n):
     np.testing.assert_allclose(Classifier(int8).predict(images[:n], n), Classifier(int8).predict(images)[:n], atol=1e-6)
 
 
-def test_int8_weights_have_seven_bits_so_that_no_processor_saturates(int8):
+def test_no_two_int8_weights_overflow_a_processor_without_vnni(int8):
+    """255 a + 255 b, of weights a and b that are multiplied one after the other, must stay within 16 bits."""
     weights = [numpy_helper.to_array(item) for item in onnx.load(int8).graph.initializer]
-    kernels = [values for values in weights if values.dtype == np.int8 and values.ndim == 4]
+    kernels = [values.astype(int) for values in weights if values.dtype == np.int8 and values.ndim == 4]
     assert len(kernels) == 8
-    assert max(np.abs(values.astype(int)).max() for values in kernels) == 64
+    for kernel in kernels:
+        rows = np.moveaxis(kernel, 1, -1).reshape(len(kernel), -1)
+        assert 255 * np.abs(rows[:, 1:] + rows[:, :-1]).max() < 2**15
+        assert np.abs(rows).max() > 64  # finer than halving the range of all
+
+
+@given(
+    arrays(np.float32, st.tuples(st.integers(1, 5), st.integers(1, 9)), elements=st.floats(-1e3, 1e3, width=32)),
+)
+def test_the_finest_scales_are_safe_and_fine(rows):
+    scales = finest_scales(rows)
+    whole = np.round(rows / scales[:, None]).astype(int)
+    assert (scales > 0).all()
+    assert np.abs(whole).max() <= 127
+    pairs = whole[:, 1:] + whole[:, :-1]
+    assert 255 * np.abs(pairs).max(initial=0) < 2**15
+    used = np.maximum(np.abs(whole).max(1), np.abs(pairs).max(1, initial=0))
+    assert (used[np.abs(rows).max(1) > 1e-30] >= 126).all()
 
 
 def test_int8_leaves_the_first_and_the_last_layer_in_float(int8):
@@ -133,7 +153,7 @@ def test_an_int8_file_says_nothing_of_keras(float32, int8):
 )
 def test_what_strays_too_far_is_not_kept(model_file, images, monkeypatch, bound, precision):
     before = model_file.read_bytes()
-    monkeypatch.setattr(quantising, bound, 1.1 if bound == "INT8_AGREEMENT" else 0.0)
+    monkeypatch.setattr(precisions, bound, 1.1 if bound == "INT8_AGREEMENT" else 0.0)
     with pytest.raises(ModelError, match=rf"model\.onnx: in {precision}.*it was not kept"):
         lower_precision(model_file, precision, images if precision == "int8" else None)
     assert model_file.read_bytes() == before
@@ -195,21 +215,23 @@ def test_large_arrays_are_rounded_to_float16_and_small_ones_kept(tmp_path_factor
     from mien.restoring import _stored
 
     rng = np.random.default_rng(seed)
-    arrays = {f"w{i}": (rng.normal(size=shape) * scale).astype(np.float32) for i, shape in enumerate(shapes)}
-    kept = [numpy_helper.from_array(values, name) for name, values in arrays.items()]
+    values_of = {f"w{i}": (rng.normal(size=shape) * scale).astype(np.float32) for i, shape in enumerate(shapes)}
+    kept = [numpy_helper.from_array(values, name) for name, values in values_of.items()]
     kept.append(numpy_helper.from_array(np.arange(5000, dtype=np.int64), "shape"))
-    nodes = [helper.make_node("Identity", [name], [f"{name}.out"]) for name in arrays]
-    outputs = [helper.make_tensor_value_info(f"{name}.out", TensorProto.FLOAT, a.shape) for name, a in arrays.items()]
+    nodes = [helper.make_node("Identity", [name], [f"{name}.out"]) for name in values_of]
+    outputs = [
+        helper.make_tensor_value_info(f"{name}.out", TensorProto.FLOAT, a.shape) for name, a in values_of.items()
+    ]
     path = tmp_path_factory.mktemp("graph") / "graph.onnx"
     opset = [helper.make_opsetid("", 15)]
     onnx.save(
         helper.make_model(helper.make_graph(nodes, "g", [], outputs, kept), opset_imports=opset, ir_version=8), path
     )
-    quantising._store_float16(path, path, np.empty(0, np.uint8))
+    precisions._store_float16(path, path, np.empty(0, np.uint8))
     onnx.checker.check_model(onnx.load(path), full_check=True)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     stored = _stored(onnx.load(path).graph)
-    for (name, values), answer in zip(arrays.items(), session.run(None, {}), strict=True):
+    for (name, values), answer in zip(values_of.items(), session.run(None, {}), strict=True):
         rounded = values.astype(np.float16).astype(np.float32) if values.size > 4096 else values
         np.testing.assert_array_equal(answer, rounded)
         np.testing.assert_array_equal(stored[name], rounded)

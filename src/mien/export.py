@@ -23,8 +23,9 @@ from mien.errors import MissingExtraError, ModelError, UsageError, unknown_choic
 from mien.files import replacing
 from mien.kerasfiles import MEMBER, KerasClassifier, quietly, save_h5, save_keras
 from mien.modelspec import ModelSpec, write_to_onnx
+from mien.precisions import check_precision, lower_precision
 from mien.preprocessing import InputSpec, to_input
-from mien.quantising import calibration_images, check_precision, lower_precision
+from mien.quantising import calibration_images
 from mien.restoring import restore, write_recipe
 from mien.weights import BUNDLED, find_model
 
@@ -65,13 +66,13 @@ def save_onnx(
         model: float32 in [0, 1] (n, size, size, channels) to probabilities (n, classes).
         spec: its description.
         path: the file to write.
-        precision: one of `mien.quantising.PRECISIONS`; an ``int8`` file does not bring the Keras model back.
+        precision: one of `mien.precisions.PRECISIONS`; an ``int8`` file does not bring the Keras model back.
         calibration: for ``int8``: pictures such as the model will see, uint8 (n, size, size, channels).
 
     Raises:
         MissingExtraError: TensorFlow is not installed.
         ModelError: ONNX Runtime's probabilities differ from Keras's, or the lower precision's from float32's.
-        UsageError: see `mien.quantising.check_precision`.
+        UsageError: see `mien.precisions.check_precision`.
     """
     check_precision(precision, calibration is not None)
     with replacing(path) as temporary:
@@ -153,7 +154,7 @@ def export_model(
         kind: a key of `WRITERS`.
         destination: the file to write; where none is given, beside the source (of a bundled model: in the current
             folder), with the format's ending and the precision in its name where that is not float32.
-        precision: one of `mien.quantising.PRECISIONS`; other than ``float32`` for ``onnx`` only.
+        precision: one of `mien.precisions.PRECISIONS`; other than ``float32`` for ``onnx`` only.
         calibrate: for ``int8``: labelled faces such as the model learned from, a path that `mien.open_dataset` takes.
         force: replace a file that is there.
 

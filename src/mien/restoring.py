@@ -23,7 +23,7 @@ from onnx import numpy_helper
 
 from mien.errors import ModelError
 from mien.files import replacing
-from mien.quantising import RECIPE_KEY, SMALL
+from mien.precisions import RECIPE_KEY, SMALL
 
 ORDERS: dict[int, tuple[tuple[int, ...], ...]] = {2: ((0, 1), (1, 0)), 4: ((3, 2, 0, 1), (0, 1, 2, 3), (2, 3, 0, 1))}
 """How a Keras kernel's axes may lie in an ONNX initializer, by its rank; the first is the usual one."""

@@ -28,7 +28,7 @@ def export_command(
 
     load_keras("exporting")
     from mien.export import export_model
-    from mien.quantising import read_precision
+    from mien.precisions import read_precision
 
     written = export_model(model, kind, out, precision=precision, calibrate=calibrate, force=force)
     typer.echo(f"{written}  ({written.stat().st_size / 1e6:.2f} MB)")
