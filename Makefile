@@ -33,6 +33,8 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/loading.py memory --train
 	$(BIN)/python benchmarks/augmentation.py
 	$(BIN)/python benchmarks/training.py $(DATA)
+	$(BIN)/python benchmarks/recipes.py
+	$(BIN)/python benchmarks/classifying.py --data $(DATA)
 	$(BIN)/python benchmarks/importing.py
 	$(BIN)/python benchmarks/detecting.py
 	$(BIN)/python benchmarks/detection_quality.py

@@ -19,13 +19,14 @@ import statistics
 import subprocess
 import sys
 import time
+from typing import Any
 
 import numpy as np
 
 from reporting import publish
 
 
-def flops(model: object) -> int:
+def flops(model: Any) -> int:
     """Multiplications and additions of one picture, convolutions and dense layers only."""
     import keras
 
@@ -33,9 +34,9 @@ def flops(model: object) -> int:
     for layer in model.layers:
         if isinstance(layer, keras.layers.Conv2D):
             _, height, width, _ = layer.output.shape
-            total += 2 * height * width * layer.kernel.shape.num_elements()
+            total += 2 * height * width * int(np.prod(layer.kernel.shape))
         elif isinstance(layer, keras.layers.Dense):
-            total += 2 * layer.kernel.shape.num_elements()
+            total += 2 * int(np.prod(layer.kernel.shape))
     return total
 
 

@@ -11,7 +11,7 @@ from mien.export import describe, save_keras
 from mien.learning import make_optimizer
 from mien.networks import network
 from mien.sharpness import uphill
-from mien.trainee import Teaching, as_inputs, compile_for_training, open_teacher, resize, start_from
+from mien.trainee import Teaching, as_inputs, check_models, compile_for_training, open_teacher, resize, start_from
 from pictures import pattern
 
 PLAIN = TrainingConfig(
@@ -158,13 +158,29 @@ def test_training_starts_from_a_models_weights_and_new_classes_get_a_new_last_la
     path = saved(tmp_path / "a.keras", trained)
     same, fewer = network("small", seed=9), network("small", seed=9, classes=3)
     head = fewer.get_weights()[-2:]
-    start_from(same, path)
-    start_from(fewer, path)
+    start_from(same, path, "abcdefg")
+    start_from(fewer, path, "abc")
+    renamed = network("small", seed=9)
+    start_from(renamed, path, "gfedcba")
+    assert np.array_equal(renamed.get_weights()[0], trained.get_weights()[0])
+    assert not np.array_equal(renamed.get_weights()[-2], trained.get_weights()[-2])
     assert all(np.array_equal(a, b) for a, b in zip(same.get_weights(), trained.get_weights(), strict=True))
     assert np.array_equal(fewer.get_weights()[0], trained.get_weights()[0])
     assert all(np.array_equal(a, b) for a, b in zip(fewer.get_weights()[-2:], head, strict=True))
     with pytest.raises(UsageError, match=r"init: .* do not fit 'seed'"):
-        start_from(network("seed"), path)
+        start_from(network("seed"), path, "abcdefg")
+
+
+def test_models_that_cannot_serve_are_named_before_any_work(tmp_path):
+    path = saved(tmp_path / "teacher.keras", network("small"))
+    config = dataclasses.replace(PLAIN, teachers=(path,))
+    check_models(config)
+    check_models(config, tuple("abcdefg"))
+    with pytest.raises(UsageError, match=r"teachers: .* the data has g, f.*in the same order"):
+        check_models(config, tuple("gfedcba"))
+    for changes in ({"teachers": (str(tmp_path / "none.onnx"),)}, {"init": "none.keras"}):
+        with pytest.raises(UsageError, match="no such file"):
+            check_models(dataclasses.replace(PLAIN, **changes))
 
 
 def test_teaching_is_a_mean():
@@ -174,6 +190,7 @@ def test_teaching_is_a_mean():
 
 
 def test_settings_out_of_range_are_refused():
-    for name, value in {"mixup": 2, "sam": -1, "teacher_weight": 1.5}.items():
+    wrong = {"mixup": 2, "sam": -1, "teacher_weight": 1.5, "teachers": 3, "init": 5, "progressive": 48}
+    for name, value in wrong.items():
         with pytest.raises(UsageError, match=f"{name}: must be"):
             dataclasses.replace(PLAIN, **{name: value})

@@ -1,6 +1,7 @@
 import csv
 import dataclasses
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -42,6 +43,21 @@ def test_a_run_folder_is_complete(result):
     assert result.scores["test"].n == 84
     assert result.scores["validation"].n == 42
     assert not result.interrupted
+
+
+def test_public_is_watched_where_it_is_and_a_part_of_training_where_it_is_not(patterns, tmp_path):
+    config = TrainingConfig(epochs=1, validation="public", keep="last")
+    result = train(patterns, config, out=tmp_path / "public")
+    data = json.loads((result.folder / "config.json").read_text())["data"]
+    assert (data["validation"], data["n_train"], data["n_validation"]) == ("public", 210, 42)
+    assert set(result.scores) == {"test", "public", "private"}
+    assert "only PrivateTest is a test" in " ".join((result.folder / "README.md").read_text().split())
+    shutil.copytree(patterns, tmp_path / "data")
+    shutil.rmtree(tmp_path / "data" / "test")
+    alone = train(tmp_path / "data", config, out=tmp_path / "alone")
+    data = json.loads((alone.folder / "config.json").read_text())["data"]
+    assert (data["validation"], data["n_train"], data["n_validation"]) == ("holdout", 189, 21)
+    assert set(alone.scores) == {"validation"}
 
 
 def test_it_learns(result):

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from mien.labels import EXPRESSIONS
 
 # TensorFlow reads this when it is imported. It has oneDNN's kernels on by itself only where the processor has AVX-512
-# or AMX; with AVX2 alone they trained twice as fast too.
+# or AMX; with AVX2 alone they train several times as fast too (docs/training.md, Precision).
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 if TYPE_CHECKING:

@@ -39,13 +39,13 @@ A facial-expression classifier: {spec.input.size}x{spec.input.size} {colour} fac
 
 ## Data
 
-{data["format"]}: trained on {data["n_train"]:,} images of its training split.{_left_out(data)} {_held(record, data)}
+{data["format"]}: trained on {data["n_train"]:,} images of its training split.{_left_out(data)} {_held(data)}
 
 ## Scores
 
 {_table(scores)}
 
-One run, one view of each picture. {_honesty(record)}
+One run, one view of each picture. {_honesty(record, data)}
 
 ## How it was made
 
@@ -66,25 +66,24 @@ def _left_out(data: Mapping[str, Any]) -> str:
     return "" if count is None else f" {count:,} that also stand in a test split were left out."
 
 
-def _held(record: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+def _held(data: Mapping[str, Any]) -> str:
     """What was looked at while training."""
-    training = record.get("training", {})
     if not data["n_validation"]:
         return "None were held out."
-    if training.get("validation") == "public":
+    if data.get("validation") == "public":
         return f"The {data['n_validation']:,} of PublicTest were watched while training."
     return f"{data['n_validation']:,} were held out to choose the epoch."
 
 
-def _honesty(record: Mapping[str, Any]) -> str:
+def _honesty(record: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     """Which scores are tests."""
-    training = record.get("training", {})
-    if training.get("validation") != "public":
+    if data.get("validation") != "public":
         return (
             'Test splits were read once, after everything was chosen; "validation" chose the epoch and is therefore no '
             "test."
         )
-    kept = "the last epoch was kept, whatever it scored" if training.get("keep") == "last" else "it chose the epoch"
+    last = record["training"]["keep"] == "last"
+    kept = "the last epoch was kept, whatever it scored" if last else "it chose the epoch"
     return (
         f"PublicTest was watched while training ({kept}), and recipes are chosen on it: of these splits only "
         "PrivateTest is a test."

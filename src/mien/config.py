@@ -120,7 +120,8 @@ class TrainingConfig:
         progressive: sides of the training images in equal shares of the epochs, such as (32, 40, 48): small pictures
             first, the input's size last (Howard 2018, Tan & Le 2021); empty for full size all along.
         validation: ``holdout`` takes validation images out of Training; ``public`` trains on all of it and watches
-            PublicTest, for what is chosen on PublicTest anyway.
+            PublicTest, for what is chosen on PublicTest anyway, and is as ``holdout`` where the data has none. A split
+            ``val`` goes before both.
         validation_fraction: share of Training held out to choose epochs on, where the data has no ``val`` split;
             0 to 0.5.
         class_weights: whether errors weigh inversely to class frequency.
@@ -178,14 +179,21 @@ class TrainingConfig:
         _one_of(self, "keep", Keep)
         _one_of(self, "validation", Validation)
         self._check_progressive()
+        self._check_models()
 
     def _check_progressive(self) -> None:
-        sizes = self.progressive
-        whole = all(isinstance(size, int) and 16 <= size <= self.input.size for size in sizes)
-        if not whole or list(sizes) != sorted(sizes) or (sizes and sizes[-1] != self.input.size):
+        sizes, full = self.progressive, self.input.size
+        whole = isinstance(sizes, tuple) and all(isinstance(size, int) and 16 <= size <= full for size in sizes)
+        if not whole or list(sizes) != sorted(sizes) or (sizes and sizes[-1] != full):
             raise UsageError(
-                f"progressive: must be rising sides from 16 pixels to the input's {self.input.size}, received {sizes}"
+                f"progressive: must be rising sides from 16 pixels to the input's {full}, received {sizes!r}"
             )
+
+    def _check_models(self) -> None:
+        if not isinstance(self.teachers, tuple) or not all(isinstance(path, str) and path for path in self.teachers):
+            raise UsageError(f"teachers: must be model files or names of bundled models, received {self.teachers!r}")
+        if not isinstance(self.init, str):
+            raise UsageError(f"init: must be a model file or the name of a bundled model, received {self.init!r}")
 
     def size_in(self, epoch: int) -> int:
         """Side of the training images in an epoch, from 0."""
@@ -211,5 +219,7 @@ class TrainingConfig:
         for name in ("progressive", "teachers"):
             if isinstance(values.get(name), list):
                 values[name] = tuple(values[name])
+            elif isinstance(values.get(name), int | str):  # a single one
+                values[name] = (values[name],)
         config: TrainingConfig = _build(cls, values, "training config")
         return config

@@ -106,9 +106,8 @@ def from_faces(faces: Faces, config: TrainingConfig, selection: Selection) -> Ma
     learn, check = train, None
     if "val" in known.splits:
         check = known.select("val")
-    elif config.validation == "public":
+    elif config.validation == "public" and "public" in known.splits:
         check = known.select("public")
-        _refuse_no_public(len(check))
     elif config.validation_fraction:
         _refuse_few(len(train), config)
         rows, held = holdout(train, fraction=config.validation_fraction, seed=config.seed)
@@ -139,9 +138,8 @@ def _from_files(dataset: Dataset, config: TrainingConfig, selection: Selection, 
     if "val" in known.splits:
         held = np.flatnonzero(known.splits == "val")
         held = held[:: -(-len(held) // _affordable(config.input))]
-    elif config.validation == "public":
+    elif config.validation == "public" and "public" in known.splits:
         held = np.flatnonzero(known.splits == "public")
-        _refuse_no_public(len(held))
         held = held[:: -(-len(held) // _affordable(config.input))]
     elif config.validation_fraction:
         _refuse_few(len(rows), config)
@@ -180,11 +178,6 @@ def _limited(labels: NDArray[np.int64], config: TrainingConfig, selection: Selec
     return np.sort(chosen)
 
 
-def _refuse_no_public(count: int) -> None:
-    if not count:
-        raise UsageError("validation: 'public' needs a PublicTest split, and this data has none; use 'holdout'")
-
-
 def _refuse_few(count: int, config: TrainingConfig) -> None:
     if count < 20:
         raise DataError(
@@ -208,6 +201,7 @@ def _facts(
         "format": whole.format,
         "n_train": n_train,
         "n_validation": 0 if check is None else len(check),
+        "validation": None if check is None else {"train": "holdout"}.get(str(check.splits[0]), str(check.splits[0])),
         "counts": whole.counts(),
         "sha256": digest,
         "duplicates_left_out": left_out,

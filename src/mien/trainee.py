@@ -20,8 +20,10 @@ from mien import backend
 from mien.augmentation import TrainingSize, augmentation_layers
 from mien.config import TrainingConfig
 from mien.errors import UsageError
+from mien.modelspec import ModelSpec
 from mien.preprocessing import SCALE
 from mien.sharpness import SharpnessAware
+from mien.weights import find_model
 
 TRAINING_SIZE = "training_size"
 """Name of the layer that shrinks training images."""
@@ -144,12 +146,42 @@ def open_teacher(path: str, student: keras.Model) -> keras.Model:
     return teacher
 
 
-def start_from(model: keras.Model, path: str) -> None:
+def check_models(config: TrainingConfig, classes: Sequence[str] | None = None) -> None:
+    """Refuse teachers that are not there or name other classes, and an `init` that is not there, before any work.
+
+    Args:
+        config: how to train.
+        classes: the data's, in the order of the outputs; None where they are not known yet.
+
+    Raises:
+        UsageError: says which file, and what it should be.
+        ModelError: a file cannot be read.
+    """
+    for path in config.teachers:
+        spec = _read_spec(path)
+        if classes is not None and spec.classes != tuple(classes):
+            raise UsageError(
+                f"teachers: {path} names {', '.join(spec.classes)}, but the data has {', '.join(classes)}; they must "
+                "be the same, in the same order"
+            )
+    if config.init:
+        _read_spec(config.init)
+
+
+def _read_spec(path: str) -> ModelSpec:
+    from mien.kerasfiles import read_spec
+
+    found = find_model(path)
+    return ModelSpec.from_onnx(found) if found.suffix.lower() == ".onnx" and found.is_file() else read_spec(found)
+
+
+def start_from(model: keras.Model, path: str, classes: Sequence[str]) -> None:
     """Give a network the weights of a trained one, all but the last layer's where the classes differ.
 
     Args:
         model: the network, which is changed.
         path: a model file, or the name of a bundled model.
+        classes: names of the network's outputs, in order.
 
     Raises:
         UsageError: there is no such file, or it holds another network.
@@ -157,9 +189,9 @@ def start_from(model: keras.Model, path: str) -> None:
     """
     from mien.export import load_model
 
-    trained, _ = load_model(path)
+    trained, spec = load_model(path)
     old, new = trained.get_weights(), model.get_weights()
-    if trained.output_shape != model.output_shape:
+    if spec.classes != tuple(classes):
         last = len(model.layers[-1].get_weights())
         old = [*old[:-last], *new[-last:]]
     if [weight.shape for weight in old] != [weight.shape for weight in new]:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from mien import backend
 from mien.cards import run_card
-from mien.checkpoints import columns
+from mien.checkpoints import Checkpoints, columns
 from mien.classifier import Classifier, Model
 from mien.config import TrainingConfig
 from mien.datasets import open_dataset
@@ -32,7 +32,7 @@ from mien.networks import check_network, network
 from mien.preprocessing import InputSpec
 from mien.reports import plot_confusion, plot_curves
 from mien.runs import RunFolder
-from mien.trainee import start_from
+from mien.trainee import check_models, start_from
 
 Say = Callable[[str], None]
 """Takes a line for people as a stage of the work begins."""
@@ -92,8 +92,10 @@ def train(
     config, selection, say = config or TrainingConfig(), selection or Selection(), say or _silent
     RunFolder.refuse_used(out)
     check_network(config.network, config.input.size)
+    check_models(config)
     say(f"Reading {data}")
     materials = gather(open_dataset(data), config, selection, progress)
+    check_models(config, materials.classes)
     folder = RunFolder.create(out)
     folder.write_config(
         {
@@ -178,6 +180,7 @@ def fit(
     halves = {"x_train": (x_train, y_train)}
     if x_test is not None and y_test is not None:
         halves["x_test"] = (x_test, y_test)
+    check_models(config, classes)
     materials = from_faces(faces_from_arrays(halves, config.input, tuple(classes)), config, Selection())
     folder = RunFolder.create(out)
     precision = backend.choose_precision(config.precision)
@@ -202,9 +205,9 @@ def _run(
         model = network(
             config.network, size=spec.size, channels=spec.channels, classes=len(materials.classes), seed=config.seed
         )
-        if config.init:
+        if config.init and not Checkpoints(folder.path / "checkpoints").history():
             say(f"Starting from the weights of {config.init}")
-            start_from(model, config.init)
+            start_from(model, config.init, materials.classes)
     facts = materials.facts
     if facts.get("without_face") is not None:
         say(f"Cut the images to their faces; {facts['without_face']:,} have none that MTCNN finds, and stay whole")
@@ -214,7 +217,7 @@ def _run(
         say(f"{len(materials.skipped):,} files or rows cannot be used and are left out: {listing(materials.skipped)}")
     say(
         f"Training {config.network} ({model.count_params():,} parameters) on {facts['n_train']:,} images, "
-        f"{facts['n_validation']:,} held out"
+        f"{facts['n_validation']:,} to watch it by"
     )
     held = materials.validation
     validation = None if held is None else (held.images, held.labels)
