@@ -38,7 +38,7 @@ FER_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"
 
 LOOP = """
 for line in sys.stdin:
-    kind, argument = line.split()
+    kind, argument = line.strip().split(" ", 1)  # a folder's name may hold spaces
     if kind == "time":
         crops, size = np.load(sys.argv[1])["crops"], int(argument)
         start = time.perf_counter()
@@ -247,14 +247,15 @@ def spread(values: list[float]) -> str:
 
 
 def note(source: Path, options: argparse.Namespace) -> str:
-    spec = Classifier(source).spec
+    spec, precision = Classifier(source).spec, read_precision(source)["precision"]
+    rounded = f" That file is {precision}; float32 here has its rounded weights." if precision == "float16" else ""
     return (
         f"Model: {source.stem}, network {spec.network}, {spec.parameters:,} parameters. Faces a second: median "
         f"[least-greatest] of {options.rounds} rounds after one to warm up, {options.faces} crops of {spec.input.size} "
         "pixels each time, from uint8 crops to probabilities (mien: `Classifier.predict`; fer: its own resizing to 64 "
         "pixels, scaling and `_classify_emotions`, which takes the faces one by one in TFLite, its default, and "
         "together in Keras). No face is looked for. Accuracy: PublicTest, one view, and the mean with its mirror "
-        "image. Times fer: median of the ratios of each round to fer's default, both at their fastest."
+        f"image. Times fer: median of the ratios of each round to fer's default, both at their fastest.{rounded}"
     )
 
 

@@ -1,5 +1,6 @@
 """``mien evaluate``: its JSON, its files, its mistakes, and that an .onnx is judged without Keras."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -13,8 +14,10 @@ import typer
 from typer.testing import CliRunner, Result
 
 from mien.cli.evaluate import evaluate_command
+from mien.corruptions import CORRUPTIONS
 from mien.errors import DataError, UsageError
 from mien.labels import EXPRESSIONS
+from mien.modelspec import ModelSpec, write_to_onnx
 from models import save_brightness
 
 LEVELS = {name: round(255 * index / 6) for index, name in enumerate(EXPRESSIONS)}
@@ -128,7 +131,7 @@ def test_out_gets_metrics_and_a_picture(model: Path, data: Path, tmp_path: Path)
     out = tmp_path / "runs" / "judged"
     found = document(model, data, "--out", out)
     assert json.loads((out / "metrics.json").read_text(encoding="utf-8")) == found
-    assert sorted(path.name for path in out.iterdir()) == ["confusion.png", "metrics.json"]
+    assert sorted(path.name for path in out.iterdir()) == ["README.md", "confusion.png", "metrics.json", "report.html"]
     assert str(out / "confusion.png") in evaluate(model, data, "--out", out).stdout
 
 
@@ -185,6 +188,107 @@ def test_data_without_labels(model: Path, tmp_path: Path) -> None:
     result = evaluate(model, tmp_path / "test.csv", "--split", "all")
     assert isinstance(result.exception, UsageError)
     assert "has a label to judge by" in str(result.exception)
+
+
+def test_confidence_and_coverage_are_measured_by_default(model: Path, data: Path) -> None:
+    found = document(model, data)
+    calibration, coverage = found["calibration"], found["coverage"]
+    assert (calibration["temperature"], calibration["fitted_on"]) == (1.0, None)  # type: ignore[index]
+    assert calibration["before"] == calibration["after"]  # type: ignore[index]
+    assert coverage["at_80"]["n"] >= 0.8 * 14  # type: ignore[index]
+    assert (found["comparison"], found["robustness"], found["exclude"]) == (None, None, None)
+    said = evaluate(model, data).stdout
+    assert "calibration error (ECE)" in said
+    assert "the model has no temperature" in said
+    assert "accuracy on the surest" in said
+
+
+def test_a_temperature_shows_in_calibration_alone(model: Path, data: Path) -> None:
+    plain = document(model, data)
+    noted = {"calibration": {"split": "val", "n": 9}}
+    write_to_onnx(model, dataclasses.replace(ModelSpec.from_onnx(model), temperature=3.0, trained_on=noted))
+    found = document(model, data)
+    assert found["accuracy"] == plain["accuracy"]
+    assert (found["calibration"]["temperature"], found["calibration"]["fitted_on"]) == (3.0, "val")  # type: ignore[index]
+    before, after = (found["calibration"][key]["ece"] for key in ("before", "after"))  # type: ignore[index]
+    assert before == pytest.approx(plain["calibration"]["before"]["ece"], abs=1e-6)  # type: ignore[index]
+    assert after > before + 0.01
+    assert "at the model's temperature 3.00, fitted on val" in evaluate(model, data).stdout
+
+
+def test_what_stands_in_training_is_found_by_default(model: Path, data: Path) -> None:
+    # All test pictures but two, one of them the mislabelled one, are those of Training.
+    cv2.imwrite(str(data / "test" / "happy" / "PrivateTest_4.png"), np.full((8, 8), 3, np.uint8))
+    cv2.imwrite(str(data / "test" / "sad" / "PublicTest_3.png"), np.full((8, 8), LEVELS["sad"] + 1, np.uint8))
+    leak = document(model, data)["leakage"]
+    assert (leak["n"], leak["copies"], leak["clean_n"]) == (14, 12, 2)  # type: ignore[index]
+    assert (leak["clean_accuracy"], leak["copies_accuracy"]) == (0.5, 1.0)  # type: ignore[index]
+    assert leak["accuracy"] == pytest.approx(13 / 14)  # type: ignore[index]
+    assert leak == document(model, data, "--without-duplicates")["leakage"]
+    assert "12 pictures also stand in Training (accuracy 100.0%)" in evaluate(model, data).stdout
+    assert document(model, data, "--no-find-duplicates")["leakage"] is None
+    assert document(model, data, "--split", "train")["leakage"] is None
+    shutil.rmtree(data / "train")
+    assert document(model, data)["leakage"] is None
+
+
+def test_two_models_on_the_same_pictures(model: Path, data: Path, tmp_path: Path) -> None:
+    # The other one has its classes in another order and takes sad for happy and happy for sad.
+    swapped = {"happy": "sad", "sad": "happy"}
+    centres = [LEVELS[swapped.get(name, name)] / 255 for name in EXPRESSIONS]
+    other = save_brightness(tmp_path / "other.onnx", EXPRESSIONS, centres, sharpness=200)
+    found = document(model, data, "--compare", other)["comparison"]
+    assert (found["first"], found["second"], found["n"]) == (str(model), str(other), 14)  # type: ignore[index]
+    # The mislabelled picture, sad and called happy, is the one that only the other has right.
+    counts = [found[key] for key in ("both_right", "only_first", "only_second", "both_wrong")]  # type: ignore[index]
+    assert counts == [10, 3, 1, 0]
+    assert found["difference"] == pytest.approx(2 / 14)  # type: ignore[index]
+    assert found["p_value"] == pytest.approx(2 * (1 + 4) / 16)  # type: ignore[index]
+    said = evaluate(model, data, "--compare", other).stdout
+    assert "only this model is right on 3, only the other on 1" in said
+    assert "may well be chance" in said
+    clean = document(model, data, "--compare", other, "--no-find-duplicates", "--split", "private")
+    assert clean["comparison"]["n"] == 7  # type: ignore[index]
+
+
+def test_a_rival_of_other_classes(model: Path, data: Path, tmp_path: Path) -> None:
+    other = save_brightness(tmp_path / "other.onnx", ["happy", "sad"], [0.2, 0.8])
+    result = evaluate(model, data, "--compare", other)
+    assert isinstance(result.exception, UsageError)
+    assert "which the model does not know" in str(result.exception)
+
+
+def test_robustness_of_a_model_of_brightness(model: Path, data: Path) -> None:
+    found = document(model, data, "--robustness", "--limit", 9, "--seed", 3)["robustness"]
+    assert (found["n"], found["of"], found["seed"]) == (9, 14, 3)  # type: ignore[index]
+    assert set(found["accuracy"]) == set(CORRUPTIONS)  # type: ignore[index]
+    assert found["accuracy"]["blur"] == [found["clean"]] * 5  # type: ignore[index]
+    assert found["means"]["darkness"] < found["clean"]  # type: ignore[index]
+    said = evaluate(model, data, "--robustness").stdout
+    assert "spoilt (14 of 14)" in said
+    assert "low resolution" in said
+    result = evaluate(model, data, "--limit", 9)
+    assert isinstance(result.exception, UsageError)
+    assert "--limit: is for --robustness" in str(result.exception)
+
+
+def test_listed_pictures_are_left_out(model: Path, data: Path, tmp_path: Path) -> None:
+    listed = tmp_path / "list.txt"
+    listed.write_text("test/happy/PrivateTest_4.png  # mislabelled\n")
+    found = document(model, data, "--exclude", listed)
+    assert (found["n"], found["accuracy"], found["exclude"]) == (13, 1.0, str(listed))
+    listed.write_text("test/happy/PrivateTest_5.png\n")
+    result = evaluate(model, data, "--exclude", listed)
+    assert isinstance(result.exception, DataError)
+    assert "PrivateTest_5.png" in str(result.exception)
+
+
+def test_pictures_of_one_class_are_judged(model: Path, data: Path) -> None:
+    for folder in (data / "test").iterdir():
+        if folder.name != "happy":
+            shutil.rmtree(folder)
+    found = document(model, data)
+    assert (found["n"], found["balanced_accuracy"]) == (2, 0.5)
 
 
 def test_an_onnx_is_judged_without_keras(model: Path, data: Path, tmp_path: Path) -> None:

@@ -66,6 +66,22 @@ def test_json_is_one_document(model: Path, faces: Path) -> None:
     assert result.stderr.strip() == "5 pictures: 5 faces; 0 without a face"
 
 
+def test_faces_below_the_least_confidence_are_uncertain(model: Path, faces: Path, tmp_path: Path) -> None:
+    cv2.imwrite(str(faces / "5.png"), np.full((12, 10), 140, np.uint8))
+    options = (faces, *CROPS, "--model", model, "--min-confidence", 0.8)
+    records = json.loads(ok(*options, "--format", "json", "--save", tmp_path / "drawn").stdout)
+    assert [record["expression"] for record in records] == ["dark", "bright", "dark", "bright", "dark", "uncertain"]
+    assert 0.5 < records[5]["probabilities"]["bright"] == records[5]["confidence"] < 0.8
+    last = ok(*options).stdout.splitlines()[-2].split()
+    assert (last[0], last[2]) == ("uncertain", "bright")
+    ok(*options, "--out", tmp_path / "rows.csv")
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "rows.csv").read_text())))
+    assert [row["expression"] for row in rows] == [record["expression"] for record in records]
+    result = predict(*options[:-1], 1.2)
+    assert isinstance(result.exception, UsageError)
+    assert "--min-confidence: must be from 0 to 1, received 1.2" in str(result.exception)
+
+
 def test_jsonl_is_one_record_a_line_whatever_the_batch(model: Path, faces: Path) -> None:
     whole = ok(faces, *CROPS, "--model", model, "--format", "jsonl").stdout
     assert [json.loads(line)["expression"] for line in whole.splitlines()][:2] == ["dark", "bright"]

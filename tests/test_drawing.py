@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mien.colours import EXPRESSION_COLOURS, OTHER_COLOURS, colours_of, ink_on
+from mien.colours import EXPRESSION_COLOURS, OTHER_COLOURS, UNCERTAIN_COLOUR, colours_of, ink_on
 from mien.drawing import CAPTION_HEIGHT, GAP, MARGIN, Block, contact_sheet, draw_faces
 from mien.errors import UsageError
 from mien.face_labels import Style
@@ -29,6 +29,14 @@ def test_pictures_stand_row_by_row_below_their_caption():
         y, x = top + place // 2 * (16 + GAP), MARGIN + place % 2 * (16 + GAP)
         assert (sheet[y : y + 16, x : x + 16] == colour).all()
     assert (sheet[top + 16 + GAP :, MARGIN + 16 + GAP :] == 255).all()
+
+
+def test_an_uncertain_face_is_drawn_in_a_colour_of_its_own():
+    picture = np.zeros((200, 200, 3), np.uint8)
+    shares = {"happy": 0.6, "sad": 0.4}
+    for least, colour in ((0.0, EXPRESSION_COLOURS["happy"]), (0.9, UNCERTAIN_COLOUR)):
+        drawn = draw_faces(picture, [Face(Box(60, 60, 140, 140), 1.0, Prediction(shares, least))], bars=False)
+        assert (drawn == colour).all(axis=2).sum() > 300
 
 
 def test_captions_are_drawn():

@@ -1,14 +1,18 @@
 import dataclasses
+import shutil
 
 import numpy as np
+import onnx
 import pytest
 from typer.testing import CliRunner
 
 from mien.classifier import Classifier
 from mien.cli import app
 from mien.ensembles import save_ensemble
-from mien.errors import UsageError
+from mien.errors import ModelError, UsageError
 from mien.modelspec import write_to_onnx
+from mien.precisions import read_precision
+from mien.weights import find_model
 from models import save_brightness
 
 
@@ -35,10 +39,64 @@ def test_members_must_fit_each_other(tmp_path, members):
     write_to_onnx(members[1], dataclasses.replace(spec, classes=tuple(reversed(spec.classes))))
     with pytest.raises(UsageError, match=r"members: .*must have the same"):
         save_ensemble(members, tmp_path / "all.onnx")
-    write_to_onnx(members[1], dataclasses.replace(spec, temperature=2.0))
-    with pytest.raises(UsageError, match="is calibrated"):
-        save_ensemble(members, tmp_path / "all.onnx")
     assert not (tmp_path / "all.onnx").exists()
+
+
+@pytest.mark.parametrize("temperatures", [(2.5, 1.0, 0.4), (0.05, 0.05, 20.0)])
+def test_each_member_keeps_its_temperature_inside(tmp_path, members, temperatures):
+    for member, temperature in zip(members, temperatures, strict=True):
+        write_to_onnx(member, dataclasses.replace(Classifier(member).spec, temperature=temperature))
+    images = np.random.default_rng(3).integers(0, 256, (9, 8, 8, 1), np.uint8)
+    expected = np.mean([Classifier(member).predict(images) for member in members], axis=0)
+    ensemble = Classifier(save_ensemble(members, tmp_path / "all.onnx"))
+    np.testing.assert_allclose(ensemble.predict(images), expected, atol=1e-5)
+    assert ensemble.spec.temperature == 1.0
+
+
+def test_members_must_have_seen_the_same_kind_of_picture(tmp_path, members):
+    spec = Classifier(members[0]).spec
+    write_to_onnx(members[1], dataclasses.replace(spec, trained_on={"detect_faces": True}))
+    with pytest.raises(UsageError, match="another cut to the face"):
+        save_ensemble(members, tmp_path / "all.onnx")
+
+
+def test_it_says_of_itself_only_what_all_members_say(tmp_path, members):
+    spec = Classifier(members[0]).spec
+    facts = [{"n_train": 5, "format": "folder", "seed": seed} for seed in (0, 1)]
+    for member, trained_on in zip(members, facts, strict=False):
+        write_to_onnx(member, dataclasses.replace(spec, trained_on=trained_on, scores={"public": {"accuracy": 0.5}}))
+    merged = Classifier(save_ensemble(members[:2], tmp_path / "all.onnx")).spec
+    assert merged.trained_on == {"n_train": 5, "format": "folder", "members": facts}
+    assert merged.scores == {}
+
+
+def test_an_ensemble_of_lower_precision_says_so(tmp_path, members):
+    bundled = find_model()
+    full = shutil.copy(bundled, tmp_path / "full.onnx")
+    graph = onnx.load(full)
+    kept = {item.key: item.value for item in graph.metadata_props if item.key == "mien"}
+    onnx.helper.set_model_props(graph, kept)  # for all that the ensemble can tell, a float32 file
+    onnx.save(graph, full)
+    both = save_ensemble([full, bundled], tmp_path / "both.onnx")
+    assert read_precision(both) == {"precision": "float16"}
+    assert read_precision(save_ensemble(members, tmp_path / "plain.onnx")) == {"precision": "float32"}
+
+
+def test_one_that_differs_from_its_members_is_not_kept(tmp_path, members, monkeypatch):
+    monkeypatch.setattr("mien.ensembles.TOLERANCE", -1.0)
+    with pytest.raises(ModelError, match=r"all\.onnx: differs from the mean of its members .* not kept"):
+        save_ensemble(members, tmp_path / "all.onnx")
+    assert sorted(tmp_path.iterdir()) == members
+
+
+def test_members_of_other_operators_or_formats_are_named(tmp_path, members):
+    graph = onnx.load(members[2])
+    graph.opset_import[0].version = 16
+    onnx.save(graph, members[2])
+    with pytest.raises(UsageError, match="different versions of ONNX's operators"):
+        save_ensemble(members, tmp_path / "all.onnx")
+    with pytest.raises(UsageError, match=r"b\.keras is not an \.onnx file; 'mien export .* --format onnx'"):
+        save_ensemble([members[0], tmp_path / "b.keras"], tmp_path / "all.onnx")
 
 
 def test_one_member_is_none(tmp_path, members):

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import zipfile
 
@@ -5,6 +6,8 @@ import keras
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mien import litert
 from mien.classifier import Classifier, apply_temperature, open_model
@@ -21,6 +24,7 @@ from mien.export import (
     save_litert,
     save_onnx,
 )
+from mien.kerasfiles import read_spec
 from mien.labels import EXPRESSIONS
 from mien.modelspec import ModelSpec, write_beside
 from mien.networks import network
@@ -82,14 +86,15 @@ def test_every_format_becomes_every_other(files, tmp_path, source, kind):
     assert opened.spec.temperature == 1.5
 
 
-@pytest.mark.parametrize("name", ["vgg", "small"])
-def test_a_folded_network_comes_back_from_onnx(tmp_path, name):
+@pytest.mark.parametrize(("name", "shortcuts"), [("vgg", 0), ("small", 4), ("compact", 4), ("large", 8)])
+def test_a_folded_network_comes_back_from_onnx(tmp_path, name, shortcuts):
     """Batch norm after a convolution is folded into its kernel; the recipe undoes it, also beside a shortcut."""
     model = trained(name)
     save_onnx(model, describe(model, EXPRESSIONS), tmp_path / "model.onnx")
     kinds = [node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node]
-    assert not {"BatchNormalization", "Mul", "Sub"} & set(kinds)
-    assert kinds.count("Add") == (5 if name == "small" else 1)  # shortcuts, and the bias of the dense layer
+    assert not {"BatchNormalization", "Sub"} & set(kinds)
+    assert kinds.count("Mul") == (8 if name == "large" else 0)  # squeeze-and-excitation
+    assert kinds.count("Add") == shortcuts + 1  # and the bias of the dense layer
     restored, _ = load_model(tmp_path / "model.onnx")
     for a, b in zip(model.get_weights(), restored.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
@@ -153,6 +158,20 @@ def test_an_onnx_of_others_cannot_become_keras(files, tmp_path):
         export_model(tmp_path / "foreign.onnx", "keras")
 
 
+def test_what_makes_a_keras_model_may_be_damaged(files, tmp_path):
+    graph = onnx.load(files / "model.onnx")
+    recipe = next(item for item in graph.metadata_props if item.key == "mien.keras")
+    whole = json.loads(recipe.value)
+    stored = next(entry for entry in whole["weights"] if "initializer" in entry)
+    broken = {"initializer": "none", "order": stored["order"], "scale": stored["scale"]}
+    lost = [broken if entry is stored else entry for entry in whole["weights"]]
+    for value in ("{", "{}", json.dumps({**whole, "weights": lost}), json.dumps({**whole, "weights": []})):
+        recipe.value = value
+        onnx.save(graph, tmp_path / "model.onnx")
+        with pytest.raises(ModelError, match=r"is damaged or does not fit.*export from the \.keras"):
+            load_model(tmp_path / "model.onnx")
+
+
 def test_a_model_that_differs_is_not_kept(tmp_path, monkeypatch):
     model = trained()
     monkeypatch.setattr("mien.export.PARITY_TOLERANCE", -1.0)
@@ -208,6 +227,20 @@ def test_files_that_are_cut_short_say_so(files, tmp_path, suffix):
             KerasClassifier(tmp_path / f"cut{suffix}")
 
 
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=3))
+def test_an_archive_with_changed_bytes_is_read_or_called_damaged(tmp_path_factory, changes):
+    """`read_spec` alone: the member that holds the description, the archive's own records."""
+    path = tmp_path_factory.mktemp("archive") / "model.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("mien.json", json.dumps(ModelSpec(("a", "b"), "n", 1).to_dict()))
+    content = bytearray(path.read_bytes())
+    for place, value in changes:
+        content[place % len(content)] = value
+    path.write_bytes(content)
+    with contextlib.suppress(ModelError):
+        read_spec(path)
+
+
 def test_a_damaged_archive_and_a_wrong_description_say_so(files, tmp_path):
     damaged = bytearray((files / "model.keras").read_bytes())
     start = damaged.index(b"mien.json") + 60
@@ -215,6 +248,11 @@ def test_a_damaged_archive_and_a_wrong_description_say_so(files, tmp_path):
     (tmp_path / "damaged.keras").write_bytes(damaged)
     with pytest.raises(ModelError, match=r"is damaged|cannot read it"):
         KerasClassifier(tmp_path / "damaged.keras")
+    unknown = bytearray((files / "model.keras").read_bytes())
+    unknown[unknown.rindex(b"PK\x01\x02") + 10] = 99  # a compression that there is not, of the last member: mien.json
+    (tmp_path / "unknown.keras").write_bytes(unknown)
+    with pytest.raises(ModelError, match=r"is damaged .*compression"):
+        KerasClassifier(tmp_path / "unknown.keras")
     model = trained()
     save_keras(model, describe(network("seed"), EXPRESSIONS), tmp_path / "wrong.keras")
     with pytest.raises(ModelError, match="but its description says"):
@@ -228,10 +266,12 @@ def test_export_replaces_when_forced(files, tmp_path):
     assert KerasClassifier(target).spec.parameters == trained().count_params()
 
 
-def test_h5_keeps_its_description_through_another_save(tmp_path):
+def test_another_save_brings_its_own_description(tmp_path):
     model = trained()
-    save_h5(model, describe(model, EXPRESSIONS), tmp_path / "a.h5")
-    assert isinstance(KerasClassifier(tmp_path / "a.h5").spec, ModelSpec)
+    for save, suffix in ((save_h5, ".h5"), (save_keras, ".keras")):
+        for classes in (EXPRESSIONS, tuple("abcdefg")):
+            save(model, describe(model, classes), tmp_path / f"a{suffix}")
+        assert KerasClassifier(tmp_path / f"a{suffix}").classes == tuple("abcdefg")
 
 
 def test_on_another_backend_a_process_with_tensorflow_converts(files, tmp_path, monkeypatch):

@@ -131,3 +131,13 @@ def test_batches_carry_one_hot_targets_and_weights():
     assert np.array_equal(labels, targets)
     assert targets.shape == (6, 3)
     np.testing.assert_array_equal(sample_weights, weights[targets.argmax(axis=1)])
+
+
+def test_soft_targets_go_to_the_loss_as_they_are_and_weigh_as_their_classes_do():
+    soft = np.array([[0.5, 0.5, 0], [0, 0.25, 0.75], [1, 0, 0]], np.float32)
+    images = np.zeros((3, 4, 4, 1), np.uint8)
+    feed_of = ArraySource(images, soft.argmax(axis=1), targets=soft)
+    (_, given), targets, weights = EpochFeed(feed_of, np.array([1, 2, 3], np.float32), batch_size=3, seed=0)[0]
+    assert np.array_equal(given, targets)
+    assert {tuple(row) for row in targets.tolist()} == {tuple(row) for row in soft.tolist()}
+    np.testing.assert_allclose(sorted(weights.tolist()), [1, 1.5, 2.75])

@@ -16,8 +16,8 @@ HEAVY = {"keras", "tensorflow", "jax", "torch", "sklearn", "matplotlib", "tf2onn
 """What the base install does not have, or what takes seconds to import."""
 
 MAY_USE_KERAS = {
-    *("augmentation.py", "backend.py", "checkpoints.py", "epochs.py", "export.py", "learning.py", "networks.py"),
-    *("progress.py", "restoring.py", "sharpness.py", "trainee.py", "training.py"),
+    *("augmentation.py", "averaging.py", "backend.py", "checkpoints.py", "epochs.py", "export.py", "gradients.py"),
+    *("learning.py", "networks.py", "progress.py", "restoring.py", "sharpness.py", "trainee.py", "training.py"),
 }
 """The modules that train, which may import Keras and its kin when they are imported. All others are light."""
 

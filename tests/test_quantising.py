@@ -176,6 +176,15 @@ def test_float32_leaves_a_file_alone(model_file):
     assert read_precision(model_file) == {"precision": "float32"}
 
 
+def test_a_file_is_made_smaller_once(model_file, int8, images):
+    lower_precision(model_file, "float16")
+    for path, held in ((model_file, "float16"), (int8, "int8")):
+        with pytest.raises(UsageError, match=f"holds {held} already; give the float32 file"):
+            lower_precision(path, "int8", images)
+    with pytest.raises(UsageError, match="holds int8 already"):
+        lower_precision(int8, "float16")
+
+
 def test_bad_requests(model_file, images):
     with pytest.raises(UsageError, match="choose from float16, float32, int8"):
         check_precision("int4", calibrates=False)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mien.errors import UsageError
-from mien.results import Box, Face, Prediction
+from mien.results import UNCERTAIN, Box, Face, Prediction
 
 
 def test_expression_is_the_most_probable_class() -> None:
@@ -17,6 +17,27 @@ def test_expression_is_the_most_probable_class() -> None:
     assert prediction.expression == "happy"
     assert prediction.confidence == 0.7
     assert prediction.ranked() == (("happy", 0.7), ("angry", 0.2), ("sad", 0.1))
+
+
+def test_below_its_least_confidence_an_expression_is_uncertain_and_the_shares_stay() -> None:
+    shares = {"angry": 0.2, "happy": 0.5, "sad": 0.3}
+    sure, unsure = Prediction(shares, 0.5), Prediction(shares, 0.51)
+    assert (sure.expression, unsure.expression) == ("happy", UNCERTAIN)
+    assert (unsure.best, unsure.confidence, unsure.probabilities) == ("happy", 0.5, shares)
+    assert unsure.to_dict() == {"expression": "uncertain", "confidence": 0.5, "probabilities": shares}
+    assert sure != unsure
+    for again in (copy.deepcopy(unsure), pickle.loads(pickle.dumps(unsure))):
+        assert again == unsure
+        assert hash(again) == hash(unsure)
+    face = Face(Box(0, 0, 2, 2), 1.0, unsure)
+    assert (face.expression, face.confidence) == (UNCERTAIN, 0.5)
+    assert face.to_dict()["expression"] == UNCERTAIN
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
+def test_a_least_confidence_is_a_share(value: float) -> None:
+    with pytest.raises(UsageError, match="min_confidence: must be from 0 to 1"):
+        Prediction({"happy": 1.0}, value)
 
 
 def test_the_first_of_equal_classes_wins() -> None:

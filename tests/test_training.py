@@ -9,12 +9,13 @@ import pytest
 
 import mien
 from interrupting import Interrupt
-from mien.classifier import open_model
+from mien.classifier import Classifier, apply_temperature, open_model
 from mien.config import TrainingConfig
 from mien.datasets import load_data, open_dataset
 from mien.errors import DataError, MissingExtraError, UsageError
 from mien.evaluation import evaluate
 from mien.materials import Selection
+from mien.modelspec import ModelSpec, write_to_onnx
 from mien.preprocessing import InputSpec
 from mien.training import fit, resume, train
 from pictures import write_patterns
@@ -58,6 +59,32 @@ def test_public_is_watched_where_it_is_and_a_part_of_training_where_it_is_not(pa
     data = json.loads((alone.folder / "config.json").read_text())["data"]
     assert (data["validation"], data["n_train"], data["n_validation"]) == ("holdout", 189, 21)
     assert set(alone.scores) == {"validation"}
+
+
+def test_the_temperature_is_fitted_on_what_was_held_out(tmp_path, monkeypatch):
+    data = write_patterns(tmp_path / "data", train=12, test=2)
+    monkeypatch.setattr("mien.calibration.FEWEST", 20)
+    said = []
+    config = dataclasses.replace(CONFIG, epochs=2, validation_fraction=0.4)
+    one = train(data, config, out=tmp_path / "one", say=said.append)
+    spec = ModelSpec.from_onnx(tmp_path / "one" / "model.onnx")
+    assert spec.temperature == one.spec.temperature != 1.0
+    assert spec.trained_on["calibration"] == {"split": "validation", "n": one.scores["validation"].n}
+    assert open_model(tmp_path / "one" / "model.keras").spec.temperature == spec.temperature
+    assert [line for line in said if line.startswith("Fitted the temperature")]
+    # What the files say is what the scores are of, and no decision is another.
+    images = open_dataset(data).select("public").load().images
+    warm = Classifier(tmp_path / "one" / "model.onnx")
+    answers = warm.predict(images)
+    write_to_onnx(tmp_path / "one" / "model.onnx", dataclasses.replace(spec, temperature=1.0))
+    plain = Classifier(tmp_path / "one" / "model.onnx").predict(images)
+    assert (answers.argmax(axis=1) == plain.argmax(axis=1)).all()
+    np.testing.assert_allclose(answers, apply_temperature(plain, spec.temperature), atol=1e-6)
+
+
+def test_too_few_held_out_images_leave_the_temperature(result):
+    assert result.spec.temperature == 1.0
+    assert "calibration" not in result.spec.trained_on
 
 
 def test_it_learns(result):

@@ -19,7 +19,7 @@ from mien.faces import KEYPOINTS, Detections, Detector, open_detector
 from mien.frames import grouped, printable
 from mien.framing import cut_faces
 from mien.images import MAX_PIXELS, Image, ImageLike, read_pixels
-from mien.results import Box, Face, Prediction
+from mien.results import Box, Face, Prediction, check_min_confidence
 from mien.sources import Clip, Frame, Reading, open_sources
 from mien.tracking import FaceTracker, Smoother
 from mien.views import check_tta, predict_views
@@ -46,6 +46,7 @@ class Analyzer:
         detector: what finds faces.
         margin: how far boxes are widened before faces are cut out.
         tta: which views of each face are classified.
+        min_confidence: below it a face's expression is uncertain.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Analyzer:
         margin: float | None = None,
         align: bool = False,
         tta: str = "none",
+        min_confidence: float = 0.0,
         strict: bool = False,
         max_pixels: int = MAX_PIXELS,
         batch_size: int | None = None,
@@ -72,6 +74,8 @@ class Analyzer:
             align: turn faces so that their eyes are level before they are classified.
             tta: the views of each face whose probabilities are averaged, a key of `mien.views.TTA`; ``flip`` takes
                 twice the time to classify, ``full`` ten times.
+            min_confidence: faces of which no expression is at least so probable, 0 to 1, are `mien.results.UNCERTAIN`;
+                their probabilities stay.
             strict: raise where a picture has no face, instead of giving an empty result.
             max_pixels: pictures with more are refused before they are decoded.
             batch_size: how many faces go through the network at once; None for as many as suit it.
@@ -84,6 +88,7 @@ class Analyzer:
         """
         _check_options(detector, max_pixels, batch_size)
         check_tta(tta)
+        check_min_confidence(min_confidence)
         if margin is not None and not -0.4 <= margin <= 1:
             raise UsageError(f"margin: must be from -0.4 to 1, received {margin}")
         self.model = _open(model, device, threads)
@@ -92,6 +97,7 @@ class Analyzer:
         self.margin = 0.0 if whole else self.model.spec.crop_margin if margin is None else margin
         self.align = align
         self.tta = tta
+        self.min_confidence = min_confidence
         self.strict = strict
         self.max_pixels = max_pixels
         self.batch_size = batch_size
@@ -117,6 +123,13 @@ class Analyzer:
             DataError: it cannot be read or decoded; or it has no face and the analyzer is strict.
         """
         return self.analyze_batch([image], bgr=bgr)[0]
+
+    def look(self, image: ImageLike, *, bgr: bool = False) -> tuple[Analysis, Detections]:
+        """`analyze`, and what the detector found: a row for each face, its box not cut to the picture."""
+        (seen,) = self._detect([self._read(image, bgr)])
+        (analysis,) = self._classify([seen])
+        self._refuse_empty(analysis)
+        return analysis, seen.faces
 
     def analyze_batch(self, images: Sequence[ImageLike], *, bgr: bool = False) -> list[Analysis]:
         """`analyze` for each picture, sharing work between them. Results hold the pictures: for very many, `stream`.
@@ -238,7 +251,7 @@ class Analyzer:
         frame = seen.frame
         if smoother is not None and seen.track_ids is not None:
             shares = smoother.smooth(seen.track_ids, shares, frame.time or 0.0)
-        faces = _build_faces(seen, shares, self.classes)
+        faces = _build_faces(seen, shares, self.classes, self.min_confidence)
         return Analysis(faces, frame.image, frame.source or None, frame.index, frame.time)
 
 
@@ -305,7 +318,9 @@ def _clip(boxes_xyxy: NDArray[np.float32], image: Image) -> NDArray[np.float32]:
     return np.clip(boxes_xyxy, np.float32(0), limits)
 
 
-def _build_faces(seen: Seen, shares: NDArray[np.float32], classes: Sequence[str]) -> tuple[Face, ...]:
+def _build_faces(
+    seen: Seen, shares: NDArray[np.float32], classes: Sequence[str], min_confidence: float
+) -> tuple[Face, ...]:
     """Validated values from columns."""
     faces = seen.faces
     names = KEYPOINTS if faces.keypoints.size else ()
@@ -316,7 +331,7 @@ def _build_faces(seen: Seen, shares: NDArray[np.float32], classes: Sequence[str]
         Face(
             Box(*boxes[row]),
             min(max(float(faces.scores[row]), 0.0), 1.0),
-            Prediction.from_row(classes, shares[row].tolist()),
+            Prediction.from_row(classes, shares[row].tolist(), min_confidence),
             {name: (x, y) for name, (x, y) in zip(names, points[row], strict=True)},
             ids[row],
         )

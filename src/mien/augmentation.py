@@ -117,22 +117,31 @@ def compose_affine(
     return ops.stack([a0, a1, a2, b0, b1, b2, zero, zero], axis=1)
 
 
+def _seed(seed: int) -> int:
+    """Within what every backend takes."""
+    return seed % 2**31
+
+
 def augmentation_layers(policy: AugmentationPolicy, seed: int = 0) -> list[keras.Layer]:
     """The Keras layers of a policy: float images in [0, 255] in and out, active only while training."""
     stack: list[keras.Layer] = []
     if policy.moves:
         stack.append(RandomAffine(policy, seed, dtype="float32", name="random_affine"))
     if policy.contrast:
-        stack.append(layers.RandomContrast(policy.contrast, value_range=(0, 255), seed=seed + 1, dtype="float32"))
+        stack.append(
+            layers.RandomContrast(policy.contrast, value_range=(0, 255), seed=_seed(seed + 1), dtype="float32")
+        )
     if policy.brightness:
-        stack.append(layers.RandomBrightness(policy.brightness, value_range=(0, 255), seed=seed + 2, dtype="float32"))
+        stack.append(
+            layers.RandomBrightness(policy.brightness, value_range=(0, 255), seed=_seed(seed + 2), dtype="float32")
+        )
     if policy.erase:
         eraser = layers.RandomErasing(
             factor=policy.erase,
             scale=(0.02, 0.2),
             fill_value=127.0,
             value_range=(0, 255),
-            seed=seed + 3,
+            seed=_seed(seed + 3),
             dtype="float32",
         )
         stack.append(eraser)

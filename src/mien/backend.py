@@ -6,12 +6,14 @@ here; `copy_weights` brings what it learnt back into the stock one, which alone 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 from keras import layers, ops
+from numpy.typing import NDArray
 
 BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16")
 """Flags of x86 processors on which oneDNN multiplies bfloat16 in hardware."""
@@ -124,6 +126,38 @@ def spread_over_devices() -> int:
         return 1
     keras.distribution.set_distribution(keras.distribution.DataParallel())
     return count
+
+
+def gradients(score: Callable[[Any], Any], point: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The gradient of a scalar function of one tensor.
+
+    Args:
+        score: from a tensor to a tensor without dimensions, in `keras.ops`; it changes no variable.
+        point: where, float32 of any shape.
+
+    Returns:
+        float32, the shape of `point`.
+    """
+    tensor = ops.convert_to_tensor(point)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(tensor)
+            value = score(tensor)
+        slope = tape.gradient(value, tensor, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    elif keras.backend.backend() == "jax":
+        import jax
+
+        slope = jax.grad(score)(tensor)
+    else:
+        import torch
+
+        with torch.enable_grad():
+            tensor = tensor.detach().requires_grad_(True)
+            value = score(tensor)
+            slope = torch.autograd.grad(value, tensor)[0] if value.requires_grad else torch.zeros_like(tensor)
+    return np.asarray(ops.convert_to_numpy(slope), np.float32)
 
 
 def steps_per_execution() -> int:

@@ -1,20 +1,43 @@
-"""The short model card that every run writes: what the model is, what it learned from, what it scored, its limits."""
+"""Model cards, as Hugging Face reads them: YAML front matter, then what a model is, scored, and is not to be used for.
+
+The form is that of the Hub's documentation (huggingface.co/docs/hub/model-cards); the YAML is written by PyYAML.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from mien.errors import MissingExtraError
 from mien.evaluation import Evaluation
+from mien.files import write_text
 from mien.modelspec import ModelSpec
+
+if TYPE_CHECKING:
+    from mien.report_facts import ReportFacts
+
+UNKNOWN_LICENCE = "unknown"
+"""Hugging Face's word for it. Whoever trained a model says what its licence is."""
+
+TASK = {"type": "image-classification", "name": "Facial expression recognition"}
 
 LIMITS = """\
 It names the look of a face in a still picture, one of the classes above, as people labelled such pictures. It does not
 know what a person feels. Labels of expressions are noisy, and differ between people and cultures; scores differ
-between groups that the data shows unevenly.
+between groups that the data shows unevenly."""
 
-Not for deciding about people. In the European Union, inferring the emotions of people at work or in education is
-prohibited (AI Act, Article 5(1)(f))."""
+USES = """\
+Meant for sorting and searching one's own pictures, research, teaching and art, as a start for fine-tuning, and as a
+mark to compare with."""
+
+FORBIDDEN = """\
+Not for deciding about people: not for hiring, grading, policing, insurance, credit or medicine, and not for finding out
+what somebody feels or intends.
+
+In the European Union, inferring the emotions of people at work or in education is prohibited (AI Act, Regulation (EU)
+2024/1689, Article 5(1)(f)), other than for medical or safety reasons. This model is not made for that
+exception either."""
 
 
 def run_card(record: Mapping[str, Any], spec: ModelSpec, scores: Mapping[str, Evaluation]) -> str:
@@ -26,20 +49,19 @@ def run_card(record: Mapping[str, Any], spec: ModelSpec, scores: Mapping[str, Ev
         scores: split to evaluation.
 
     Returns:
-        Markdown.
+        Markdown with front matter.
     """
     data = spec.trained_on
     environment = record.get("environment", {})
-    colour = "grey" if spec.input.channels == 1 else "RGB"
     return f"""\
+{front_matter(spec.network, spec, scores)}
 # {spec.network}
 
-A facial-expression classifier: {spec.input.size}x{spec.input.size} {colour} faces to {", ".join(spec.classes)}.
-{spec.parameters:,} parameters. Made by mien {spec.mien_version}.
+{_what(spec)}
 
 ## Data
 
-{data["format"]}: trained on {data["n_train"]:,} images of its training split.{_left_out(data)} {_held(data)}
+{_trained(spec)}{_left_out(data)} {_held(data)}
 
 ## Scores
 
@@ -54,10 +76,196 @@ One run, one view of each picture. {_honesty(record, data)}
 Python {environment.get("python", "?")}, {environment.get("system", "?")}, Keras on {environment.get("backend", "?")}.
 All settings and versions are in config.json, every epoch in history.csv.
 
-## Limits
-
-{LIMITS}
+{_uses_and_limits()}
 """
+
+
+def model_card(facts: ReportFacts, *, licence: str = UNKNOWN_LICENCE) -> str:
+    """Write the card of a judged model, from the same facts as the report.
+
+    Args:
+        facts: what was measured; what is None is left out.
+        licence: of the model, as Hugging Face abbreviates it, such as ``mit``.
+
+    Returns:
+        Markdown with front matter.
+    """
+    spec, origin = facts.spec, facts.provenance
+    versions = ", ".join(f"{name} {version}" for name, version in origin.versions.items())
+    parts = [
+        front_matter(facts.name, spec, facts.scores, licence=licence, ece=facts.ece),
+        f"# {_text(facts.name)}",
+        _what(spec),
+        _use(facts),
+        f"## Data\n\n{_trained(spec)}{_left_out(spec.trained_on)}",
+        f"## Scores\n\n{_table(facts.scores)}\n\n{_sentence(facts.views)}.",
+        *_measured(facts),
+        _classes_table(facts.evaluation),
+        f"## How it was judged\n\n    {origin.command}\n\n{versions}; Python {origin.python}, {origin.system}.",
+        f"SHA-256 of the model's file: `{origin.model_sha256}`",
+        *([f"SHA-256 of the judged pictures: `{origin.data_sha256}`"] if origin.data_sha256 else []),
+        _uses_and_limits(),
+        _licence(licence),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def write_card(path: str | Path, facts: ReportFacts, *, licence: str = UNKNOWN_LICENCE) -> Path:
+    """Write `model_card` to a file, whole or not at all; returns its path.
+
+    Raises:
+        UsageError: the file cannot be written.
+        MissingExtraError: PyYAML is not installed.
+    """
+    write_text(path, model_card(facts, licence=licence))
+    return Path(path)
+
+
+def front_matter(
+    name: str,
+    spec: ModelSpec,
+    scores: Mapping[str, Evaluation],
+    *,
+    licence: str = UNKNOWN_LICENCE,
+    ece: float | None = None,
+) -> str:
+    """The YAML at the head of a card, between its two lines of dashes.
+
+    Args:
+        name: of the model.
+        spec: what its file says.
+        scores: split to evaluation; each becomes a result in ``model-index``.
+        licence: as Hugging Face abbreviates it.
+        ece: expected calibration error of the first split, where it was measured.
+
+    Raises:
+        MissingExtraError: PyYAML is not installed.
+    """
+    try:
+        import yaml
+    except ImportError as error:
+        raise MissingExtraError("writing a model card", "evaluate") from error
+    dataset = _dataset(spec)
+    tags = ["facial-expression-recognition", "image-classification", "onnx", *([dataset] if dataset else [])]
+    document = {
+        "license": licence,
+        "library_name": "mien",
+        "pipeline_tag": TASK["type"],
+        "tags": tags,
+        **({"datasets": [dataset]} if dataset else {}),
+        "metrics": ["accuracy", "f1"],
+        **({"model-index": [{"name": name, "results": list(_results(spec, scores, ece))}]} if scores else {}),
+    }
+    return f"---\n{yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)}---"
+
+
+def _results(spec: ModelSpec, scores: Mapping[str, Evaluation], ece: float | None) -> Iterator[dict[str, Any]]:
+    """One result of ``model-index`` for each split."""
+    for place, (split, score) in enumerate(scores.items()):
+        note = "" if score.tta == "none" else f", {score.tta} views"
+        metrics = [
+            {"type": "accuracy", "value": round(score.accuracy, 4), "name": f"Accuracy{note}"},
+            {"type": "f1", "value": round(score.macro_f1, 4), "name": f"Macro F1{note}", "args": {"average": "macro"}},
+        ]
+        if ece is not None and not place:
+            metrics.append({"type": "ece", "value": round(ece, 4), "name": f"Expected calibration error{note}"})
+        data = {"type": _dataset(spec) or "imagefolder", "name": _data_name(spec), "split": split}
+        yield {"task": dict(TASK), "dataset": data, "metrics": metrics}
+
+
+def _dataset(spec: ModelSpec) -> str | None:
+    """A name of the data as Hugging Face spells names; None for somebody's own."""
+    return "fer2013" if "FER2013" in str(spec.trained_on.get("format", "")) else None
+
+
+def _data_name(spec: ModelSpec) -> str:
+    return "FER2013" if _dataset(spec) else str(spec.trained_on.get("format", "labelled faces"))
+
+
+def _what(spec: ModelSpec) -> str:
+    colour = "grey" if spec.input.channels == 1 else "RGB"
+    classes = ", ".join(map(_text, spec.classes))
+    return (
+        f"A facial-expression classifier: {spec.input.size}x{spec.input.size} {colour} faces to {classes}.\n"
+        f"{spec.parameters:,} parameters. Made by mien {spec.mien_version}."
+    )
+
+
+def _use(facts: ReportFacts) -> str:
+    file = Path(facts.provenance.model).name
+    return f"""\
+## Use
+
+```python
+import mien
+
+analyzer = mien.Analyzer({file!r})
+for face in analyzer.analyze("photo.jpg"):
+    print(face.expression, f"{{face.confidence:.0%}}")
+```"""
+
+
+def _uses_and_limits() -> str:
+    return f"## Intended uses\n\n{USES}\n\n## Forbidden uses\n\n{FORBIDDEN}\n\n## Limits\n\n{LIMITS}"
+
+
+def _licence(licence: str) -> str:
+    known = f"`{licence}`." if licence != UNKNOWN_LICENCE else "Not stated: whoever trained the model names it."
+    return f"## Licence\n\n{known} The pictures it learned from belong to others and are not part of it."
+
+
+def _measured(facts: ReportFacts) -> Iterator[str]:
+    """What else is known, a sentence each."""
+    if facts.calibration is not None:
+        before, after = facts.calibration.before, facts.calibration.after
+        scaled = f", {before.ece:.1%} without it" if after.temperature != 1 else ""
+        at = f" at the file's temperature of {after.temperature:.2f}" if scaled else ", not calibrated"
+        yield f"Calibration: expected calibration error {after.ece:.1%}{at}{scaled}."
+    if facts.coverage is not None:
+        mark = facts.coverage.at_80
+        yield (
+            f"Of the {mark.coverage:.0%} it is surest of (confidence from {mark.min_confidence:.2f}), "
+            f"{mark.accuracy:.1%} are right."
+        )
+    if facts.robustness is not None:
+        rough = facts.robustness
+        yield f"On spoilt pictures (n = {rough.n:,}): {rough.mean:.1%} on average, {rough.clean:.1%} as they are."
+    cautions = facts.cautions()
+    if facts.leakage is not None and facts.leakage.copies and facts.leakage.clean_accuracy is not None:
+        clean = facts.leakage
+        cautions = (
+            *cautions,
+            f"Without those that also stand in Training: {clean.clean_accuracy:.1%} of {clean.clean_n:,}.",
+        )
+    if cautions:
+        yield " ".join(cautions)
+
+
+def _classes_table(score: Evaluation) -> str:
+    rows = ["| class | n | precision | recall | F1 |", "|---|---|---|---|---|"]
+    rows += [
+        f"| {_text(name)} | {one.support:,} | {one.precision:.1%} | {one.recall:.1%} | {one.f1:.3f} |"
+        for name, one in score.per_class.items()
+    ]
+    return "\n".join(rows)
+
+
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:]
+
+
+def _text(name: str) -> str:
+    """A name that Markdown takes for nothing else."""
+    for sign, other in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("\n", " ")):
+        name = name.replace(sign, other)
+    return name
+
+
+def _trained(spec: ModelSpec) -> str:
+    data = spec.trained_on
+    if not {"format", "n_train"} <= data.keys():
+        return "Not stated."
+    return f"{_text(str(data['format']))}: trained on {data['n_train']:,} images of its training split."
 
 
 def _left_out(data: Mapping[str, Any]) -> str:

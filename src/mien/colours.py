@@ -25,6 +25,9 @@ EXPRESSION_COLOURS: dict[str, Colour] = {
 }
 """The seven expressions, also under their other spellings."""
 
+UNCERTAIN_COLOUR: Colour = (128, 128, 128)
+"""A face whose expression is uncertain (`mien.results.UNCERTAIN`)."""
+
 OTHER_COLOURS: tuple[Colour, ...] = (
     *((230, 159, 0), (136, 34, 85), (153, 153, 51), (68, 170, 153), (170, 68, 153), (221, 204, 119)),
     *((102, 17, 0), (51, 34, 136), (17, 119, 51), (136, 204, 238)),

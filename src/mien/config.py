@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from mien.errors import UsageError
@@ -14,6 +16,7 @@ Schedule = Literal["constant", "inverse-time", "cosine"]
 Precision = Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"]
 Keep = Literal["best", "last"]
 Validation = Literal["holdout", "public"]
+FerPlus = Literal["none", "majority", "distribution"]
 
 
 def _build(kind: Any, values: dict[str, Any], what: str) -> Any:
@@ -124,6 +127,8 @@ class TrainingConfig:
             ``val`` goes before both.
         validation_fraction: share of Training held out to choose epochs on, where the data has no ``val`` split;
             0 to 0.5.
+        ferplus: whose labels are learned: the data's own (``none``), or FER+'s beside ``fer2013.csv``, in eight
+            classes: the ``majority`` of ten votes or, as soft targets, their ``distribution`` (Barsoum et al. 2016).
         class_weights: whether errors weigh inversely to class frequency.
         early_stopping: epochs without a better validation loss after which training ends; 0 for never.
         keep: whether the saved model is that of the best validation accuracy or of the last epoch.
@@ -152,6 +157,7 @@ class TrainingConfig:
     progressive: tuple[int, ...] = ()
     validation: Validation = "holdout"
     validation_fraction: float = 0.1
+    ferplus: FerPlus = "none"
     class_weights: bool = False
     early_stopping: int = 0
     keep: Keep = "best"
@@ -178,6 +184,7 @@ class TrainingConfig:
         _one_of(self, "precision", Precision)
         _one_of(self, "keep", Keep)
         _one_of(self, "validation", Validation)
+        _one_of(self, "ferplus", FerPlus)
         self._check_progressive()
         self._check_models()
 
@@ -223,3 +230,19 @@ class TrainingConfig:
                 values[name] = (values[name],)
         config: TrainingConfig = _build(cls, values, "training config")
         return config
+
+
+def read_config(path: str | Path) -> TrainingConfig:
+    """Read a config from a JSON file: what `TrainingConfig.to_dict` gives, or the config.json of a run.
+
+    Raises:
+        UsageError: it cannot be read, or is no such file.
+    """
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: cannot be read as JSON ({error}); name a config.json or best.json") from error
+    values = document.get("training", document) if isinstance(document, dict) else None
+    if not isinstance(values, dict):
+        raise UsageError(f"{path}: holds no settings; name the config.json of a run or the best.json of a study")
+    return TrainingConfig.from_dict(values)

@@ -15,7 +15,7 @@ from mien.errors import UsageError
 from mien.face_labels import Bars, Chip, Style, draw_box, rectangle
 from mien.images import Image, resize
 from mien.lettering import Rectangle, find_room
-from mien.results import Face
+from mien.results import UNCERTAIN, Face
 
 PAPER, INK, FAINT = (255, 255, 255), (33, 37, 41), (108, 117, 125)
 """Colours of sheets: background, captions, notes."""
@@ -59,7 +59,7 @@ def draw_faces(
     bounds = (picture.shape[1], picture.shape[0])
     areas = [rectangle(face, bounds) for face in faces]
     styles = [Style.of(area, bounds) for area in areas]
-    shown = [{name: (names or {}).get(name, name) for name in face.probabilities} for face in faces]
+    shown = [{name: (names or {}).get(name, name) for name in (*face.probabilities, UNCERTAIN)} for face in faces]
     taken = np.array([(*area, _ON_FACE) for area in areas], float).reshape(-1, 5)
     chips: list[tuple[Chip, Rectangle]] = []
     for index, face in enumerate(faces):

@@ -1,11 +1,13 @@
 """Several models as one ``.onnx`` file that gives the mean of their probabilities.
 
-The mean of networks that differ in their random start is more accurate than any of them (Hansen & Salamon 1990), and
-makes a good teacher. One file works wherever a model does: `mien predict`, `mien evaluate`, `Classifier`.
+The mean of networks that differ in their random start is more accurate than any of them (Hansen & Salamon 1990). One
+file works wherever an ``.onnx`` is run: `mien predict`, `mien evaluate`, `Classifier`. It cannot be turned back into a
+Keras model: to teach by an ensemble, name its members as teachers.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,11 @@ import numpy as np
 import onnx
 from onnx import compose, helper
 
-from mien.classifier import Classifier
+from mien.classifier import KERAS_SUFFIXES, Classifier
 from mien.errors import ModelError, UsageError
 from mien.files import replacing
 from mien.modelspec import ModelSpec, write_to_onnx
+from mien.precisions import PRECISION_KEY, PRECISIONS, read_precision
 
 TOLERANCE = 1e-5
 """Largest difference between the file's probabilities and the mean of its members'."""
@@ -45,13 +48,29 @@ def save_ensemble(members: Sequence[str | Path], destination: str | Path, *, for
         raise UsageError(f"{target}: an ensemble is written to a file that ends in .onnx")
     if target.exists() and not force:
         raise UsageError(f"{target}: already exists; name another file, or replace it with --force")
-    opened = [Classifier(path) for path in members]
+    opened = [_open(Path(path)) for path in members]
     spec = _common_spec(opened)
+    merged = _merge([onnx.load(path) for path in members], [member.spec.temperature for member in opened])
+    precision = max((read_precision(path)["precision"] for path in members), key=PRECISIONS.index)
+    if precision != "float32":
+        onnx.helper.set_model_props(merged, {PRECISION_KEY: json.dumps({"precision": precision})})
     with replacing(target) as temporary:
-        onnx.save(_merge([onnx.load(path) for path in members]), temporary)
+        onnx.save(merged, temporary)
         write_to_onnx(temporary, spec)
-        _check(Classifier(temporary), opened, str(target))
+        _check(Classifier(temporary, device="cpu"), opened, str(target))
     return target
+
+
+def _open(path: Path) -> Classifier:
+    """Open a member on the CPU, whose arithmetic is the same for all of them.
+
+    Raises:
+        UsageError: there is no such file, or it is not an ``.onnx``.
+        ModelError: it cannot be read.
+    """
+    if path.suffix.lower() in KERAS_SUFFIXES:
+        raise UsageError(f"members: {path} is not an .onnx file; 'mien export {path} --format onnx' makes one of it")
+    return Classifier(path, device="cpu")
 
 
 def _common_spec(members: Sequence[Classifier]) -> ModelSpec:
@@ -63,25 +82,34 @@ def _common_spec(members: Sequence[Classifier]) -> ModelSpec:
     first = members[0].spec
     for member in members:
         spec = member.spec
-        if (spec.input, spec.classes, spec.crop_margin) != (first.input, first.classes, first.crop_margin):
+        if _sees(spec) != _sees(first):
             raise UsageError(
-                f"members: {member.path} has another input, other classes or another margin than {members[0].path}; an "
-                "ensemble's members must have the same"
+                f"members: {member.path} has another input, other classes, another margin or another cut to the face "
+                f"than {members[0].path}; an ensemble's members must have the same"
             )
-        if spec.temperature != 1.0:
-            raise UsageError(f"members: {member.path} is calibrated; merge models first, calibrate the ensemble then")
     return ModelSpec(
         first.classes,
         f"ensemble of {len(members)}: {', '.join(member.spec.network for member in members)}",
         sum(member.spec.parameters for member in members),
         first.input,
         crop_margin=first.crop_margin,
-        trained_on={**first.trained_on, "members": [dict(member.spec.trained_on) for member in members]},
+        trained_on={**_agreed(members), "members": [dict(member.spec.trained_on) for member in members]},
     )
 
 
-def _merge(members: Sequence[Any]) -> Any:
-    """One graph: the members side by side on one input, and the mean of their outputs."""
+def _sees(spec: ModelSpec) -> tuple[object, ...]:
+    """What decides which pictures a model is given, and what its outputs mean."""
+    return spec.input, spec.classes, spec.crop_margin, bool(spec.trained_on.get("detect_faces", False))
+
+
+def _agreed(members: Sequence[Classifier]) -> dict[str, Any]:
+    """What all members say alike of what they learned from."""
+    first, *others = (member.spec.trained_on for member in members)
+    return {key: value for key, value in first.items() if all(key in other and other[key] == value for other in others)}
+
+
+def _merge(members: Sequence[Any], temperatures: Sequence[float]) -> Any:
+    """One graph: the members side by side on one input, and the mean of their outputs, each at its own temperature."""
     opsets = {(entry.domain, entry.version) for member in members for entry in member.opset_import}
     if len(opsets) != len({domain for domain, _ in opsets}):
         raise UsageError("members: were exported with different versions of ONNX's operators; export them anew")
@@ -92,12 +120,28 @@ def _merge(members: Sequence[Any]) -> Any:
     nodes += [node for part in parts for node in part.graph.node]
     probabilities = onnx.ValueInfoProto()
     probabilities.CopyFrom(members[0].graph.output[0])
-    nodes.append(helper.make_node("Mean", [part.graph.output[0].name for part in parts], [probabilities.name]))
     initializers = [item for part in parts for item in part.graph.initializer]
+    outputs = [part.graph.output[0].name for part in parts]
+    for index, temperature in enumerate(temperatures):
+        if temperature != 1.0:
+            scaling, constant, outputs[index] = _scaled(outputs[index], f"m{index}/temperature", temperature)
+            nodes += scaling
+            initializers.append(constant)
+    nodes.append(helper.make_node("Mean", outputs, [probabilities.name]))
     graph = helper.make_graph(nodes, "ensemble", [faces], [probabilities], initializers)
     merged = helper.make_model(graph, opset_imports=[helper.make_opsetid(*entry) for entry in sorted(opsets)])
     merged.ir_version = max(member.ir_version for member in members)
     return merged
+
+
+def _scaled(output: str, name: str, temperature: float) -> tuple[list[Any], Any, str]:
+    """Nodes for softmax(log p / temperature), which is p^(1 / temperature) over its sum; their constant and output."""
+    constant = onnx.numpy_helper.from_array(np.array([1 / temperature], np.float32), f"{name}/power")
+    nodes = [
+        helper.make_node("Pow", [output, constant.name], [f"{name}/powers"]),
+        helper.make_node("LpNormalization", [f"{name}/powers"], [f"{name}/shares"], axis=-1, p=1),
+    ]
+    return nodes, constant, f"{name}/shares"
 
 
 def _check(ensemble: Classifier, members: Sequence[Classifier], name: str) -> None:

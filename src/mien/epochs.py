@@ -13,9 +13,10 @@ Batch = tuple[tuple[NDArray[np.uint8], NDArray[np.float32]], NDArray[np.float32]
 
 
 class EpochFeed(keras.utils.PyDataset):
-    """A source as Keras takes it: images, one-hot targets and weights, an epoch at a time.
+    """A source as Keras takes it: images, one-hot or soft targets and weights, an epoch at a time.
 
-    Keras's own threads read ahead. `epoch`, from 0, is set before each epoch begins.
+    Soft targets weigh as their classes do on average. Keras's own threads read ahead. `epoch`, from 0, is set before
+    each epoch begins.
     """
 
     def __init__(
@@ -45,5 +46,7 @@ class EpochFeed(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> Batch:
         images, labels = self.source.batch(index, batch_size=self.batch_size, seed=self.seed, epoch=self.epoch)
-        targets = self.targets[labels]
-        return (images, targets), targets, self.class_weights[labels]
+        soft = labels.ndim == 2
+        targets: NDArray[np.float32] = labels.astype(np.float32, copy=False) if soft else self.targets[labels]
+        weights: NDArray[np.float32] = targets @ self.class_weights
+        return (images, targets), targets, weights

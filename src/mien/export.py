@@ -77,7 +77,7 @@ def save_onnx(
     check_precision(precision, calibration is not None)
     with replacing(path) as temporary:
         _convert(model, spec, "onnx", temporary)
-        _check_parity(model, Classifier(temporary).predict, spec, str(path))
+        _check_parity(model, Classifier(temporary, device="cpu").predict, spec, str(path))
         lower_precision(temporary, precision, calibration, name=str(path))
 
 
@@ -115,14 +115,14 @@ def _convert(model: keras.Model, spec: ModelSpec, kind: str, path: Path) -> None
 
 
 def _convert_elsewhere(model: keras.Model, spec: ModelSpec, kind: str, path: Path) -> None:
-    """`_convert` on another backend: `mien export` in a process with TensorFlow."""
+    """`_convert` on another backend: `mien export` in a process with TensorFlow, which leaves accelerators alone."""
     if find_spec("tensorflow") is None:
         raise MissingExtraError(f"writing {path.suffix} files (which TensorFlow converts)", "train")
     with tempfile.TemporaryDirectory(prefix="mien-export-") as folder:
         source, target = Path(folder) / "model.keras", Path(folder) / f"model{path.suffix}"
         save_keras(model, spec, source)
         command = [sys.executable, "-m", "mien", "export", str(source), "--format", kind, "--out", str(target)]
-        environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
+        environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
         run = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)  # noqa: S603
         if run.returncode:
             raise ModelError(f"the model could not be converted to {path.suffix}: {run.stderr.strip()[-500:]}")
@@ -206,7 +206,7 @@ def load_model(path: str | Path) -> tuple[keras.Model, ModelSpec]:
     if path.suffix.lower() != ".onnx":
         opened = KerasClassifier(path)
         return opened.model, opened.spec
-    classifier = Classifier(path)
+    classifier = Classifier(path, device="cpu")
     model = restore(path)
     _check_parity(model, classifier.predict, classifier.spec, str(path))
     return model, classifier.spec

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from mien.colours import Colour, colours_of, ink_on
+from mien.colours import UNCERTAIN_COLOUR, Colour, colours_of, ink_on
 from mien.images import Image
 from mien.lettering import Rectangle, draw_text, letter_size, shade, text_height, text_patch
 from mien.results import Face
@@ -65,7 +65,7 @@ class Chip:
         """The chip of a face; the short one has the name only."""
         number = (f"{face.track_id}",) if face.track_id is not None and not short else ()
         share = () if short else (f"{face.confidence:.0%}",)
-        colour = colours_of(tuple(face.probabilities))[face.expression]
+        colour = colours_of(tuple(face.probabilities)).get(face.expression, UNCERTAIN_COLOUR)
         return cls((*number, name, *share), colour, style, bool(number))
 
     @property

@@ -19,8 +19,8 @@ from mien.preprocessing import InputSpec
 if TYPE_CHECKING:
     from mien.datasets import Dataset
 
-Rows = tuple[NDArray[np.uint8], NDArray[np.int64]]
-"""Images uint8 (b, size, size, channels), labels int64 (b,)."""
+Rows = tuple[NDArray[np.uint8], NDArray[np.int64] | NDArray[np.float32]]
+"""Images uint8 (b, size, size, channels), and labels int64 (b,) or soft targets float32 (b, classes)."""
 
 
 class Source(Protocol):
@@ -40,16 +40,20 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class ArraySource:
-    """Images held in memory: uint8 (n, size, size, channels), labels int64 (n,)."""
+    """Images held in memory: uint8 (n, size, size, channels), labels int64 (n,).
+
+    Where there are `targets`, float32 (n, classes), they are learned instead of the labels.
+    """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
     workers: int = 1
+    targets: NDArray[np.float32] | None = None
 
     def batch(self, index: int, *, batch_size: int, seed: int, epoch: int) -> Rows:
         """A slice of the epoch's permutation."""
         rows = _permutation(len(self.labels), seed, epoch)[index * batch_size : (index + 1) * batch_size]
-        return self.images[rows], self.labels[rows]
+        return self.images[rows], self.labels[rows] if self.targets is None else self.targets[rows]
 
 
 @dataclass(frozen=True)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from mien.answers import Answers, ask
 from mien.classifier import Model
-from mien.datasets.dataset import Dataset, refuse_bad
+from mien.datasets.dataset import Dataset, Faces, refuse_bad
 from mien.datasets.duplicates import pixel_digests
 from mien.datasets.facing import Detect, with_faces
 from mien.datasets.pixels import Progress
+from mien.datasets.storage import encode_names
 from mien.datasets.streaming import in_parts
 from mien.errors import UsageError
 from mien.evaluation import Evaluation, align_labels, judge_splits
+from mien.leakage import Leakage, measure_leakage
 from mien.preprocessing import InputSpec
-from mien.views import predict_views
 
 
 @dataclass(frozen=True)
@@ -31,15 +33,35 @@ class Judgement:
         skipped: files and rows that could not be used, each with its reason.
         without_face: how many images have no face that was found, and stayed whole; None where none was looked for.
         duplicates_left_out: how many labelled faces were left out as they also stand in Training; None where none was
-            looked for.
+            to be left out.
+        leakage: scores with and without the faces that also stand in Training; None where these were not looked for.
+        answers: what the model said of each face that `scores` are of. In memory only.
+        dataset: where these faces are, cut to faces where that was asked for; `load` reads them. In memory only.
     """
 
     scores: dict[str, Evaluation]
     format: str
     unlabelled: int
     skipped: tuple[str, ...]
-    without_face: int | None = None
-    duplicates_left_out: int | None = None
+    without_face: int | None
+    duplicates_left_out: int | None
+    leakage: Leakage | None
+    answers: Answers = field(repr=False, compare=False)
+    dataset: Dataset = field(repr=False, compare=False)
+
+    def load(self, rows: ArrayLike, spec: InputSpec | None = None) -> Faces:
+        """Read the images of some rows of `answers`, in this order.
+
+        Args:
+            rows: integers, or booleans (n,).
+            spec: size and colour to bring them to; 48 x 48 grey where none is given.
+
+        Raises:
+            DataError: a file cannot be read any more.
+        """
+        wanted = encode_names(self.answers.take(rows).names.tolist()).tolist()
+        place = {key: row for row, key in enumerate(self.dataset.keys.tolist())}
+        return self.dataset.take([place[key] for key in wanted]).load(spec)
 
 
 def judge_dataset(
@@ -52,6 +74,7 @@ def judge_dataset(
     skip_bad: bool = False,
     detect_faces: Detect | None = None,
     without_duplicates: bool = False,
+    find_duplicates: bool = False,
     progress: Progress | None = None,
 ) -> Judgement:
     """Judge a model on a split of a dataset, its labels brought to the model's class order by name.
@@ -66,6 +89,8 @@ def judge_dataset(
         detect_faces: whether each image is cut to its largest face; None: as the model was trained.
         without_duplicates: leave out faces whose pixels, at the model's input size, also stand in the dataset's
             training split, which is read for that.
+        find_duplicates: measure what these faces do to the score, and leave them in. Where there is no Training, or the
+            split has it in itself, nothing is looked for.
         progress: called with how many are read and how many there are.
 
     Raises:
@@ -79,27 +104,60 @@ def judge_dataset(
     dataset.select(split)  # refuses a split that the data lacks before any work is done
     if without_duplicates:
         _refuse_no_training(dataset, split)
-    dataset, missed = with_faces(dataset, detect_faces, progress=progress)
-    learnt = _training_digests(dataset, model.spec.input, progress) if without_duplicates else None
-    parts = in_parts(dataset.select(split), model.spec.input, skip_bad=skip_bad, progress=progress)
-    unlabelled, copies, skipped = 0, 0, list(dataset.problems)
-    answers: list[tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.str_]]] = []
-    for faces in parts:
+    cut, missed = with_faces(dataset, detect_faces, progress=progress)
+    compared = without_duplicates or (find_duplicates and _comparable(dataset, split))
+    learnt = _training_digests(cut, model.spec.input, progress) if compared else None
+    chosen = cut.select(split)
+    parts, skipped, unlabelled = list[Answers](), list(dataset.problems), 0
+    for faces in in_parts(chosen, model.spec.input, skip_bad=skip_bad, progress=progress):
         known = faces.labelled()
         unlabelled += len(faces) - len(known)
         skipped += faces.skipped
-        if learnt is not None:
-            copy = np.isin(pixel_digests(known.images), learnt)
-            copies += int(copy.sum())
-            known = known.take(~copy)
-        labels = align_labels(known.labels, known.classes, model.spec.classes)
-        views = predict_views(lambda images: model.predict(images, batch_size), known.images, tta)
-        answers.append((views, labels, known.splits))
-    if copies and not any(len(labels) for _, labels, _ in answers):
-        raise UsageError(f"without_duplicates: all {copies:,} faces of {split!r} also stand in Training; none is left")
-    scores = judge_answers(answers, classes=model.spec.classes, tta=tta, split=split)
-    left_out = copies if without_duplicates else None
-    return Judgement(scores, dataset.format, unlabelled, tuple(skipped), missed, left_out)
+        parts.append(_answer(model, known, learnt, tta, batch_size))
+    everything = _joined(parts, split)
+    answers = _without_copies(everything, split) if without_duplicates else everything
+    answered = (answers.probabilities, answers.labels, answers.splits)
+    return Judgement(
+        judge_splits(*answered, classes=answers.classes, tta=tta, split=split),
+        dataset.format,
+        unlabelled,
+        tuple(skipped),
+        missed,
+        len(everything) - len(answers) if without_duplicates else None,
+        measure_leakage(everything),
+        answers,
+        chosen,
+    )
+
+
+def _answer(model: Model, faces: Faces, learnt: NDArray[np.bytes_] | None, tta: str, batch_size: int | None) -> Answers:
+    """Ask a model about labelled faces, and look for them among what it learned from."""
+    labels = align_labels(faces.labels, faces.classes, model.spec.classes)
+    probabilities, uncalibrated = ask(model, faces.images, tta=tta, batch_size=batch_size)
+    in_training = None if learnt is None else np.isin(pixel_digests(faces.images), learnt)
+    spec = model.spec
+    return Answers(
+        probabilities, uncalibrated, labels, faces.splits, faces.names, spec.classes, spec.temperature, in_training
+    )
+
+
+def _joined(parts: list[Answers], split: str) -> Answers:
+    if not any(len(part) for part in parts):
+        raise UsageError(f"split: no face of {split!r} has a label to judge by")
+    return Answers.joined(parts)
+
+
+def _without_copies(answers: Answers, split: str) -> Answers:
+    clean = answers.take(~np.asarray(answers.in_training, np.bool_))
+    if not len(clean):
+        raise UsageError(
+            f"without_duplicates: all {len(answers):,} faces of {split!r} also stand in Training; none is left"
+        )
+    return clean
+
+
+def _comparable(dataset: Dataset, split: str) -> bool:
+    return split not in ("train", "all") and "train" in dataset.splits
 
 
 def _refuse_no_training(dataset: Dataset, split: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import warnings
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from mien.classifier import apply_temperature, check_batch, check_probabilities
 from mien.errors import ModelError, UsageError
-from mien.files import replacing
+from mien.files import ZIP_DAMAGE, replacing
 from mien.modelspec import METADATA_KEY, ModelSpec
 from mien.preprocessing import to_input
 
@@ -25,6 +24,9 @@ if TYPE_CHECKING:
 
 MEMBER = "mien.json"
 """The description's name inside a ``.keras`` or ``.tflite`` file."""
+
+UNREADABLE: tuple[type[Exception], ...] = (*ZIP_DAMAGE, AttributeError, ImportError, LookupError, TypeError)
+"""What Keras raises at files that are damaged, of another version, or hold layers that it does not know."""
 
 
 class KerasClassifier:
@@ -106,8 +108,8 @@ def _own_spec(path: Path) -> str | None:
         try:
             with zipfile.ZipFile(path) as archive:
                 return archive.read(MEMBER).decode() if MEMBER in archive.namelist() else None
-        except (zipfile.BadZipFile, zlib.error) as error:
-            raise ModelError(f"{path}: is damaged ({error})") from error
+        except ZIP_DAMAGE as error:
+            raise ModelError(f"{path}: is damaged ({first_line(error)})") from error
     import h5py
 
     try:
@@ -124,8 +126,13 @@ def _load(path: Path) -> keras.Model:
     try:
         with quietly():
             return keras.models.load_model(path, compile=False)
-    except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise ModelError(f"{path}: Keras cannot read it ({str(error).strip().splitlines()[0]})") from error
+    except UNREADABLE as error:
+        raise ModelError(f"{path}: Keras cannot read it ({first_line(error)})") from error
+
+
+def first_line(error: Exception) -> str:
+    """The beginning of what an exception says, or its kind where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
 
 
 @contextmanager

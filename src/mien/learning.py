@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien import backend
+from mien.averaging import IMAGES_SAVING, AveragedValidation, estimate_statistics
 from mien.checkpoints import Checkpoints, Row, best_epoch
 from mien.config import TrainingConfig
 from mien.epochs import EpochFeed
@@ -72,12 +73,13 @@ def learn(
         checkpoints.restore(trainee.model, len(history))
     interrupted = False
     if not should_stop(history, config):
-        interrupted = _fit(trainee.model, config, feed, validation, _Recorder(config, history, folder, feed), callbacks)
+        interrupted = _fit(trainee, config, feed, validation, _Recorder(config, history, folder, feed), callbacks)
     if not history:
         return Learned(history, 0, interrupted)
     epoch = best_epoch(history) if config.keep == "best" else len(history)
     checkpoints.restore(trainee.model, epoch)
-    _take_weights(trainee, model, averaged=bool(config.ema))
+    feed.epoch = epoch - 1
+    _take_weights(trainee, model, config, feed)
     return Learned(history, epoch, interrupted)
 
 
@@ -166,7 +168,7 @@ class _Recorder(keras.callbacks.Callback):
 
 
 def _fit(
-    trainee: keras.Model,
+    trainee: Trainee,
     config: TrainingConfig,
     feed: EpochFeed,
     validation: tuple[NDArray[np.uint8], NDArray[np.int64]] | None,
@@ -176,9 +178,9 @@ def _fit(
     """Run Keras's loop from where the history ends; tells whether Ctrl-C ended it."""
     first = len(recorder.history)
     feed.epoch = first
-    averaging = [keras.callbacks.SwapEMAWeights()] if config.ema else []
+    averaging = [AveragedValidation(trainee.twin, feed)] if config.ema else []
     try:
-        trainee.fit(
+        trainee.model.fit(
             feed,
             validation_data=None if validation is None else as_inputs(validation[0], feed.targets[validation[1]]),
             validation_batch_size=max(1, VALIDATION_PIXELS // config.input.size**2),
@@ -193,10 +195,11 @@ def _fit(
     return False
 
 
-def _take_weights(trainee: Trainee, model: keras.Model, *, averaged: bool) -> None:
+def _take_weights(trainee: Trainee, model: keras.Model, config: TrainingConfig, feed: EpochFeed) -> None:
     """Copy what was learnt into the stock network, averaged over the steps where asked."""
-    if averaged:
+    if config.ema:
         trainee.model.optimizer.finalize_variable_values(trainee.model.trainable_variables)
+        estimate_statistics(trainee.twin, feed, IMAGES_SAVING)
     backend.copy_weights(trainee.twin, model)
 
 

@@ -43,14 +43,15 @@ def run(path: Path, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
     resolver = tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # which would talk on stderr
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that this interpreter moves to a package of its own
-        interpreter = tf.lite.Interpreter(str(path), experimental_op_resolver_type=resolver)
+        content = path.read_bytes()  # it opens paths by itself, but not those of all systems and languages
+        interpreter = tf.lite.Interpreter(model_content=content, experimental_op_resolver_type=resolver)
     (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
     interpreter.resize_tensor_input(taken["index"], inputs.shape)
     try:
         interpreter.allocate_tensors()
+        interpreter.set_tensor(taken["index"], inputs)
+        interpreter.invoke()
     except RuntimeError as error:
         raise ModelError(f"{path}: LiteRT cannot run this network ({error})") from error
-    interpreter.set_tensor(taken["index"], inputs)
-    interpreter.invoke()
     answers: NDArray[np.float32] = interpreter.get_tensor(given["index"])
     return answers

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from mien.config import TrainingConfig
 from mien.datasets import Dataset, Faces, holdout
 from mien.datasets.duplicates import holdout_groups, pixel_groups, repeated_rows
+from mien.datasets.exclusion import exclude
 from mien.datasets.facing import Detect, with_faces
 from mien.datasets.pixels import Progress
 from mien.datasets.streaming import check_images, in_parts, should_stream
@@ -32,7 +33,8 @@ class Materials:
     Attributes:
         source: the training images.
         validation: faces that epochs are compared on, or None.
-        tests: gives the test faces, in parts that fit memory; nothing where there are none. Called once, at the end.
+        tests: gives the test faces, in parts that fit memory; nothing where there are none. Called once, at the end;
+            None where they are not to be read.
         classes: names in the order of the outputs.
         facts: JSON-ready record for config.json and the model card: format, counts, digest; no paths.
         skipped: files and rows left out, each with its reason.
@@ -40,7 +42,7 @@ class Materials:
 
     source: Source
     validation: Faces | None
-    tests: Callable[[], Iterator[Faces]]
+    tests: Callable[[], Iterator[Faces]] | None
     classes: tuple[str, ...]
     facts: dict[str, Any]
     skipped: tuple[str, ...] = ()
@@ -57,6 +59,7 @@ class Selection:
         detect_faces: cut each image to its largest face; ``auto`` does so for photographs, not for face crops.
         without_duplicates: leave out training images whose pixels also stand in a test split: at the input's size
             where images are in memory, as they are stored where they are streamed.
+        exclude: path of a list of faces to leave out of all splits (`mien.datasets.exclusion`); empty for none.
     """
 
     limit: int = 0
@@ -64,6 +67,7 @@ class Selection:
     streaming: bool | None = None
     detect_faces: Detect = "auto"
     without_duplicates: bool = False
+    exclude: str = ""
 
     def __post_init__(self) -> None:
         if self.limit < 0:
@@ -77,8 +81,11 @@ def gather(
 
     Raises:
         UsageError: the dataset has no training split, or no test split that duplicates could stand in.
-        DataError: it has images that cannot be used, or too few.
+        DataError: it has images that cannot be used, or too few; or the list to exclude names others.
     """
+    whole = len(dataset)
+    if selection.exclude:
+        dataset = exclude(dataset, selection.exclude)
     if selection.without_duplicates and not _has_tests(dataset):
         raise UsageError("without_duplicates: needs a test split to compare Training with, and this data has none")
     dataset, missed = with_faces(dataset, selection.detect_faces, progress=progress)
@@ -91,6 +98,8 @@ def gather(
         faces = dataset.load(config.input, skip_bad=selection.skip_bad, progress=progress)
         materials = from_faces(faces, config, selection)
     found = {"detect_faces": missed is not None, "without_face": missed}
+    if selection.exclude:
+        found["excluded"] = whole - len(dataset)
     return replace(materials, facts={**materials.facts, **found})
 
 
@@ -113,7 +122,7 @@ def from_faces(faces: Faces, config: TrainingConfig, selection: Selection) -> Ma
         rows, held = holdout(train, fraction=config.validation_fraction, seed=config.seed)
         learn, check = train.take(rows), train.take(held)
     return Materials(
-        ArraySource(learn.images, learn.labels),
+        ArraySource(learn.images, learn.labels, targets=learn.targets),
         check,
         lambda: iter([known.select("test")] if _has_tests(known) else []),
         faces.classes,

@@ -62,7 +62,7 @@ def _compact(faces: keras.KerasTensor, classes: int) -> keras.KerasTensor:
 
 
 def _medium(faces: keras.KerasTensor, classes: int) -> keras.KerasTensor:
-    """`compact` about twice as wide: 3.5 M parameters, 250 MFLOP."""
+    """`compact` about twice as wide: 3.41 M parameters, 263 MFLOP."""
     return _smooth_stages(faces, classes, stem=16, widths=(64, 128, 256, 384))
 
 
@@ -177,5 +177,5 @@ def _draw_weights(model: keras.Model, seed: int) -> None:
     for index, layer in enumerate(model.layers[1:]):  # the first is the input
         initializer = getattr(layer, "kernel_initializer", None)
         if initializer is not None:
-            seeded = type(initializer).from_config({**initializer.get_config(), "seed": seed * 1000 + index})
+            seeded = type(initializer).from_config({**initializer.get_config(), "seed": (seed * 1000 + index) % 2**31})
             layer.kernel.assign(seeded(layer.kernel.shape, dtype="float32"))

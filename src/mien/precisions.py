@@ -55,12 +55,16 @@ def lower_precision(
         name: what errors call the file; its path where None.
 
     Raises:
-        UsageError: an unknown precision, or calibration images where none are used or none where they are needed.
+        UsageError: an unknown precision, calibration images where none are used or none where they are needed, or a
+            file that is not float32.
         ModelError: the result's probabilities differ too much from those of the float32 file.
     """
     check_precision(precision, calibration is not None)
     if precision == "float32":
         return
+    found = read_precision(path)["precision"]
+    if found != "float32":
+        raise UsageError(f"{name or path}: holds {found} already; give the float32 file that it was made of")
     write, compare = LOWER[precision]
     reference = Classifier(path, device="cpu")
     images = _noise(reference.spec) if calibration is None else calibration

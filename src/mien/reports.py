@@ -52,8 +52,8 @@ def plot_curves(history: Any, path: str | Path) -> Path:
             another ending.
         MissingExtraError: Matplotlib is not installed.
     """
-    figure = _new_figure(9.6, 4.0)
-    _draw_curves(figure, _checked_history(history))
+    figure = new_figure(9.6, 4.0)
+    _draw_curves(figure, checked_history(history))
     return _save(figure, path)
 
 
@@ -74,7 +74,7 @@ def show_results(history: Any, path: str | Path = "results.png", show: Literal["
     """
     if show not in ("auto", True, False):
         raise UsageError(f"show: must be 'auto', True or False, received {show!r}")
-    curves = _checked_history(history)
+    curves = checked_history(history)
     written = plot_curves(curves, path)
     if show is True or (show == "auto" and _may_have_screen()):
         _open_window(curves, required=show is True)
@@ -97,12 +97,17 @@ def plot_confusion(evaluation: Evaluation, path: str | Path) -> Path:
     """
     k = len(evaluation.classes)
     side = 12.0 if k > MOST_LABELLED else max(4.4, 1.6 + 0.78 * k)
-    figure = _new_figure(side + 0.2, side)
+    figure = new_figure(side + 0.2, side)
     _draw_confusion(figure.add_subplot(), evaluation)
     return _save(figure, path)
 
 
-def _new_figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches, that belongs to no window.
+
+    Raises:
+        MissingExtraError: Matplotlib is not installed.
+    """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -128,8 +133,12 @@ def _save(figure: Figure, path: str | Path) -> Path:
     return path
 
 
-def _checked_history(history: Any) -> dict[str, list[float]]:
-    """The four curves as plain numbers, those of validation only where they are there."""
+def checked_history(history: Any) -> dict[str, list[float]]:
+    """The four curves as plain numbers, those of validation only where they are there.
+
+    Raises:
+        UsageError: the history is empty, lacks accuracy or loss, or its lists differ in length.
+    """
     values = getattr(history, "history", history)
     if not isinstance(values, Mapping) or not {"accuracy", "loss"} <= set(values):
         raise UsageError(
@@ -144,7 +153,7 @@ def _checked_history(history: Any) -> dict[str, list[float]]:
     return curves
 
 
-def _best_epoch(curves: History) -> int | None:
+def best_epoch(curves: History) -> int | None:
     """Index of the epoch of highest validation accuracy, of training accuracy where there was no validation."""
     accuracy = np.asarray(curves.get("val_accuracy", curves["accuracy"]))
     return None if np.isnan(accuracy).all() else int(np.nanargmax(accuracy))
@@ -152,15 +161,16 @@ def _best_epoch(curves: History) -> int | None:
 
 def _draw_curves(figure: Figure, curves: History) -> None:
     left, right = figure.subplots(1, 2)
-    best = _best_epoch(curves)
-    _draw_panel(left, curves, "accuracy", best)
-    _draw_panel(right, curves, "loss", best)
+    best = best_epoch(curves)
+    draw_panel(left, curves, "accuracy", best)
+    draw_panel(right, curves, "loss", best)
     left.yaxis.set_major_formatter(lambda value, _: f"{round(100 * value, 2):g}%")
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
 
 
-def _draw_panel(axes: Axes, curves: History, quantity: str, best: int | None) -> None:
+def draw_panel(axes: Axes, curves: History, quantity: str, best: int | None) -> None:
+    """Draw one quantity, ``accuracy`` or ``loss``, of training and validation, the epoch of index `best` marked."""
     from matplotlib.ticker import MaxNLocator
 
     epochs = range(1, len(curves["loss"]) + 1)
@@ -175,7 +185,7 @@ def _draw_panel(axes: Axes, curves: History, quantity: str, best: int | None) ->
     axes.set_xlabel("epoch", color=INK)
     axes.set_xlim(0.5, len(epochs) + max(0.5, 0.02 * len(epochs)))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    _plain_frame(axes)
+    plain_frame(axes)
 
 
 def _mark_best(axes: Axes, curve: Sequence[float], quantity: str, best: int) -> None:
@@ -198,7 +208,8 @@ def _mark_best(axes: Axes, curve: Sequence[float], quantity: str, best: int) -> 
     )
 
 
-def _plain_frame(axes: Axes) -> None:
+def plain_frame(axes: Axes) -> None:
+    """Horizontal lines only, and no box around them."""
     axes.grid(axis="y", color=FAINT, linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

@@ -23,12 +23,14 @@ from onnx import numpy_helper
 
 from mien.errors import ModelError
 from mien.files import replacing
+from mien.kerasfiles import first_line
 from mien.precisions import RECIPE_KEY, SMALL
 
 ORDERS: dict[int, tuple[tuple[int, ...], ...]] = {2: ((0, 1), (1, 0)), 4: ((3, 2, 0, 1), (0, 1, 2, 3), (2, 3, 0, 1))}
 """How a Keras kernel's axes may lie in an ONNX initializer, by its rank; the first is the usual one."""
 
 TOLERANCE = 1e-5
+"""By how much a kernel times its channels' factors may differ from the initializer, of that and of the largest."""
 
 
 def write_recipe(path: Path, model: keras.Model) -> bool:
@@ -54,19 +56,26 @@ def restore(path: Path) -> keras.Model:
     """Build the Keras model that an ``.onnx`` file was exported from.
 
     Raises:
-        ModelError: the file has no recipe.
+        ModelError: the file has no recipe, or one that does not fit it.
     """
     graph = onnx.load(path)
     text = next((item.value for item in graph.metadata_props if item.key == RECIPE_KEY), None)
     if text is None:
         raise ModelError(
-            f"{path}: does not hold what is needed to make a Keras model of it (it was quantised, or not written by "
-            "mien); export from the .keras or .h5 file of the run instead"
+            f"{path}: does not hold what is needed to make a Keras model of it (it was quantised, is an ensemble, has "
+            "layers that mien cannot find again, or was not written by mien); export from the .keras or .h5 file of "
+            "the run instead"
         )
-    recipe = json.loads(text)
-    stored = _stored(graph.graph)
-    model = keras.models.model_from_json(json.dumps(recipe["architecture"]))
-    model.set_weights([_weight(entry, stored) for entry in recipe["weights"]])
+    try:
+        recipe = json.loads(text)
+        stored = _stored(graph.graph)
+        model = keras.models.model_from_json(json.dumps(recipe["architecture"]))
+        model.set_weights([_weight(entry, stored) for entry in recipe["weights"]])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"{path}: what should make a Keras model of it is damaged or does not fit its weights "
+            f"({first_line(error)}); export from the .keras or .h5 file of the run instead"
+        ) from error
     return model
 
 

@@ -10,6 +10,9 @@ from typing import Any
 
 from mien.errors import UsageError
 
+UNCERTAIN = "uncertain"
+"""What stands for the expression of a face whose confidence is below `Prediction.min_confidence`."""
+
 SUM_TOLERANCE = 1e-3
 """How far from 1 the sum of probabilities may lie: float32, and one division by a temperature, stay well inside."""
 
@@ -22,40 +25,49 @@ class Prediction:
         probabilities: class name to probability, in the model's class order; read-only. Each lies in [0, 1], together
             they are 1.
 
+        min_confidence: below this confidence, 0 to 1, the expression is `UNCERTAIN`; the probabilities stay.
+
     Raises:
         UsageError: there is no class, a name is empty, or the values are not such probabilities.
     """
 
     probabilities: Mapping[str, float]
+    min_confidence: float = 0.0
 
     def __post_init__(self) -> None:
         values = {name: float(value) for name, value in self.probabilities.items()}
         _check_probabilities(values)
+        check_min_confidence(self.min_confidence)
         object.__setattr__(self, "probabilities", MappingProxyType(values))
 
-    def __reduce__(self) -> tuple[type[Prediction], tuple[dict[str, float]]]:
+    def __reduce__(self) -> tuple[type[Prediction], tuple[dict[str, float], float]]:
         """Pickle and copy by value: the read-only view itself cannot be pickled."""
-        return (type(self), (dict(self.probabilities),))
+        return (type(self), (dict(self.probabilities), self.min_confidence))
 
     def __hash__(self) -> int:
-        return hash(tuple(self.probabilities.items()))
+        return hash((tuple(self.probabilities.items()), self.min_confidence))
 
     @classmethod
-    def from_row(cls, classes: Sequence[str], row: Sequence[float]) -> Prediction:
+    def from_row(cls, classes: Sequence[str], row: Sequence[float], min_confidence: float = 0.0) -> Prediction:
         """Name a network's outputs: `row` holds one probability for each of `classes`."""
         if len(classes) != len(row):
             raise UsageError(f"row: must hold {len(classes)} probabilities, one for each class, received {len(row)}")
-        return cls(dict(zip(classes, row, strict=True)))
+        return cls(dict(zip(classes, row, strict=True)), min_confidence)
 
     @property
-    def expression(self) -> str:
-        """The most probable class; the first of them where several are equal."""
+    def best(self) -> str:
+        """The most probable class, however probable; the first of them where several are equal."""
         return max(self.probabilities, key=self.probabilities.__getitem__)
 
     @property
+    def expression(self) -> str:
+        """`best`, or `UNCERTAIN` where its probability is below `min_confidence`."""
+        return UNCERTAIN if self.confidence < self.min_confidence else self.best
+
+    @property
     def confidence(self) -> float:
-        """The probability of `expression`."""
-        return self.probabilities[self.expression]
+        """The probability of `best`."""
+        return self.probabilities[self.best]
 
     def ranked(self) -> tuple[tuple[str, float], ...]:
         """All (class, probability) pairs, the most probable first."""
@@ -165,12 +177,12 @@ class Face:
 
     @property
     def expression(self) -> str:
-        """The most probable class."""
+        """The most probable class, or `UNCERTAIN`: see `Prediction.expression`."""
         return self.prediction.expression
 
     @property
     def confidence(self) -> float:
-        """The probability of `expression`."""
+        """The probability of the most probable class."""
         return self.prediction.confidence
 
     @property
@@ -187,6 +199,16 @@ class Face:
             **self.prediction.to_dict(),
             "keypoints": {name: [round(x, 2), round(y, 2)] for name, (x, y) in self.keypoints.items()},
         }
+
+
+def check_min_confidence(value: float, argument: str = "min_confidence") -> None:
+    """Refuse what is not a number from 0 to 1.
+
+    Raises:
+        UsageError: says what was received.
+    """
+    if not 0.0 <= value <= 1.0:
+        raise UsageError(f"{argument}: must be from 0 to 1, received {value}")
 
 
 def _check_probabilities(values: Mapping[str, float]) -> None:

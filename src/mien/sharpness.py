@@ -71,11 +71,12 @@ class SharpnessAware(keras.Model):
             for variable, value in zip(self.non_trainable_variables, before, strict=True):
                 variable.assign(value)
             steps = uphill(slopes, self.radius)
+            start = [ops.copy(weight.value) for weight in weights]  # of which a step that overflowed must leave nothing
             for weight, step in zip(weights, steps, strict=True):
                 weight.assign_add(step)
             loss, slopes, outputs = self._slopes(x, y, sample_weight)
-            for weight, step in zip(weights, steps, strict=True):
-                weight.assign_sub(step)
+            for weight, value in zip(weights, start, strict=True):
+                weight.assign(value)
             self._loss_tracker.update_state(loss, sample_weight=ops.shape(y)[0])
             self.optimizer.apply_gradients(zip(slopes, weights, strict=True))
             return self.compute_metrics(x, y, outputs, sample_weight=sample_weight)

@@ -112,7 +112,7 @@ def compile_for_training(model: keras.Model, config: TrainingConfig, optimizer: 
     trainee.compile(
         optimizer=optimizer,
         loss=_CrossEntropy(),
-        weighted_metrics=[keras.metrics.MeanMetricWrapper(_hits, name="accuracy")],
+        weighted_metrics=[keras.metrics.MeanMetricWrapper(_mixed_hits if config.mixup else _hits, name="accuracy")],
         jit_compile=backend.compiles(),
         steps_per_execution=backend.steps_per_execution(),
     )
@@ -228,9 +228,15 @@ class _CrossEntropy(keras.losses.Loss):
 
 
 def _hits(y_true: Any, y_pred: Any) -> Any:
-    """Whether the most probable class is the label's: float32 (n,). Of mixed images, that of the first."""
+    """Whether the most probable class is the label's: float32 (n,)."""
     probabilities, _ = ops.split(y_pred, 2, axis=-1)
     return ops.cast(ops.equal(ops.argmax(y_true, axis=-1), ops.argmax(probabilities, axis=-1)), "float32")
+
+
+def _mixed_hits(y_true: Any, y_pred: Any) -> Any:  # noqa: ARG001
+    """Whether the most probable class is that of the greatest target, as mixed images have two labels: float32 (n,)."""
+    probabilities, targets = ops.split(y_pred, 2, axis=-1)
+    return ops.cast(ops.equal(ops.argmax(targets, axis=-1), ops.argmax(probabilities, axis=-1)), "float32")
 
 
 def _refuse_fixed_size(model: keras.Model) -> None:

@@ -12,11 +12,12 @@ import keras
 from numpy.typing import ArrayLike
 
 from mien import backend
+from mien.calibration import fit_held_out
 from mien.cards import run_card
 from mien.checkpoints import Checkpoints, columns
 from mien.classifier import Classifier, Model
 from mien.config import TrainingConfig
-from mien.datasets import open_dataset
+from mien.datasets import Faces, open_dataset
 from mien.datasets.pixels import Progress
 from mien.errors import DataError, MissingExtraError, UsageError, listing
 from mien.evaluation import Evaluation, evaluate
@@ -67,6 +68,7 @@ def train(
     *,
     out: str | Path | None = None,
     selection: Selection | None = None,
+    tests: bool = True,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     say: Say | None = None,
     progress: Progress | None = None,
@@ -81,6 +83,7 @@ def train(
         config: how to train; the seed's recipe where none is given.
         out: the run folder, new or empty; ``runs/<time>`` where none is given.
         selection: which part of the data to use.
+        tests: whether the test splits are judged on; not while settings are being chosen.
         callbacks: further Keras callbacks.
         say: called with a line as each stage begins.
         progress: called with images read so far and in all.
@@ -94,7 +97,7 @@ def train(
     check_network(config.network, config.input.size)
     check_models(config)
     say(f"Reading {data}")
-    materials = gather(open_dataset(data), config, selection, progress)
+    materials = gather(open_dataset(data, ferplus=config.ferplus), config, selection, progress)
     check_models(config, materials.classes)
     folder = RunFolder.create(out)
     folder.write_config(
@@ -105,7 +108,7 @@ def train(
             "precision": backend.choose_precision(config.precision),
         }
     )
-    return _run(folder, materials, config, callbacks, say)
+    return _run(folder, materials if tests else dataclasses.replace(materials, tests=None), config, callbacks, say)
 
 
 def resume(
@@ -127,7 +130,7 @@ def resume(
     config = dataclasses.replace(TrainingConfig.from_dict(record["training"]), precision=record["precision"])
     data = record["data"]["path"]
     say(f"Reading {data}")
-    materials = gather(open_dataset(data), config, Selection(**record["selection"]), progress)
+    materials = gather(open_dataset(data, ferplus=config.ferplus), config, Selection(**record["selection"]), progress)
     if materials.facts["sha256"] != record["data"]["sha256"]:
         raise DataError(
             f"{data}: the training images are not those that {run} began with; restore them, or start a new run"
@@ -180,6 +183,8 @@ def fit(
     halves = {"x_train": (x_train, y_train)}
     if x_test is not None and y_test is not None:
         halves["x_test"] = (x_test, y_test)
+    if config.ferplus != "none":
+        raise UsageError(f"ferplus: arrays come with their labels, and have no votes; received {config.ferplus!r}")
     check_models(config, classes)
     materials = from_faces(faces_from_arrays(halves, config.input, tuple(classes)), config, Selection())
     folder = RunFolder.create(out)
@@ -229,10 +234,12 @@ def _run(
     trained_on = {**facts, "recipe": _without_folders(config)}
     description = describe(model, materials.classes, crop_margin=FER2013_MARGIN, trained_on=trained_on)
     judge = _save(folder.path, model, description, say)
+    description, judge = _calibrate(folder.path, model, judge, description, materials.validation, say)
     scores = _judge(judge, materials, learned)
     if not learned.interrupted:
         judged = ", ".join(name for name in scores if name != "validation")
-        say(f"Judged it on {judged}" if judged else "There is no test split to judge it on")
+        nothing = "There is no test split to judge it on" if materials.tests else "The test splits were left unread"
+        say(f"Judged it on {judged}" if judged else nothing)
     return _finish(folder, model, description, learned, scores)
 
 
@@ -254,16 +261,36 @@ def _save(path: Path, model: keras.Model, description: ModelSpec, say: Say) -> M
     return Classifier(path / "model.onnx")
 
 
+def _calibrate(
+    path: Path, model: keras.Model, judge: Model, description: ModelSpec, held: Faces | None, say: Say
+) -> tuple[ModelSpec, Model]:
+    """Fit the temperature on the held-out images, where there are enough, and write it into the file that is judged."""
+    fit = None if held is None else fit_held_out(judge.predict(held.images), held.labels)
+    if fit is None or held is None:
+        return description, judge
+    split = "public" if set(held.splits) == {"public"} else "validation"
+    trained_on = {**description.trained_on, "calibration": {"split": split, "n": fit.n}}
+    description = dataclasses.replace(description, temperature=fit.temperature, trained_on=trained_on)
+    errors = f"{fit.before.ece:.1%} becomes {fit.after.ece:.1%}"
+    say(f"Fitted the temperature {fit.temperature:.2f} on {fit.n:,} images of {split}: calibration error {errors}")
+    if isinstance(judge, Classifier):
+        write_to_onnx(path / "model.onnx", description)
+        return description, Classifier(path / "model.onnx")
+    save_keras(model, description, path / "model.keras")
+    return description, KerasClassifier(path / "model.keras")
+
+
 def _judge(model: Model, materials: Materials, learned: Learned) -> dict[str, Evaluation]:
     """Judge the model on validation, and on the test splits once."""
     scores = {}
     held = materials.validation
+    untested = learned.interrupted or materials.tests is None
     watched_public = held is not None and set(held.splits) == {"public"}  # which is judged as itself below
-    if held is not None and not (watched_public and not learned.interrupted):
+    if held is not None and not (watched_public and not untested):
         scores["validation"] = evaluate(
             model.predict, held.images, held.labels, classes=materials.classes, split="validation"
         )
-    if learned.interrupted:
+    if learned.interrupted or materials.tests is None:
         return scores
     answers = [(model.predict(faces.images), faces.labels, faces.splits) for faces in materials.tests()]
     if answers:

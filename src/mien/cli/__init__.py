@@ -11,14 +11,17 @@ from typing import Annotated
 import typer
 
 from mien import __version__
+from mien.cli.calibrate import calibrate_command
 from mien.cli.data import data_app
 from mien.cli.demo import demo_command
 from mien.cli.ensemble import ensemble_command
 from mien.cli.evaluate import evaluate_command
+from mien.cli.explain import explain_command
 from mien.cli.export import export_command
 from mien.cli.info import info_command
 from mien.cli.predict import predict_command
 from mien.cli.train import train_command
+from mien.cli.tune import tune_command
 from mien.errors import MienError
 
 INTERRUPTED = 130
@@ -34,8 +37,11 @@ app = typer.Typer(
 )
 app.command("demo")(demo_command)
 app.command("train")(train_command)
+app.command("tune")(tune_command)
 app.command("evaluate")(evaluate_command)
+app.command("calibrate")(calibrate_command)
 app.command("predict")(predict_command)
+app.command("explain")(explain_command)
 app.command("export")(export_command)
 app.command("ensemble")(ensemble_command)
 app.command("info")(info_command)

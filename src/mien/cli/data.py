@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.cli.console import load_keras, reading_bar
-from mien.errors import unknown_choice
+from mien.errors import UsageError, unknown_choice
+from mien.files import check_writable, write_json
 
 if TYPE_CHECKING:
-    from mien.datasets import Dataset
-    from mien.datasets.duplicates import Duplicates
-    from mien.datasets.streaming import Survey
+    from mien.datasets.audit import Audit
 
 app = typer.Typer(name="data", help="Check, show, convert and draw datasets of labelled faces.", no_args_is_help=True)
 data_app = app
@@ -30,24 +29,70 @@ SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Go on without files t
 def check(
     data: Data,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
+    faces: Annotated[bool, typer.Option("--faces", help="Look for a face in every image, with MTCNN.")] = False,
+    labels: Annotated[
+        bool, typer.Option("--labels", help="Look for labels that are likely wrong, by cleanlab.")
+    ] = False,
+    near: Annotated[
+        bool | None,
+        typer.Option("--near/--no-near", help="Look for nearly identical faces.", show_default="up to 200,000 faces"),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write audit.html and audit.json there.")] = None,
+    fix: Annotated[
+        Path | None, typer.Option(metavar="LIST", help="Write the faces to leave out, for --exclude.")
+    ] = None,
 ) -> None:
     """Say what a dataset is, how many faces it has, and what is wrong with it: exit 1 where files cannot be used."""
+    from mien.cli.checking import print_report
     from mien.datasets import open_dataset
-    from mien.datasets.duplicates import count_duplicates
-    from mien.datasets.streaming import survey
+    from mien.datasets.audit import audit
 
-    dataset = open_dataset(data)
-    with reading_bar(what="reading faces") as progress:
-        found = survey(dataset, progress=progress)
-    usable = dataset.take(found.usable)
-    repeated = count_duplicates(found.groups[found.usable], usable.labels, usable.splits)
-    report = _report(dataset, found, repeated)
+    _check_outputs(out, fix)
+    found = audit(open_dataset(data), near=near, faces=faces, labels=labels, watch=lambda what: reading_bar(what=what))
+    report = found.to_dict()
+    written = _write_audit(found, report, out, fix)
     if as_json:
         typer.echo(json.dumps(report, indent=2, ensure_ascii=False))
     else:
-        _print_report(report)
+        print_report(report, written)
     if report["bad"]:
         raise typer.Exit(1)
+
+
+def _check_outputs(out: Path | None, fix: Path | None) -> None:
+    """Find out before any work is done whether the results can be written.
+
+    Raises:
+        UsageError: a path cannot be written to.
+        MissingExtraError: Jinja2 is needed and not installed.
+    """
+    if out is not None:
+        from mien.datasets.audit_report import check_jinja
+
+        if out.exists() and not out.is_dir():
+            raise UsageError(f"--out: must be a folder, and {out} is a file")
+        check_jinja()
+        check_writable(out / "audit.html")
+    if fix is not None:
+        check_writable(fix)
+
+
+def _write_audit(found: Audit, report: dict[str, Any], out: Path | None, fix: Path | None) -> list[Path]:
+    """Write what was asked for; gives the files."""
+    written = []
+    if out is not None:
+        from mien.datasets.audit_report import write_report
+
+        write_json(out / "audit.json", report)
+        written += [write_report(found, out / "audit.html"), out / "audit.json"]
+    if fix is not None:
+        from mien.datasets.cleaning import clean
+        from mien.datasets.exclusion import write_list
+
+        cleaning = clean(found)
+        write_list(fix, cleaning.reasons, suggestions=cleaning.suggestions, heading=cleaning.heading(found))
+        written.append(fix)
+    return written
 
 
 @app.command()
@@ -123,69 +168,3 @@ def _preview(policy: str) -> Callable[[Any, int], Any]:
     from mien.augmentation import preview
 
     return lambda images, seed: preview(images, seed, AUGMENTATIONS[policy])
-
-
-def _report(dataset: Dataset, found: Survey, repeated: Duplicates) -> dict[str, Any]:
-    """The answer of ``check``, ready for JSON."""
-    bad = [*dataset.problems, *found.bad]
-    return {
-        "path": str(dataset.path),
-        "format": dataset.format,
-        "classes": list(dataset.classes),
-        "n": len(dataset),
-        "counts": dataset.counts(),
-        "unlabelled": int((dataset.labels < 0).sum()),
-        "sizes": found.sizes(),
-        "bad": len(bad),
-        "bad_files": bad,
-        "duplicates": {
-            "groups": repeated.groups,
-            "surplus": repeated.surplus,
-            "across_splits": repeated.across,
-            "conflicting_labels": repeated.conflicting,
-        },
-    }
-
-
-def _print_report(report: dict[str, Any]) -> None:
-    from rich.console import Console
-
-    from mien.errors import listing
-
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"{report['path']}: {report['format']}, {report['n']:,} faces", markup=False)
-    console.print(_counts_table(report))
-    if report["unlabelled"]:
-        console.print(f"without a label: {report['unlabelled']:,}")
-    sizes = [f"{number:,} of {size}" for size, number in report["sizes"].items()]
-    console.print(f"sizes: {listing(sizes) or 'none'}", markup=False)
-    console.print(_duplicates_line(report["duplicates"]))
-    bad = f": {listing(report['bad_files'])}" if report["bad"] else ""
-    console.print(f"cannot be used: {report['bad'] or 'none'}{bad}", markup=False)
-
-
-def _counts_table(report: dict[str, Any]) -> Any:
-    from rich.table import Table
-
-    table = Table("class", *report["counts"], "all")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    rows = {name: [counts[name] for counts in report["counts"].values()] for name in report["classes"]}
-    for name, numbers in rows.items():
-        table.add_row(name, *(f"{number:,}" for number in numbers), f"{sum(numbers):,}")
-    totals = [sum(counts.values()) for counts in report["counts"].values()]
-    table.add_section()
-    table.add_row("all", *(f"{number:,}" for number in totals), f"{sum(totals):,}")
-    return table
-
-
-def _duplicates_line(repeated: dict[str, Any]) -> str:
-    if not repeated["groups"]:
-        return "identical faces: none"
-    across = "".join(
-        f", {number:,} of {pair.replace(' in ', ' also in ')}" for pair, number in repeated["across_splits"].items()
-    )
-    return (
-        f"identical faces: {repeated['surplus']:,} surplus copies in {repeated['groups']:,} groups{across}; "
-        f"{repeated['conflicting_labels']:,} groups with conflicting labels"
-    )

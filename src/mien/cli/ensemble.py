@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-from mien.errors import MissingExtraError
 
 
 def ensemble_command(
@@ -17,8 +14,6 @@ def ensemble_command(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
     """Write several models as one that gives the mean of their probabilities."""
-    if find_spec("onnx") is None:
-        raise MissingExtraError("writing .onnx files", "train")
     from mien.ensembles import save_ensemble
     from mien.weights import find_model
 

@@ -11,10 +11,13 @@ import typer
 from mien.errors import UsageError, unknown_choice
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
+    from mien.assessing import Assessment
+    from mien.classifier import Model
+    from mien.datasets import Dataset
     from mien.evaluation import Evaluation
-    from mien.judging import Judgement
 
 
 def evaluate_command(
@@ -29,7 +32,9 @@ def evaluate_command(
         str, typer.Option(help="Views of each picture to average: none (itself), flip (2) or full (10).")
     ] = "none",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write metrics.json and confusion.png there.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write report.html, a model card and metrics.json there.")
+    ] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Go on without files that cannot be used.")] = False,
     detect_faces: Annotated[
         bool | None,
@@ -42,46 +47,103 @@ def evaluate_command(
     without_duplicates: Annotated[
         bool, typer.Option("--without-duplicates", help="Leave out pictures that also stand in DATA's training split.")
     ] = False,
+    find_duplicates: Annotated[
+        bool,
+        typer.Option(
+            "--find-duplicates/--no-find-duplicates",
+            help="Read DATA's training split too, and score without the pictures that also stand there.",
+        ),
+    ] = True,
+    exclude: Annotated[
+        Path | None,
+        typer.Option(metavar="LIST", help="A list of pictures to leave out, as mien data check --fix writes."),
+    ] = None,
+    compare: Annotated[
+        Path | None, typer.Option(metavar="MODEL2", help="Compare with this model on the same pictures.")
+    ] = None,
+    robustness: Annotated[
+        bool, typer.Option("--robustness", help="Also judge on blurred, noisy, dark, turned, covered... pictures.")
+    ] = False,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Pictures drawn for --robustness.", show_default="1000")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of what is drawn.")] = 0,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="With --out: the report also shows what answers hang on.")
+    ] = False,
+    audit: Annotated[bool, typer.Option("--audit", help="With --out: the report also has an audit of DATA.")] = False,
+    ferplus: Annotated[
+        bool, typer.Option("--ferplus", help="Judge by FER+ majority labels: fer2013new.csv beside fer2013.csv.")
+    ] = False,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Pictures that go through the network at once.", show_default="by size")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, coreml...; where an .onnx runs.")] = "auto",
 ) -> None:
-    """Judge a model on labelled faces: accuracy with its interval, F1, confusion and more."""
-    from mien.classifier import KERAS_SUFFIXES, open_model
-    from mien.cli.console import load_keras, reading_bar
+    """Judge a model on labelled faces: accuracy with its interval, confusion, calibration, coverage and more."""
+    from mien.assessing import assess
+    from mien.cli.console import reading_bar, to_stderr
     from mien.datasets import open_dataset
+    from mien.datasets.exclusion import exclude as without
     from mien.datasets.splits import SPLITS
-    from mien.judging import judge_dataset
+    from mien.robustness import SAMPLE
     from mien.views import check_tta
 
     _check_choice("--split", split, (*SPLITS, "all"))
     check_tta(tta, "--tta")
+    if limit is not None and not robustness:
+        raise UsageError("--limit: is for --robustness; the scores are of all pictures of the split")
     if out is not None and out.exists() and not out.is_dir():
         raise UsageError(f"--out: must be a folder, and {out} is a file")
-    if model.suffix.lower() in KERAS_SUFFIXES:
-        load_keras(f"reading {model.suffix} files")
-    opened = open_model(model, device=device)
-    dataset = open_dataset(data)
-    with reading_bar() as progress:
-        judgement = judge_dataset(
+    if out is None and (explain or audit):
+        raise UsageError("--explain and --audit: are for the report; name its folder with --out")
+    opened = _open(model, device)
+    rival = _open(compare, device) if compare is not None else None
+    dataset = open_dataset(data, ferplus="majority" if ferplus else "none")
+    if exclude is not None:
+        dataset = without(dataset, exclude)
+    console = to_stderr()
+    with reading_bar(console) as progress, reading_bar(console, "spoiling") as spoiling:
+        assessment = assess(
             opened,
             dataset,
+            rival=rival,
+            names=(str(model), str(compare)),
+            spoil=robustness,
+            limit=limit or SAMPLE,
+            seed=seed,
+            progress=progress,
+            spoiling=spoiling,
             split=split,
             tta=tta,
             batch_size=batch_size,
             skip_bad=skip_bad,
             detect_faces=detect_faces,
             without_duplicates=without_duplicates,
-            progress=progress,
+            find_duplicates=find_duplicates,
         )
-    results = judgement.scores
-    document = _document(model, data, judgement)
-    written = _write(out, document, results[split]) if out is not None else []
+    document = _document(model, data, exclude, assessment)
+    written = []
+    if out is not None:
+        from mien.report_folder import write_folder
+
+        audited = _audited(dataset, console) if audit else None
+        written = write_folder(
+            out, document, assessment, opened, name=str(model), data=str(data), explain=explain, audit=audited
+        )
     if as_json:
         _print_json(document)
     else:
-        _print_tables(document, results, written)
+        _print_tables(document, assessment, written)
+
+
+def _open(model: Path, device: str) -> Model:
+    from mien.classifier import KERAS_SUFFIXES, open_model
+    from mien.cli.console import load_keras
+
+    if model.suffix.lower() in KERAS_SUFFIXES:
+        load_keras(f"reading {model.suffix} files")
+    return open_model(model, device=device)
 
 
 def _check_choice(option: str, received: str, allowed: Collection[str]) -> None:
@@ -89,10 +151,11 @@ def _check_choice(option: str, received: str, allowed: Collection[str]) -> None:
         raise unknown_choice(option, received, allowed)
 
 
-def _document(model: Path, data: Path, judgement: Judgement) -> dict[str, Any]:
-    """What ``--json`` prints: the whole split's metrics, its parts, and what was left out."""
+def _document(model: Path, data: Path, exclude: Path | None, assessment: Assessment) -> dict[str, Any]:
+    """What ``--json`` prints: the whole split's metrics, its parts, how far to trust them, and what was left out."""
     from mien import __version__
 
+    judgement = assessment.judgement
     whole, *parts = judgement.scores.items()
     return {
         "model": str(model),
@@ -104,16 +167,17 @@ def _document(model: Path, data: Path, judgement: Judgement) -> dict[str, Any]:
         "skipped": list(judgement.skipped),
         "without_face": judgement.without_face,
         "duplicates_left_out": judgement.duplicates_left_out,
+        "exclude": None if exclude is None else str(exclude),
+        **assessment.to_dict(),
         "mien_version": __version__,
     }
 
 
-def _write(folder: Path, document: Mapping[str, Any], evaluation: Evaluation) -> list[Path]:
-    from mien.files import write_json
-    from mien.reports import plot_confusion
+def _audited(dataset: Dataset, console: Console) -> dict[str, Any]:
+    from mien.datasets.audit import audit
 
-    write_json(folder / "metrics.json", document)
-    return [folder / "metrics.json", plot_confusion(evaluation, folder / "confusion.png")]
+    console.print("Auditing the data", style="bold", highlight=False)
+    return audit(dataset).to_dict()
 
 
 def _print_json(document: Mapping[str, Any]) -> None:
@@ -122,14 +186,19 @@ def _print_json(document: Mapping[str, Any]) -> None:
     typer.echo(json.dumps(document, indent=2))
 
 
-def _print_tables(document: Mapping[str, Any], results: Mapping[str, Evaluation], written: list[Path]) -> None:
+def _print_tables(document: Mapping[str, Any], assessment: Assessment, written: list[Path]) -> None:
     from rich.console import Console
 
     from mien.cli.console import scores_table
+    from mien.cli.trust import robustness_table, trust_lines
 
-    console = Console()
+    console, results = Console(), assessment.judgement.scores
     console.print(scores_table(results))
     console.print(_classes_table(next(iter(results.values()))))
+    if assessment.robustness is not None:
+        console.print(robustness_table(assessment.robustness))
+    for line in trust_lines(assessment):
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
     if document["skipped"]:
         console.print(f"{len(document['skipped']):,} files could not be used and were left out")
     if document["without_face"] is not None:

@@ -41,6 +41,9 @@ def predict_command(
     ] = None,
     align: Annotated[bool, typer.Option("--align", help="Turn faces so that their eyes are level.")] = False,
     tta: Annotated[str, typer.Option(help="Views of each face to average: none, flip (2) or full (10).")] = "none",
+    min_confidence: Annotated[
+        float, typer.Option(metavar="SHARE", help="Call a face less sure than this, 0 to 1, uncertain.")
+    ] = 0.0,
     output_format: Annotated[
         str | None, typer.Option("--format", help="table, json, jsonl or csv, on stdout.", show_default="table")
     ] = None,
@@ -71,6 +74,7 @@ def predict_command(
     """Find faces and say what they show. What cannot be read is named on stderr, and the rest goes on."""
     from mien.cli.rows import STDOUT_FORMATS
     from mien.images import MAX_PIXELS
+    from mien.results import check_min_confidence
     from mien.sources import Reading
     from mien.views import check_tta
 
@@ -79,10 +83,12 @@ def predict_command(
     if output_format is not None and out is not None:
         raise UsageError("--format: is for stdout; the ending of --out says how the file is written")
     check_tta(tta, "--tta")
+    check_min_confidence(min_confidence, "--min-confidence")
     if not all(sources):
         raise UsageError("SOURCE: must not be empty; . is this folder")
     max_pixels = MAX_PIXELS if max_pixels is None else max_pixels
     options = {"margin": margin, "align": align, "tta": tta, "max_pixels": max_pixels}
+    options |= {"min_confidence": min_confidence}
     options |= {"batch_size": batch_size, "device": device, "threads": threads}
     analyzer = _open_analyzer(model, detector, min_face_size, options)
     work = _Work(analyzer, Reading(allow_private=allow_private, max_pixels=max_pixels), smooth, detect_every)

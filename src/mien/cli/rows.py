@@ -122,7 +122,8 @@ class Table(Printer):
             self._note(frame, analysis)
             return
         for face in analysis:
-            second = " ".join(f"{name} {share:.0%}" for name, share in face.prediction.ranked()[1:2])
+            after = int(face.expression == face.prediction.best)  # an uncertain face's best stands here
+            second = " ".join(f"{name} {share:.0%}" for name, share in face.prediction.ranked()[after : after + 1])
             place = f"{face.box.width:.0f}x{face.box.height:.0f} at {face.box.x1:.0f},{face.box.y1:.0f}"
             self._line(face.expression, f"{face.confidence:.1%}", second, place, printable(frame.source))
         if not analysis:

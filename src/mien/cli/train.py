@@ -27,6 +27,10 @@ def train_command(
     recipe: Annotated[
         str, typer.Option(help="Settings to start from: seed, cpu, small, large, speedrun, vgg, demo.")
     ] = "seed",
+    config_file: Annotated[
+        Path | None,
+        typer.Option("--config", metavar="FILE", help="Settings of a JSON file instead, such as a study's best.json."),
+    ] = None,
     network: Annotated[str | None, typer.Option(help="seed, small, large or vgg.", show_default="the recipe's")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data.", show_default="the recipe's")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images a step.", show_default="the recipe's")] = None,
@@ -38,6 +42,10 @@ def train_command(
     channels: Annotated[int, typer.Option(help="1 for grey, 3 for RGB.")] = 1,
     seed: Annotated[int, typer.Option(help="Every random stream follows from it.")] = 0,
     validation_fraction: Annotated[float | None, typer.Option(help="Share of Training held out.")] = None,
+    ferplus: Annotated[
+        str | None,
+        typer.Option(help="majority or distribution: FER+'s votes beside fer2013.csv as labels.", show_default="none"),
+    ] = None,
     class_weights: Annotated[bool, typer.Option("--class-weights", help="Weigh rare classes more.")] = False,
     early_stopping: Annotated[int, typer.Option(help="Epochs without a better validation loss; 0: never.")] = 0,
     validation: Annotated[
@@ -74,6 +82,10 @@ def train_command(
     without_duplicates: Annotated[
         bool, typer.Option("--without-duplicates", help="Leave out training images that also stand in a test split.")
     ] = False,
+    exclude: Annotated[
+        Path | None,
+        typer.Option(metavar="LIST", help="Leave out the faces of this list, such as mien data check --fix writes."),
+    ] = None,
     tensorboard: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write TensorBoard logs there.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Run folder.", show_default="runs/<time>")] = None,
     resume: Annotated[
@@ -94,6 +106,7 @@ def train_command(
         "augmentation": AUGMENTATIONS[augmentation] if augmentation else None,
         "validation_fraction": validation_fraction,
         "validation": validation,
+        "ferplus": ferplus,
         "teachers": tuple(str(find_model(path).resolve()) for path in teachers) if teachers else None,
         "init": str(find_model(init).resolve()) if init else None,
         "keep": keep,
@@ -110,6 +123,7 @@ def train_command(
         "streaming": streaming,
         "detect_faces": "auto" if detect_faces is None else detect_faces,
         "without_duplicates": without_duplicates,
+        "exclude": str(exclude.expanduser().resolve()) if exclude else "",
     }
     if tensorboard is not None and find_spec("tensorboard") is None:
         raise MissingExtraError("--tensorboard", "tensorboard")
@@ -118,10 +132,8 @@ def train_command(
         _refuse_settings(context)
         go_on(resume, tensorboard=tensorboard)
         return
-    from mien.recipes import recipe as settings
-
     given = {name: value for name, value in changes.items() if value is not None}
-    config = settings(recipe, **given, **_assigned(assignments or [], given))
+    config = starting_from(context, recipe, config_file, given, assigned(assignments or [], given))
     run_training(data, config, out=out, selection=selection, tensorboard=tensorboard)
 
 
@@ -199,7 +211,40 @@ def _report(result: TrainingResult, *, resumable: bool = True) -> None:
         raise typer.Exit(130)
 
 
-def _assigned(assignments: list[str], given: dict[str, Any]) -> dict[str, Any]:
+def starting_from(
+    context: typer.Context, recipe: str, file: Path | None, given: dict[str, Any], others: dict[str, Any]
+) -> TrainingConfig:
+    """The config of a recipe or of a file, with the fields changed that options name.
+
+    Args:
+        context: knows which options are on the command line.
+        recipe: its name.
+        file: ``--config``; options that are not on the command line then leave what it says.
+        given: fields and values of options.
+        others: fields and values of ``--set``.
+
+    Raises:
+        UsageError: a recipe is named beside the file, or the config refuses a value.
+    """
+    from mien.config import TrainingConfig, read_config
+    from mien.recipes import recipe as settings
+
+    if file is None:
+        return settings(recipe, **given, **others)
+    if _on_command_line(context, "recipe"):
+        raise UsageError("--config: stands instead of --recipe; leave one out")
+    base = read_config(file).to_dict()
+    sides = {name: value for name, value in given.pop("input", {}).items() if _on_command_line(context, name)}
+    kept = {name: value for name, value in given.items() if _on_command_line(context, name)}
+    return TrainingConfig.from_dict({**base, **kept, "input": {**base["input"], **sides}, **others})
+
+
+def _on_command_line(context: typer.Context, parameter: str) -> bool:
+    source = context.get_parameter_source(parameter)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def assigned(assignments: list[str], given: dict[str, Any]) -> dict[str, Any]:
     """Fields and values of ``--set``: JSON where it can be read so, a list of numbers with commas, else text.
 
     Raises:
@@ -226,12 +271,11 @@ def _value(text: str) -> Any:
 
 def _refuse_settings(context: typer.Context) -> None:
     """A resumed run has its own settings: refuse any that are given beside it."""
+    names = {str(parameter.name): parameter.opts[0] for parameter in context.command.params} | {"data": "DATA"}
     given = [
-        f"--{name.replace('_', '-')}" if name != "data" else "DATA"
+        names[name]
         for name in context.params
-        if name not in ("resume", "tensorboard")
-        and (source := context.get_parameter_source(name)) is not None
-        and source.name == "COMMANDLINE"
+        if name not in ("resume", "tensorboard") and _on_command_line(context, name)
     ]
     if given:
         raise UsageError(f"--resume: goes on with the run's own data and settings; leave out {', '.join(given)}")

@@ -31,6 +31,8 @@ class Faces:
         classes: names in the order of the labels.
         format: what they were read from, in words.
         skipped: files and rows that were left out because they cannot be used, each with its reason.
+        targets: float32 (n, classes), soft labels to learn instead of `labels`, rows that add up to 1 (or to 0 where a
+            face has no label); None where the labels are all there is.
     """
 
     images: NDArray[np.uint8] = field(repr=False)
@@ -40,6 +42,7 @@ class Faces:
     classes: tuple[str, ...]
     format: str = "arrays"
     skipped: tuple[str, ...] = field(default=(), repr=False)
+    targets: NDArray[np.float32] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         lengths = {len(self.images), len(self.labels), len(self.splits), len(self.names)}
@@ -50,6 +53,8 @@ class Faces:
                 f"images must be uint8 (n, size, size, channels), received {self.images.dtype} {self.images.shape}"
             )
         check_labels(self.labels, self.classes)
+        if self.targets is not None and self.targets.shape != (len(self.labels), len(self.classes)):
+            raise DataError(f"targets must be ({len(self.labels)}, {len(self.classes)}), received {self.targets.shape}")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -63,6 +68,7 @@ class Faces:
             labels=self.labels[rows],
             splits=self.splits[rows],
             names=self.names[rows],
+            targets=None if self.targets is None else self.targets[rows],
         )
 
     def select(self, split: str) -> Faces:
@@ -87,6 +93,8 @@ class Faces:
         digest = hashlib.sha256(repr((self.images.shape, self.classes)).encode())
         digest.update(np.ascontiguousarray(self.images).data)
         digest.update(np.ascontiguousarray(self.labels, np.int64).data)
+        if self.targets is not None:
+            digest.update(np.ascontiguousarray(self.targets).data)
         return digest.hexdigest()
 
 
@@ -105,6 +113,7 @@ class Dataset:
         positions: int64 (n,) of each face in the source.
         problems: files and rows that cannot be used and are not among the n, each with its reason.
         whole: whether these are all of the source's faces.
+        targets: float32 (n, classes), soft labels, or None: see `Faces`.
     """
 
     path: Path
@@ -117,6 +126,7 @@ class Dataset:
     positions: NDArray[np.int64] = field(repr=False)
     problems: tuple[str, ...] = field(default=(), repr=False)
     whole: bool = field(default=True, repr=False)
+    targets: NDArray[np.float32] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -146,6 +156,7 @@ class Dataset:
             positions=self.positions[rows],
             problems=(),
             whole=False,
+            targets=None if self.targets is None else self.targets[rows],
         )
 
     def select(self, split: str) -> Dataset:
@@ -189,7 +200,7 @@ class Dataset:
         skipped = self.problems + failed
         refuse_bad(skipped, len(self) + len(self.problems), skip_bad=skip_bad)
         rows = self if len(kept) == len(self) else self.take(kept)
-        return Faces(images, rows.labels, rows.splits, rows.names, self.classes, self.format, skipped)
+        return Faces(images, rows.labels, rows.splits, rows.names, self.classes, self.format, skipped, rows.targets)
 
     def _pixels(
         self, spec: InputSpec, cache: bool, progress: Progress | None

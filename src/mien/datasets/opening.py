@@ -9,19 +9,22 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.config import FerPlus
 from mien.datasets import cache as cache_files
 from mien.datasets.archives import open_storage
 from mien.datasets.dataset import Dataset, check_labels
+from mien.datasets.ferplus import MAX_VOTES_BYTES, VOTES_FILE, read_votes, with_votes
 from mien.datasets.pixels import Files, Held
 from mien.datasets.splits import SPLITS
 from mien.datasets.storage import SAMPLE_MARKER, Folder, Listing, Storage, base_name, encode_names, single_file
 from mien.datasets.tables import Table, join_tables, read_csv
 from mien.datasets.tree import Index, read_tree
-from mien.errors import DataError, UsageError, listing
+from mien.errors import DataError, UsageError, listing, unknown_choice
 from mien.labels import EXPRESSIONS
 
 MAX_TABLE_BYTES = 2 * 1024**3
@@ -46,12 +49,16 @@ NPZ_FIELDS = ("images", "labels", "splits", "names", "classes")
 """The arrays of an npz file, as `mien.datasets.convert` writes them."""
 
 
-def open_dataset(path: str | Path, *, classes: Sequence[str] | None = None, cache: bool = True) -> Dataset:
+def open_dataset(
+    path: str | Path, *, classes: Sequence[str] | None = None, ferplus: FerPlus = "none", cache: bool = True
+) -> Dataset:
     """Open a dataset of labelled faces without reading its images.
 
     Args:
         path: a folder, archive, CSV or npz file; see docs/data.md for what each may hold.
         classes: the class names there may be, in order, for trees that mix the seven expressions with others.
+        ferplus: take the labels from FER+'s votes beside ``fer2013.csv``, in eight classes: ``majority``, or
+            ``distribution``, which gives Training soft targets too; see `mien.datasets.ferplus`.
         cache: keep what parsing a CSV file or listing an archive gave for the next time.
 
     Raises:
@@ -65,6 +72,10 @@ def open_dataset(path: str | Path, *, classes: Sequence[str] | None = None, cach
         storage = open_storage(path)
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})", [str(path)]) from error
+    if ferplus not in get_args(FerPlus):
+        raise unknown_choice("ferplus", ferplus, get_args(FerPlus))
+    if ferplus != "none":
+        return _open_ferplus(path, storage, ferplus, cache=cache)
     if storage is None:
         return _open_file(path, cache=cache)
     files = _listing(storage, path, cache=cache)
@@ -128,12 +139,43 @@ def _open_file(path: Path, *, cache: bool) -> Dataset:
     return _open_tables(path, [path.name], Folder(path.parent), cache=cache)
 
 
+def _open_ferplus(path: Path, storage: Storage | None, mode: FerPlus, *, cache: bool) -> Dataset:
+    """A CSV file of faces with FER+'s labels, from the votes beside it.
+
+    Raises:
+        DataError: one of the two files is not there, or their rows are not of the same faces.
+    """
+    if storage is None:
+        storage, tables = Folder(path.parent), [path.name]
+        beside = [name for name in [VOTES_FILE] if (path.parent / name).is_file()]
+    else:
+        everything = _listing(storage, path, cache=cache).tables
+        tables = choose_tables(everything)
+        folder = PurePosixPath(tables[0]).parent if tables else None
+        beside = [name for name in everything if _is_votes(name) and PurePosixPath(name).parent == folder]
+    if not tables or not tables[0].lower().endswith(".csv") or not beside:
+        found = f"{listing(tables)}, but no {VOTES_FILE} beside it" if tables else "neither of the two"
+        raise DataError(
+            f"FER+ needs fer2013.csv and {VOTES_FILE} in one folder, as the order of their rows is all that links "
+            f"votes to faces (files of class folders cannot be matched); {path} holds {found}"
+        )
+    votes = read_votes(_file(storage, beside[0], MAX_VOTES_BYTES).getvalue(), beside[0])
+    return with_votes(_open_tables(path, tables, storage, cache=cache), votes, mode, beside[0])
+
+
+def _is_votes(name: str) -> bool:
+    return base_name(name).lower() == VOTES_FILE
+
+
 def choose_tables(names: Sequence[str]) -> list[str]:
     """Which of a folder's CSV and npz files are the dataset: the known names first, those least deep in folders.
+
+    FER+'s votes are none.
 
     Raises:
         DataError: there are several and none has a known name.
     """
+    names = [name for name in names if not _is_votes(name)]
     by_name: dict[str, list[str]] = {}
     for name in sorted(names, key=lambda name: (name.count("/"), name)):
         by_name.setdefault(base_name(name).lower(), []).append(name)
@@ -181,9 +223,9 @@ def _read_csv(storage: Storage, name: str) -> Table:
         raise DataError(f"cannot be read ({error.strerror})", [name]) from error
 
 
-def _file(storage: Storage, name: str) -> io.BytesIO:
+def _file(storage: Storage, name: str, limit: int = MAX_TABLE_BYTES) -> io.BytesIO:
     try:
-        return io.BytesIO(storage.read(name, MAX_TABLE_BYTES))
+        return io.BytesIO(storage.read(name, limit))
     except DataError as error:
         raise DataError(str(error), [name]) from error
 

@@ -8,7 +8,10 @@ from pathlib import Path
 
 from mien.errors import ModelError
 
-BUNDLED: dict[str, str] = {"mien-small": "cd0937fdb0e76e3befae2a642980919794cf1238799cd32924272bfa20601cdc"}
+BUNDLED: dict[str, str] = {
+    "mien-small": "258286828e74b8cea948bb275611b92dc0106c42f9b45591bc0072caba697f71",
+    "mien-medium": "eb4f28dd1f6b9a98c1e8b8acd280f19b1e7744b9179788b013784e38f5414704",
+}
 """Name to the SHA-256 of its file, ``NAME.onnx``; the first is the default."""
 
 

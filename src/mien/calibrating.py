@@ -1,0 +1,78 @@
+"""`calibrate_model`: fit the temperature of an ``.onnx`` and write it into the file."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from mien.calibration import TemperatureFit, fit_temperature
+from mien.classifier import Classifier
+from mien.datasets import open_dataset
+from mien.datasets.exclusion import exclude as without
+from mien.datasets.pixels import Progress
+from mien.errors import DataError, UsageError
+from mien.files import replacing
+from mien.judging import judge_dataset
+from mien.modelspec import write_to_onnx
+from mien.weights import find_model
+
+
+def calibrate_model(
+    model: str | Path,
+    data: str | Path,
+    *,
+    split: str = "val",
+    out: str | Path | None = None,
+    exclude: str | Path | None = None,
+    skip_bad: bool = False,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> tuple[TemperatureFit, Path]:
+    """Fit a model's temperature, in place of any that it has, and write it into the file, whole or not at all.
+
+    Args:
+        model: an ``.onnx`` file, or the name of a bundled one, for which `out` must be given.
+        data: what `mien.datasets.open_dataset` opens.
+        split: pictures that the model did not learn from; never ``train`` or ``all``.
+        out: the file to write; None for the model itself.
+        exclude: a list of pictures to leave out; see `mien.datasets.exclusion`.
+        skip_bad: leave out files and rows that cannot be used.
+        device: see `mien.open_model`.
+        progress: called with how many pictures are read and how many there are.
+
+    Returns:
+        The fit, and the file that was written.
+
+    Raises:
+        UsageError: the split is or holds Training or is not there, its pictures are all of one class, or the model has
+            not the data's classes.
+        DataError: something cannot be used, or the pictures do not say which temperature is best.
+        ModelError: the file is no model.
+    """
+    if split in ("train", "all"):
+        raise UsageError(f"split: a temperature is never fitted on what the model learned from, received {split!r}")
+    path = find_model(model)
+    target = Path(out) if out is not None else path
+    if out is None and path != Path(model):
+        raise UsageError(f"out: {model} is bundled with mien and stays as it is; name a file to write")
+    opened = Classifier(path, device=device)
+    dataset = open_dataset(data)
+    if exclude is not None:
+        dataset = without(dataset, exclude)
+    judgement = judge_dataset(opened, dataset, split=split, skip_bad=skip_bad, progress=progress)
+    fit = fit_temperature(judgement.answers.uncalibrated, judgement.answers.labels)
+    if fit.at_limit:
+        raise DataError(
+            f"temperature: the best would be {fit.temperature:g} or beyond, so these {fit.n:,} pictures do not tell"
+            f" (is the model always right on {split!r}, or never?); nothing was written. Fit it on more pictures"
+        )
+    spec = replace(
+        opened.spec,
+        temperature=fit.temperature,
+        trained_on={**opened.spec.trained_on, "calibration": {"split": split, "n": fit.n}},
+    )
+    with replacing(target) as temporary:
+        shutil.copyfile(path, temporary)
+        write_to_onnx(temporary, spec)
+    return fit, target

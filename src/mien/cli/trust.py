@@ -1,0 +1,83 @@
+"""What ``mien evaluate`` prints of how far a model can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mien.assessing import Assessment
+    from mien.calibration import Calibration
+    from mien.comparison import Comparison
+    from mien.leakage import Leakage
+    from mien.robustness import Robustness
+
+
+def trust_lines(assessment: Assessment) -> Iterator[str]:
+    """A line or two for each thing that was measured."""
+    yield from _calibration_lines(assessment.calibration)
+    at = assessment.coverage.at_80
+    yield (
+        f"accuracy on the surest {at.coverage:.0%}: {at.accuracy:.1%} of {at.n:,} pictures, those with a confidence of "
+        f"{at.min_confidence:.2f} and more"
+    )
+    if assessment.judgement.leakage is not None:
+        yield _leakage_line(assessment.judgement.leakage)
+    if assessment.comparison is not None:
+        yield from _comparison_lines(assessment.comparison)
+
+
+def _calibration_lines(calibration: Calibration) -> Iterator[str]:
+    before, after = calibration.before, calibration.after
+    if calibration.temperature == 1:
+        yield f"calibration error (ECE) {after.ece:.1%}: the model has no temperature; 'mien calibrate' fits one"
+    else:
+        where = f", fitted on {calibration.fitted_on}" if calibration.fitted_on else ""
+        yield (
+            f"calibration error (ECE) {after.ece:.1%} at the model's temperature {calibration.temperature:.2f}{where}; "
+            f"{before.ece:.1%} without"
+        )
+    tendency = "too sure" if after.confidence > after.accuracy else "not sure enough"
+    yield f"it is {after.confidence:.1%} sure on average and {after.accuracy:.1%} right: {tendency}"
+
+
+def _leakage_line(leakage: Leakage) -> str:
+    if leakage.clean_accuracy is None:
+        return f"all {leakage.n:,} pictures also stand in Training"
+    if leakage.copies_accuracy is None:
+        return "no picture also stands in Training, pixel for pixel"
+    return (
+        f"{leakage.copies:,} pictures also stand in Training (accuracy {leakage.copies_accuracy:.1%}); without them "
+        f"{leakage.clean_accuracy:.2%} of {leakage.clean_n:,}, with them {leakage.accuracy:.2%}"
+    )
+
+
+def _comparison_lines(found: Comparison) -> Iterator[str]:
+    low, high = (100 * bound for bound in found.interval)
+    yield (
+        f"against {found.second}: {found.first_accuracy:.2%} and {found.second_accuracy:.2%} on the same {found.n:,}, "
+        f"{100 * found.difference:+.2f} points (95% interval {low:+.2f} to {high:+.2f})"
+    )
+    yield (
+        f"only this model is right on {found.only_first:,}, only the other on {found.only_second:,}: McNemar "
+        f"p = {found.p_value:.2g}{'' if found.significant else ', which may well be chance'}"
+    )
+
+
+def robustness_table(found: Robustness) -> Table:
+    """A row for each corruption, a column for each strength; fits 80 columns."""
+    from rich import box
+    from rich.table import Table
+
+    from mien.corruptions import STRENGTHS
+
+    table = Table(f"spoilt ({found.n:,} of {found.of:,})", box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in (*map(str, STRENGTHS), "mean"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, row in found.accuracy.items():
+        table.add_row(name, *(f"{share:.1%}" for share in (*row, found.means[name])))
+    table.add_section()
+    table.add_row(f"all (clean: {found.clean:.1%})", *[""] * len(STRENGTHS), f"{found.mean:.1%}")
+    return table

@@ -1,0 +1,206 @@
+"""Class activation maps of any Keras network: which places of its feature maps speak for a class, by gradients.
+
+Maps are read from the last layer of each stage (each size of feature map) that is not too coarse, and their mean is
+taken. Places with positive gradient alone count, each weighed by its own gradient, which is what makes early layers
+readable (Jiang et al. 2021, "LayerCAM: exploring hierarchical class activation maps for localization"). The choice was
+measured: docs/explaining.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import cv2
+import keras
+import numpy as np
+from keras import layers, ops
+from numpy.typing import NDArray
+
+from mien.backend import gradients
+from mien.errors import UsageError
+from mien.occlusion import check_targets
+from mien.preprocessing import to_input
+
+CONVOLUTIONS = (layers.Conv2D, layers.Conv2DTranspose, layers.DepthwiseConv2D, layers.SeparableConv2D)
+
+COARSEST = 1 / 8
+"""The largest share of a picture's side that one place of a map may cover: 6 pixels of 48. Coarser maps pointed less
+well than the middle of the picture did."""
+
+BATCH = 64
+"""Pictures that go through the network at once."""
+
+Cam = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
+"""Activations and gradients (n, height, width, channels) to maps (n, height, width), 0 or more."""
+
+
+def _gradcam(values: NDArray[np.float32], slopes: NDArray[np.float32]) -> NDArray[np.float32]:
+    return _positive((values * slopes.mean(axis=(1, 2), keepdims=True)).sum(axis=-1))
+
+
+def _hirescam(values: NDArray[np.float32], slopes: NDArray[np.float32]) -> NDArray[np.float32]:
+    return _positive((values * slopes).sum(axis=-1))
+
+
+def _layercam(values: NDArray[np.float32], slopes: NDArray[np.float32]) -> NDArray[np.float32]:
+    return _positive((values * _positive(slopes)).sum(axis=-1))
+
+
+def _positive(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.maximum(values, np.float32(0))
+
+
+CAMS: dict[str, Cam] = {"gradcam": _gradcam, "hirescam": _hirescam, "layercam": _layercam}
+"""Ways to weigh a layer's channels.
+
+``gradcam``: by their mean gradient (Selvaraju et al. 2017); ``hirescam``: each place by its own (Draelos & Carin 2020);
+``layercam``: each place by its own, where that is positive (Jiang et al. 2021)."""
+
+
+class Activations:
+    """A Keras network opened at some of its layers. Weights are shared with the network.
+
+    Attributes:
+        layers: names of the layers that maps are read from, first to last.
+    """
+
+    def __init__(self, model: keras.Model, layer: str | None = None, *, cam: str = "layercam") -> None:
+        """Open a network.
+
+        Args:
+            model: functional or Sequential, float32 (n, size, size, channels) to probabilities (n, classes).
+            layer: the one layer to read; None: see `find_layers`.
+            cam: a key of `CAMS`.
+
+        Raises:
+            UsageError: the network has no such layer, or no feature maps.
+        """
+        chosen = find_layers(model, layer)
+        self.layers = tuple(chosen)
+        self._cam = CAMS[cam]
+        self._shape = model.input_shape[1:]
+        self._classes = int(model.output_shape[-1])
+        self._body = keras.Model(model.inputs[0], list(chosen.values()))
+        self._heads = [keras.Model([tensor, *model.inputs], model.outputs[0]) for tensor in chosen.values()]
+
+    def maps(self, images: NDArray[np.uint8], targets: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Which places of pictures speak for a class.
+
+        Args:
+            images: uint8 (n, size, size, channels), as the network takes them; n may be 0.
+            targets: int64 (n,), for each picture the index of the class that is explained.
+
+        Returns:
+            float32 (n, size, size) from 0 to 1, the strongest place of each picture 1; all 0 where nothing speaks for
+            the class.
+
+        Raises:
+            UsageError: a target is out of range.
+        """
+        check_targets(targets, len(images))
+        if (targets >= self._classes).any():
+            raise UsageError(f"targets: must be below {self._classes}, the number of classes, received {targets.max()}")
+        starts = range(0, len(images), BATCH)
+        parts = [self._batch(images[at : at + BATCH], targets[at : at + BATCH]) for at in starts]
+        return np.concatenate([np.empty((0, *self._shape[:2]), np.float32), *parts])
+
+    def _batch(self, images: NDArray[np.uint8], targets: NDArray[np.int64]) -> NDArray[np.float32]:
+        faces = to_input(images)
+        found = [ops.convert_to_numpy(values) for values in _listed(self._body(faces, training=False))]
+        stages = [self._stage(head, values, faces, targets) for head, values in zip(self._heads, found, strict=True)]
+        return _to_unit(np.mean(stages, axis=0))
+
+    def _stage(
+        self, head: keras.Model, values: NDArray[np.float32], faces: NDArray[np.float32], targets: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """One layer's maps at the picture's size, the strongest place of each 1, so that stages weigh the same."""
+
+        def score(point: Any) -> Any:
+            return ops.sum(log_odds(head([point, ops.convert_to_tensor(faces)], training=False), targets))
+
+        maps = _to_unit(self._cam(values, gradients(score, values)))
+        return np.stack([_enlarge(one, self._shape[:2]) for one in maps])
+
+
+def log_odds(shares: Any, targets: NDArray[np.int64]) -> Any:
+    """The logarithm of how much more probable a class is than all others together.
+
+    Unlike the probability it still has a gradient where that is rounded to 1, as long as the others are above 1e-30.
+
+    Args:
+        shares: a tensor of probabilities (n, classes).
+        targets: int64 (n,).
+
+    Returns:
+        A tensor (n,). For a softmax it is the class's logit less the log-sum-exp of the others': what speaks for the
+        class and not for another one.
+    """
+    logs = ops.log(ops.maximum(shares, 1e-30))
+    own = ops.one_hot(targets, shares.shape[-1], dtype=logs.dtype)
+    return ops.sum(own * logs, axis=-1) - ops.logsumexp(logs - 1e9 * own, axis=-1)
+
+
+def find_layers(model: keras.Model, layer: str | None = None) -> dict[str, Any]:
+    """The layers that maps are read from and what they give.
+
+    Args:
+        model: functional or Sequential; a network inside it counts as one layer.
+        layer: the only one to take; None: for each size of feature map on which a convolution works, the last
+            layer of that size, without those of which a place covers more than `COARSEST` of the picture; where all
+            do, the finest.
+
+    Raises:
+        UsageError: there is no such layer; the network has no convolution with more than one place, or is neither
+            functional nor Sequential.
+    """
+    spatial = {one.name: one.output for one in model.layers if _is_spatial(one)}
+    if layer is not None:
+        if layer not in spatial:
+            raise UsageError(f"layer: no layer with feature maps is called {layer!r}; there are {', '.join(spatial)}")
+        return {layer: spatial[layer]}
+    sizes = {_size(spatial[one.name]) for one in model.layers if one.name in spatial and _convolves(one)}
+    if not sizes:
+        raise UsageError(
+            f"method: gradcam reads the feature maps of convolutions, and {model.name!r} has none with more than one "
+            "place; use occlusion"
+        )
+    fine = {size for size in sizes if min(size) >= COARSEST * min(model.input_shape[1:3])} or {max(sizes)}
+    last = {_size(tensor): name for name, tensor in spatial.items() if _size(tensor) in fine}
+    return {name: spatial[name] for name in spatial if name in last.values()}
+
+
+def _size(tensor: Any) -> tuple[int, int]:
+    """Height and width of a feature map."""
+    return int(tensor.shape[1]), int(tensor.shape[2])
+
+
+def _is_spatial(layer: keras.Layer) -> bool:
+    """Whether a layer gives feature maps of more than one place, each channel last."""
+    try:
+        shape = layer.output.shape
+    except (AttributeError, ValueError):  # several outputs, or none known
+        return False
+    return (
+        not isinstance(layer, layers.InputLayer) and len(shape) == 4 and None not in shape[1:] and min(shape[1:3]) > 1
+    )
+
+
+def _convolves(layer: keras.Layer) -> bool:
+    if isinstance(layer, keras.Model):
+        return any(_convolves(inner) for inner in layer.layers)
+    return isinstance(layer, CONVOLUTIONS)
+
+
+def _listed(values: Any) -> Sequence[Any]:
+    return values if isinstance(values, list | tuple) else [values]
+
+
+def _to_unit(maps: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Each map divided by its highest value; a map of zeros stays one."""
+    highest = maps.max(axis=(1, 2), keepdims=True)
+    return np.asarray(maps / np.where(highest > 0, highest, 1), np.float32)
+
+
+def _enlarge(one: NDArray[np.float32], size_hw: tuple[int, int]) -> NDArray[np.float32]:
+    return np.asarray(cv2.resize(one, size_hw[::-1], interpolation=cv2.INTER_CUBIC), np.float32).clip(0)

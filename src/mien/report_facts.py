@@ -1,0 +1,213 @@
+"""`ReportFacts`: what the report and the model card are made of, so that both say the same."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mien.calibration import Calibration
+from mien.comparison import Comparison
+from mien.coverage import Coverage
+from mien.errors import UsageError
+from mien.evaluation import Evaluation
+from mien.images import Image
+from mien.judging import Judgement
+from mien.leakage import Leakage
+from mien.mistakes import Mistake
+from mien.modelspec import ModelSpec
+from mien.provenance import Provenance
+from mien.robustness import Robustness
+
+SPLIT_NAMES: dict[str, str] = {
+    "train": "Training",
+    "val": "validation",
+    "validation": "validation",
+    "public": "PublicTest",
+    "private": "PrivateTest",
+    "test": "all test images",
+    "all": "all images",
+}
+"""Splits as people write them."""
+
+TTA_NAMES: dict[str, str] = {
+    "none": "one view of each picture",
+    "flip": "each picture and its mirror image",
+    "full": "ten views of each picture",
+}
+"""Test-time augmentations in words."""
+
+
+@dataclass(frozen=True, eq=False)
+class ReportFacts:
+    """A model, what it scored, and how it can be made again. What was not measured is None, and left out.
+
+    Attributes:
+        name: of the model, for people.
+        spec: what its file says of itself.
+        scores: the split that was judged, first; then its parts.
+        provenance: command, versions, hashes.
+        format: what the data was found to be, in words.
+        history: of the training, as `mien.reports.plot_curves` takes it.
+        leakage: with and without pictures that also stand in Training.
+        calibration: before and after the temperature.
+        coverage: accuracy where the least sure answers are left out.
+        comparison: with another model.
+        robustness: accuracy on spoilt pictures.
+        mistakes: the worst, the surest first.
+        explanations: uint8 (height, width, 3) RGB, what `mien.explanations.class_sheet` drew.
+        audit: what `mien.datasets.audit.Audit.to_dict` gave for the data.
+        unlabelled: how many pictures had no label and were left out.
+        skipped: how many files could not be used and were left out.
+        without_face: how many pictures have no face that was found and stayed whole; None where they were not cut.
+        duplicates_left_out: how many pictures that also stand in Training were not judged; None where none was sought.
+
+    Raises:
+        UsageError: there is no score, or the sheet is not a picture.
+    """
+
+    name: str
+    spec: ModelSpec
+    scores: Mapping[str, Evaluation]
+    provenance: Provenance
+    format: str = ""
+    history: Mapping[str, Any] | None = None
+    leakage: Leakage | None = None
+    calibration: Calibration | None = None
+    coverage: Coverage | None = None
+    comparison: Comparison | None = None
+    robustness: Robustness | None = None
+    mistakes: tuple[Mistake, ...] = ()
+    explanations: Image | None = field(default=None, repr=False)
+    audit: Mapping[str, Any] | None = field(default=None, repr=False)
+    unlabelled: int = 0
+    skipped: int = 0
+    without_face: int | None = None
+    duplicates_left_out: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.scores:
+            raise UsageError("scores: must hold at least one split")
+        sheet = self.explanations
+        if sheet is not None and (sheet.dtype != np.uint8 or sheet.ndim != 3 or sheet.shape[2] != 3):
+            raise UsageError(f"explanations: must be uint8 (height, width, 3), received {sheet.dtype} {sheet.shape}")
+
+    @classmethod
+    def of(
+        cls, judgement: Judgement, spec: ModelSpec, provenance: Provenance, *, name: str, **measured: Any
+    ) -> ReportFacts:
+        """Take over what a judgement says.
+
+        Args:
+            judgement: what `mien.judging.judge_dataset` gave.
+            spec: what the model's file says of itself.
+            provenance: command, versions, hashes.
+            name: of the model, for people.
+            measured: what else there is, under the names of the fields.
+        """
+        return cls(
+            name,
+            spec,
+            judgement.scores,
+            provenance,
+            format=judgement.format,
+            leakage=judgement.leakage,
+            unlabelled=judgement.unlabelled,
+            skipped=len(judgement.skipped),
+            without_face=judgement.without_face,
+            duplicates_left_out=judgement.duplicates_left_out,
+            **measured,
+        )
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """Of the whole split."""
+        return next(iter(self.scores.values()))
+
+    @property
+    def parts(self) -> dict[str, Evaluation]:
+        """Of what the split is made of, where it has parts."""
+        return dict(list(self.scores.items())[1:])
+
+    @property
+    def split_name(self) -> str:
+        """The split as people write it."""
+        return split_name(self.evaluation.split)
+
+    @property
+    def views(self) -> str:
+        """The test-time augmentation in words."""
+        return TTA_NAMES.get(self.evaluation.tta, self.evaluation.tta)
+
+    @property
+    def ece(self) -> float | None:
+        """Expected calibration error of the confidences that users get, 0 to 1; None where it was not measured."""
+        return None if self.calibration is None else self.calibration.after.ece
+
+    def cautions(self) -> tuple[str, ...]:
+        """What a reader must know to take the numbers for what they are, each a sentence or two."""
+        return tuple(filter(None, (self._watched(), self._leaked(), self._flattered(), *self._left_out())))
+
+    def _watched(self) -> str:
+        recipe = self.spec.trained_on.get("recipe") or {}
+        watched = "public" in (recipe.get("validation"), self.spec.trained_on.get("validation"))
+        if self.evaluation.split in ("train", "all"):
+            return "These pictures hold those of Training: the scores say how well they were remembered, not more."
+        if watched and self.evaluation.split in ("public", "test"):
+            return "PublicTest was watched while this model was trained: scores there are of validation, not of a test."
+        return ""
+
+    def _leaked(self) -> str:
+        if self.duplicates_left_out is not None:
+            return f"{self.duplicates_left_out:,} pictures that also stand in Training were left out."
+        leak = self.leakage
+        if leak is None:
+            return "It was not looked whether these pictures also stand in Training."
+        if not leak.copies:
+            return "None of these pictures stands in Training as well, pixel for pixel."
+        return (
+            f"{leak.copies:,} of the {leak.n:,} pictures also stand in Training, pixel for pixel. A model that "
+            "remembers them looks better than it is."
+        )
+
+    def _flattered(self) -> str:
+        if self.calibration is None or self.calibration.fitted_on != self.evaluation.split:
+            return ""
+        return "The temperature was fitted on these very pictures: calibration looks better here than it is."
+
+    def _left_out(self) -> tuple[str, ...]:
+        return (
+            f"{self.unlabelled:,} pictures have no label and were left out." if self.unlabelled else "",
+            f"{self.skipped:,} files could not be used and were left out." if self.skipped else "",
+            f"{self.without_face:,} pictures have no face that was found, and stayed whole."
+            if self.without_face
+            else "",
+        )
+
+
+def split_name(split: str) -> str:
+    """A split as people write it."""
+    return SPLIT_NAMES.get(split, split)
+
+
+def read_history(model: str | Path) -> dict[str, list[float]] | None:
+    """The curves of a model's training: ``history.csv`` in its folder.
+
+    Args:
+        model: the model's file.
+
+    Returns:
+        Column to one number an epoch; None where there is no such file, or it is not one of accuracy and loss.
+    """
+    path = Path(model).parent / "history.csv"
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        curves = {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else ())}
+    except (OSError, ValueError, TypeError, KeyError, csv.Error):
+        return None
+    return curves if {"accuracy", "loss"} <= curves.keys() else None

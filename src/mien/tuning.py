@@ -1,0 +1,306 @@
+"""`tune`: many training runs with different settings, chosen by Optuna, compared on validation images alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mien.config import TrainingConfig
+from mien.errors import DataError, MienError, UsageError
+from mien.files import write_json, write_text
+from mien.materials import Selection
+from mien.spaces import Choices, Space, Span, check_space, config_with, default_space, point_of
+from mien.studies import SharedStudy, need_optuna, open_study
+from mien.trials import ERROR, TrialRecord, best_of, in_words, list_trials, trial_name, trials_csv
+
+if TYPE_CHECKING:
+    import keras
+    import optuna
+
+    from mien.datasets import Dataset
+    from mien.training import TrainingResult
+
+BEST = "best.json"
+"""The best trial's config, in the study's folder: what ``mien train --config`` takes."""
+
+PATIENCE = 3
+"""After this many failures in a row, a process gives up: the next trial would fail too."""
+
+COMPARED = 5
+"""Trials are ended early once so many are complete to compare them with."""
+
+WATCHED = 0.25
+"""Share of a trial's epochs before it may be ended early: all begin badly."""
+
+Say = Callable[[str], None]
+Watch = Callable[[], Sequence["keras.callbacks.Callback"]]
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What a study has come to.
+
+    Attributes:
+        folder: of the study.
+        trials: all of them, in their order.
+        best: the complete trial of the highest validation accuracy; None where none is complete.
+        config: its config, which ``best.json`` holds too.
+        files: what was written: the config, the table, the plots.
+    """
+
+    folder: Path
+    trials: tuple[TrialRecord, ...]
+    best: TrialRecord | None
+    config: TrainingConfig | None
+    files: tuple[Path, ...]
+
+
+def tune(
+    data: str | Path,
+    config: TrainingConfig,
+    *,
+    space: Space | None = None,
+    trials: int = 30,
+    out: str | Path = "runs/tune",
+    storage: str | None = None,
+    study: str = "mien",
+    selection: Selection | None = None,
+    prune: bool = True,
+    say: Say | None = None,
+    watch: Watch | None = None,
+) -> Tuned:
+    """Look for better settings of a config, or go on looking; several processes may do so at once.
+
+    The first trial is the config itself. A trial is an ordinary run folder, but that test splits are not read. Trials
+    are compared by the accuracy, on validation images, of the model that they keep; those below the median of the
+    others at the same epoch are ended early.
+
+    Args:
+        data: what `mien.datasets.open_dataset` opens.
+        config: where to start from; what the space does not name stays.
+        space: what is varied; `mien.spaces.default_space` where none is given.
+        trials: how many in all, those of earlier calls and other processes counted.
+        out: the study's folder. A call with the same folder goes on.
+        storage: an address of any of Optuna's storages, or the path of a journal; None: ``journal.log`` in `out`.
+        study: its name in the storage.
+        selection: which part of the data to use.
+        prune: whether to end trials early.
+        say: called with a line about each trial.
+        watch: gives Keras callbacks for each trial, such as a progress bar.
+
+    Raises:
+        MissingExtraError: Optuna is not installed.
+        UsageError: the space, the storage, the folder or a setting is wrong, or there is nothing to validate on.
+        DataError: the data cannot be used.
+        MienError: trials fail one after another.
+    """
+    need_optuna()
+    if trials < 1:
+        raise UsageError(f"trials: must be 1 or more, received {trials}")
+    from mien.datasets import open_dataset
+
+    space, selection, say = space or default_space(config), selection or Selection(), say or _silent
+    check_space(space, config)
+    _check_networks(config, space)
+    dataset = open_dataset(data, ferplus=config.ferplus)
+    _check_validation(dataset, config)
+    shared = open_study(
+        Path(out),
+        name=study,
+        storage=storage,
+        space=space,
+        settings=_settings(dataset, config, space, selection),
+        first=point_of(config, space),
+        pruner=_pruner(config, prune=prune),
+        seed=config.seed,
+    )
+    _work(shared, Job(data, config, selection, watch or _nothing), trials, say)
+    return summarise(shared, config)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every trial of a study has in common."""
+
+    data: str | Path
+    config: TrainingConfig
+    selection: Selection
+    watch: Watch
+
+
+def _work(shared: SharedStudy, job: Job, total: int, say: Say) -> None:
+    """Begin trials until there are enough."""
+    import optuna
+
+    failures = 0
+    while (trial := shared.begin(total)) is not None:
+        say(f"{trial_name(trial.number)}: {in_words(trial.params)}")
+        began = time.perf_counter()
+        try:
+            accuracy = _run(trial, shared.folder / trial_name(trial.number), job)
+        except optuna.TrialPruned:
+            shared.finish(trial, None, optuna.trial.TrialState.PRUNED)
+            outcome, failures = "ended early: below the median", 0
+        except Exception as error:  # whatever it is, the study goes on
+            _fail(shared, trial, error)
+            outcome, failures = f"failed: {_line(error)}", failures + 1
+            if failures == PATIENCE:
+                raise MienError(f"{PATIENCE} trials in a row failed; the last: {_line(error)}") from error
+        except BaseException:  # Ctrl-C: as if the process had been killed
+            shared.give_up(_frozen(shared, trial.number))
+            raise
+        else:
+            shared.finish(trial, accuracy, optuna.trial.TrialState.COMPLETE)
+            outcome, failures = f"{accuracy:.2%}", 0
+        say(f"{trial_name(trial.number)}: {outcome} ({time.perf_counter() - began:.0f} s)")
+        _write_records(shared, job.config)
+
+
+def _run(trial: optuna.Trial, folder: Path, job: Job) -> float:
+    """Train one trial's config; gives its validation accuracy.
+
+    Raises:
+        TrialPruned: it was ended early.
+        KeyboardInterrupt: Ctrl-C.
+    """
+    import keras
+
+    from mien.training import train
+
+    keras.backend.clear_session()  # what the last trial compiled
+    result = train(
+        job.data,
+        config_with(job.config, trial.params),
+        out=folder,
+        selection=job.selection,
+        tests=False,
+        callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=_reporter(trial)), *job.watch()],
+    )
+    if result.interrupted:
+        raise KeyboardInterrupt
+    return _accuracy(trial, result)
+
+
+def _accuracy(trial: optuna.Trial, result: TrainingResult) -> float:
+    """The score of the files that the run has written, on validation."""
+    score = result.scores["validation"]
+    trial.set_user_attr("n", score.n)
+    shutil.rmtree(result.folder / "checkpoints", ignore_errors=True)  # nothing is left to resume
+    return float(score.accuracy)
+
+
+def _reporter(trial: optuna.Trial) -> Callable[[int, Any], None]:
+    """Tells the study each epoch's validation accuracy, and ends a trial that the study gives up."""
+    import optuna
+
+    def report(epoch: int, logs: Any) -> None:
+        trial.report(float(logs["val_accuracy"]), epoch)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+
+    return report
+
+
+def _fail(shared: SharedStudy, trial: optuna.Trial, error: Exception) -> None:
+    """Leave the reason in the trial's folder and in the study."""
+    import traceback
+
+    import optuna
+
+    folder = shared.folder / trial_name(trial.number)
+    write_text(folder / "error.txt", "".join(traceback.format_exception(error)))
+    trial.set_user_attr(ERROR, _line(error))
+    shared.finish(trial, None, optuna.trial.TrialState.FAIL)
+
+
+def summarise(shared: SharedStudy, base: TrainingConfig) -> Tuned:
+    """Write the best config, the table and the plots of a study as it stands."""
+    from mien.tuning_plots import plot_study
+
+    files = _write_records(shared, base)
+    records, best = list_trials(shared.study), best_of(list_trials(shared.study))
+    complete = sum(record.state == "complete" for record in records)
+    if complete:
+        files += plot_study(shared.study, shared.folder, list(shared.space))
+    config = None if best is None else config_with(base, best.parameters)
+    return Tuned(shared.folder, records, best, config, tuple(files))
+
+
+def _write_records(shared: SharedStudy, base: TrainingConfig) -> list[Path]:
+    """``trials.csv`` and, where a trial is complete, ``best.json``."""
+    table, config = shared.folder / "trials.csv", shared.folder / BEST
+    write_text(table, trials_csv(list_trials(shared.study), list(shared.space)))
+    best = best_of(list_trials(shared.study))
+    if best is None:
+        return [table]
+    write_json(config, config_with(base, best.parameters).to_dict())
+    return [config, table]
+
+
+def _frozen(shared: SharedStudy, number: int) -> optuna.trial.FrozenTrial:
+    return shared.study.get_trials(deepcopy=False)[number]
+
+
+def _pruner(config: TrainingConfig, *, prune: bool) -> optuna.pruners.BasePruner:
+    import optuna
+
+    if not prune:
+        return optuna.pruners.NopPruner()
+    return optuna.pruners.MedianPruner(n_startup_trials=COMPARED, n_warmup_steps=max(1, round(config.epochs * WATCHED)))
+
+
+def _settings(dataset: Dataset, config: TrainingConfig, space: Space, selection: Selection) -> dict[str, Any]:
+    """What must be the same for trials to be comparable."""
+    varied: dict[str, Span | Choices] = dict(space)
+    return {
+        "training": config.to_dict(),
+        "space": {name: str(dimension) for name, dimension in varied.items()},
+        "selection": dataclasses.asdict(selection),
+        "data": {"format": dataset.format, "counts": dataset.counts()},
+    }
+
+
+def _check_validation(dataset: Dataset, config: TrainingConfig) -> None:
+    """Without validation images there is nothing to choose by.
+
+    Raises:
+        UsageError: there would be none.
+        DataError: there is no training split.
+    """
+    splits = set(dataset.splits.tolist())
+    if "train" not in splits:
+        raise DataError(f"{dataset.path}: has no training split to tune on; it has {', '.join(sorted(splits))}")
+    watched = "val" in splits or (config.validation == "public" and "public" in splits)
+    if not watched and not config.validation_fraction:
+        raise UsageError(
+            "validation_fraction: is 0, and the data has no split val: trials are compared on validation images, never "
+            "on test splits; leave it at 0.1"
+        )
+
+
+def _check_networks(config: TrainingConfig, space: Space) -> None:
+    from mien.networks import check_network
+
+    varied = space.get("network")
+    names = varied.values if isinstance(varied, Choices) else (config.network,)
+    for name in names:
+        check_network(str(name), config.input.size)
+
+
+def _line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+
+
+def _silent(line: str) -> None:
+    """Say nothing."""
+
+
+def _nothing() -> Sequence[keras.callbacks.Callback]:
+    """No callbacks."""
+    return ()

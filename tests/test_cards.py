@@ -1,0 +1,113 @@
+"""Model cards: that Hugging Face's own reader takes them, and that they say what must be said."""
+
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mien.cards import front_matter, model_card, run_card, write_card
+from mien.errors import MissingExtraError
+from mien.evaluation import judge
+from mien.modelspec import ModelSpec
+from reporting import bare_facts, full_facts
+
+yaml = pytest.importorskip("yaml")
+
+SPEC = ModelSpec(("a", "b"), "small", 10, trained_on={"format": "FER2013 folder", "n_train": 20, "n_validation": 2})
+
+
+def score(split: str = "public"):
+    return judge(np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]), np.array([0, 1, 1]), classes=("a", "b"), split=split)
+
+
+def matter(card: str) -> dict:
+    start, text, _ = card.split("---\n", 2) if card.count("---\n") > 1 else ("x", "", "")
+    assert start == ""
+    return yaml.safe_load(text)
+
+
+def test_the_front_matter_has_the_hub_s_keys():
+    found = yaml.safe_load(front_matter("small", SPEC, {"public": score()}, licence="mit", ece=0.05).strip("-\n"))
+    assert found["license"] == "mit"
+    assert found["pipeline_tag"] == "image-classification"
+    assert found["library_name"] == "mien"
+    assert found["datasets"] == ["fer2013"]
+    assert found["metrics"] == ["accuracy", "f1"]
+    assert {"facial-expression-recognition", "onnx"} <= set(found["tags"])
+    result = found["model-index"][0]["results"][0]
+    assert result["task"]["type"] == "image-classification"
+    assert result["dataset"] == {"type": "fer2013", "name": "FER2013", "split": "public"}
+    assert {one["type"]: one["value"] for one in result["metrics"]} == {"accuracy": 0.6667, "f1": 0.6667, "ece": 0.05}
+
+
+def test_hugging_face_reads_it(tmp_path, patterns):
+    hub = pytest.importorskip("huggingface_hub")
+    facts = bare_facts(tmp_path, patterns, split="test")
+    card = hub.ModelCard(model_card(facts, licence="mit"))
+    assert card.data.license == "mit"
+    assert card.data.model_name == "brightness"
+    read = {(one.dataset_split, one.metric_type): one.metric_value for one in card.data.eval_results}
+    assert set(read) == {(split, kind) for split in ("test", "public", "private") for kind in ("accuracy", "f1")}
+    for split, evaluation in facts.scores.items():
+        assert read[split, "accuracy"] == pytest.approx(evaluation.accuracy, abs=5e-5)
+        assert read[split, "f1"] == pytest.approx(evaluation.macro_f1, abs=5e-5)
+
+
+def test_the_card_says_what_the_model_is_not_for(tmp_path, patterns):
+    text = " ".join(model_card(bare_facts(tmp_path, patterns)).split())
+    assert "inferring the emotions of people at work or in education is prohibited" in text
+    assert "Article 5(1)(f)" in text
+    for heading in ("## Use", "## Intended uses", "## Forbidden uses", "## Limits", "## Scores", "## Licence"):
+        assert heading in text
+    assert "does not know what a person feels" in text
+    assert "Licence Not stated" in text
+
+
+def test_the_card_has_the_report_s_numbers(tmp_path, patterns):
+    facts = full_facts(tmp_path, patterns)
+    card = write_card(tmp_path / "README.md", facts, licence="apache-2.0").read_text(encoding="utf-8")
+    assert f"{facts.evaluation.accuracy:.1%}" in card
+    assert f"expected calibration error {facts.calibration.after.ece:.1%}" in card
+    assert f"{facts.coverage.at_80.accuracy:.1%} are right" in card
+    assert facts.provenance.command in card
+    assert facts.provenance.model_sha256 in card
+    assert matter(card)["model-index"][0]["results"][0]["metrics"][-1]["value"] == round(facts.ece, 4)
+    for name, one in facts.evaluation.per_class.items():
+        assert f"| {name} | {one.support} | {one.precision:.1%} |" in card
+
+
+def test_data_of_one_s_own_has_no_name_on_the_hub():
+    found = matter(front_matter("mine", replace(SPEC, trained_on={}), {"val": score("val")}) + "\n")
+    assert "datasets" not in found
+    assert found["license"] == "unknown"
+    assert found["model-index"][0]["results"][0]["dataset"]["type"] == "imagefolder"
+
+
+def test_without_scores_there_is_no_index():
+    assert "model-index" not in matter(front_matter("mine", SPEC, {}) + "\n")
+
+
+def test_odd_names_break_neither_yaml_nor_tables(tmp_path, patterns):
+    odd = "a: b\n---\n| <b> 'x' \"y\""
+    facts = replace(bare_facts(tmp_path, patterns), name=odd)
+    found = yaml.safe_load(front_matter(odd, SPEC, {"public": score()})[4:-3])
+    assert found["model-index"][0]["name"] == odd
+    assert "<b>" not in model_card(facts).partition("\n---\n")[2].partition("# ")[2].splitlines()[0]
+
+
+def test_a_run_s_card_has_front_matter_and_says_what_is_a_test():
+    record = {"command": "mien train", "training": {"keep": "best"}, "environment": {"python": "3.11"}}
+    card = run_card(record, SPEC, {"validation": score("validation"), "public": score()})
+    assert [one["dataset"]["split"] for one in matter(card)["model-index"][0]["results"]] == ["validation", "public"]
+    assert "Test splits were read once" in " ".join(card.split())
+    assert "Article 5(1)(f)" in card
+    watched = run_card(record, replace(SPEC, trained_on={**SPEC.trained_on, "validation": "public"}), {})
+    assert "only PrivateTest is a test" in " ".join(watched.split())
+    assert "Not judged" in watched
+
+
+def test_without_pyyaml_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    with pytest.raises(MissingExtraError, match=r"mien\[evaluate\]"):
+        front_matter("x", SPEC, {})
