@@ -135,6 +135,15 @@ def test_out_gets_metrics_and_a_picture(model: Path, data: Path, tmp_path: Path)
     assert str(out / "confusion.png") in evaluate(model, data, "--out", out).stdout
 
 
+def test_the_report_explains_and_audits_where_asked(model: Path, data: Path, tmp_path: Path) -> None:
+    evaluate(model, data, "--out", tmp_path / "plain")
+    evaluate(model, data, "--out", tmp_path / "full", "--explain", "--audit")
+    plain, full = ((tmp_path / name / "report.html").read_text(encoding="utf-8") for name in ("plain", "full"))
+    for section in ("What the answers hang on", "The data"):
+        assert f"{section}</h2>" not in plain
+        assert f"{section}</h2>" in full
+
+
 def test_bad_files_stop_it_unless_skipped(model: Path, data: Path) -> None:
     (data / "test" / "sad" / "PublicTest_9.png").write_bytes(b"not a picture")
     result = evaluate(model, data, "--split", "public")
@@ -152,6 +161,7 @@ def test_bad_files_stop_it_unless_skipped(model: Path, data: Path) -> None:
         (["--tta", "ten"], "--tta: no such choice 'ten'; choose from flip, full, none"),
         (["--split", "val"], "'val'"),
         (["--device", "gpu"], "device: no such choice"),
+        (["--explain"], "name its folder with --out"),
     ],
 )
 def test_wrong_requests(model: Path, data: Path, arguments: list[str], message: str) -> None:
@@ -159,6 +169,12 @@ def test_wrong_requests(model: Path, data: Path, arguments: list[str], message: 
     assert isinstance(result.exception, UsageError)
     assert message in str(result.exception)
     assert result.stdout == ""
+
+
+def test_votes_belong_to_the_csv_and_not_to_folders(model: Path, data: Path) -> None:
+    result = evaluate(model, data, "--ferplus", "--json")
+    assert isinstance(result.exception, DataError)
+    assert "fer2013new.csv" in str(result.exception)
 
 
 def test_out_may_not_be_a_file(model: Path, data: Path) -> None:
