@@ -2,6 +2,7 @@ import csv
 import dataclasses
 import json
 import shutil
+from itertools import pairwise
 
 import keras
 import numpy as np
@@ -64,7 +65,7 @@ def test_public_is_watched_where_it_is_and_a_part_of_training_where_it_is_not(pa
 def test_the_temperature_is_fitted_on_what_was_held_out(tmp_path, monkeypatch):
     data = write_patterns(tmp_path / "data", train=12, test=2)
     folders = sorted((data / "train").iterdir())
-    for folder, other in zip(folders, folders[1:], strict=False):  # some labels that no temperature makes right
+    for folder, other in pairwise(folders):  # some labels that no temperature makes right
         for path in sorted(folder.iterdir())[:3]:
             path.rename(other / f"moved_{path.name}")
     monkeypatch.setattr("mien.calibration.FEWEST", 20)
