@@ -133,9 +133,11 @@ def test_skip_connections_and_networks_inside_networks_are_read():
 def test_the_gradient_through_the_heads_is_that_of_the_whole_network():
     """LayerCAM of a linear head can be written down: the weights times the activations."""
     faces = keras.Input((8, 8, 1))
-    maps = layers.Conv2D(3, 3, padding="same", activation="relu", name="maps")(faces)
+    drawn = keras.initializers.RandomUniform(0, 0.5, seed=1)  # positive, so that no map is empty
+    maps = layers.Conv2D(3, 3, padding="same", activation="relu", kernel_initializer=drawn, name="maps")(faces)
     head = layers.Dense(2, activation="softmax", use_bias=False)
     model = keras.Model(faces, head(layers.GlobalAveragePooling2D()(maps)))
+    head.set_weights([np.array([[0.0, 1.0], [0.5, 0.0], [-0.25, 1.0]], np.float32)])
     images = pictures(1)[:, :8, :8]
     (found,) = Activations(model, "maps", cam="hirescam").maps(images, np.array([1]))
     values = np.asarray(keras.Model(faces, maps)(images / np.float32(255)))[0]
