@@ -6,12 +6,15 @@ import pytest
 
 from mien import backend
 from mien.config import AUGMENTATIONS, TrainingConfig
-from mien.errors import UsageError
+from mien.ensembles import save_ensemble
+from mien.errors import ModelError, UsageError
 from mien.export import describe, save_keras
 from mien.learning import make_optimizer
 from mien.networks import network
+from mien.preprocessing import InputSpec
 from mien.sharpness import uphill
 from mien.trainee import Teaching, as_inputs, check_models, compile_for_training, open_teacher, resize, start_from
+from mien.weights import find_model
 from pictures import pattern
 
 PLAIN = TrainingConfig(
@@ -178,6 +181,12 @@ def test_models_that_cannot_serve_are_named_before_any_work(tmp_path):
     check_models(config, tuple("abcdefg"))
     with pytest.raises(UsageError, match=r"teachers: .* the data has g, f.*in the same order"):
         check_models(config, tuple("gfedcba"))
+    with pytest.raises(UsageError, match=r"teachers: .* takes \(48, 48, 1\), but the student takes \(64, 64, 1\)"):
+        check_models(dataclasses.replace(config, input=InputSpec(64)))
+    both = save_ensemble([find_model("mien-small"), find_model("mien-medium")], tmp_path / "both.onnx")
+    for changes in ({"teachers": (str(both),)}, {"init": str(both)}):
+        with pytest.raises(ModelError, match="is an ensemble"):
+            check_models(dataclasses.replace(PLAIN, **changes))
     for changes in ({"teachers": (str(tmp_path / "none.onnx"),)}, {"init": "none.keras"}):
         with pytest.raises(UsageError, match="no such file"):
             check_models(dataclasses.replace(PLAIN, **changes))
@@ -191,6 +200,7 @@ def test_teaching_is_a_mean():
 
 def test_settings_out_of_range_are_refused():
     wrong = {"mixup": 2, "sam": -1, "teacher_weight": 1.5, "teachers": 3, "init": 5, "progressive": 48}
+    wrong |= {"teacher_view": "other"}
     for name, value in wrong.items():
         with pytest.raises(UsageError, match=f"{name}: must be"):
             dataclasses.replace(PLAIN, **{name: value})

@@ -17,6 +17,7 @@ Precision = Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"]
 Keep = Literal["best", "last"]
 Validation = Literal["holdout", "public"]
 FerPlus = Literal["none", "majority", "distribution"]
+TeacherView = Literal["same", "plain"]
 
 
 def _build(kind: Any, values: dict[str, Any], what: str) -> Any:
@@ -118,6 +119,9 @@ class TrainingConfig:
         teachers: model files, or names of bundled models, whose mean answer to the same augmented images is mixed into
             the targets (Hinton et al. 2015); empty for none.
         teacher_weight: the teachers' share of the targets, 0 to 1.
+        teacher_view: what teachers are asked about: the ``same`` augmented image that the network sees, in each step;
+            or each ``plain`` training image, once, upright and mirrored, before training, which costs no time in it and
+            takes any model that mien reads, ensembles and int8 files too.
         init: a model file, or the name of a bundled model, from whose weights training begins, all but the last layer's
             where the classes differ; empty for random weights.
         progressive: sides of the training images in equal shares of the epochs, such as (32, 40, 48): small pictures
@@ -153,6 +157,7 @@ class TrainingConfig:
     sam: float = 0.0
     teachers: tuple[str, ...] = ()
     teacher_weight: float = 0.7
+    teacher_view: TeacherView = "same"
     init: str = ""
     progressive: tuple[int, ...] = ()
     validation: Validation = "holdout"
@@ -185,6 +190,7 @@ class TrainingConfig:
         _one_of(self, "keep", Keep)
         _one_of(self, "validation", Validation)
         _one_of(self, "ferplus", FerPlus)
+        _one_of(self, "teacher_view", TeacherView)
         self._check_progressive()
         self._check_models()
 

@@ -59,15 +59,8 @@ def restore(path: Path) -> keras.Model:
         ModelError: the file has no recipe, or one that does not fit it.
     """
     graph = onnx.load(path)
-    text = next((item.value for item in graph.metadata_props if item.key == RECIPE_KEY), None)
-    if text is None:
-        raise ModelError(
-            f"{path}: does not hold what is needed to make a Keras model of it (it was quantised, is an ensemble, has "
-            "layers that mien cannot find again, or was not written by mien); export from the .keras or .h5 file of "
-            "the run instead"
-        )
     try:
-        recipe = json.loads(text)
+        recipe = json.loads(_recipe(graph, path))
         stored = _stored(graph.graph)
         model = keras.models.model_from_json(json.dumps(recipe["architecture"]))
         model.set_weights([_weight(entry, stored) for entry in recipe["weights"]])
@@ -77,6 +70,26 @@ def restore(path: Path) -> keras.Model:
             f"({first_line(error)}); export from the .keras or .h5 file of the run instead"
         ) from error
     return model
+
+
+def refuse_unrestorable(path: Path) -> None:
+    """Refuse an ``.onnx`` that no Keras model can be made of, without making one.
+
+    Raises:
+        ModelError: the file has no recipe.
+    """
+    _recipe(onnx.load(path, load_external_data=False), path)
+
+
+def _recipe(graph: onnx.ModelProto, path: Path) -> str:
+    text = next((item.value for item in graph.metadata_props if item.key == RECIPE_KEY), None)
+    if text is None:
+        raise ModelError(
+            f"{path}: does not hold what is needed to make a Keras model of it (it was quantised, is an ensemble, has "
+            "layers that mien cannot find again, or was not written by mien); export from the .keras or .h5 file of "
+            "the run instead"
+        )
+    return str(text)
 
 
 def _stored(graph: onnx.GraphProto) -> dict[str, NDArray[Any]]:

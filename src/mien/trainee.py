@@ -32,9 +32,9 @@ TRAINING_SIZE = "training_size"
 class Teaching(keras.layers.Layer):
     """Mix the mean answer of teachers to the same images into the targets, while training (Hinton et al. 2015).
 
-    Teacher and student see one augmented view, which is what makes long distillation work (Beyer et al. 2022,
-    "Knowledge distillation: A good teacher is patient and consistent"). Teachers are neither trained nor saved with the
-    student.
+    Teachers answer at temperature 1, whatever their files say. Teacher and student see one augmented view, which is
+    what makes long distillation work (Beyer et al. 2022, "Knowledge distillation: A good teacher is patient and
+    consistent"). Teachers are neither trained nor saved with the student.
     """
 
     def __init__(self, teachers: Sequence[keras.Model], weight: float, **kwargs: Any) -> None:
@@ -100,7 +100,7 @@ def compile_for_training(model: keras.Model, config: TrainingConfig, optimizer: 
     if config.label_smoothing:
         targets = targets * (1 - config.label_smoothing) + config.label_smoothing / classes
     precision = backend.choose_precision(config.precision)
-    if config.teachers:
+    if config.teachers and config.teacher_view == "same":
         teachers = [backend.training_twin(open_teacher(path, model), precision) for path in config.teachers]
         targets = Teaching(teachers, config.teacher_weight, dtype="float32", name="teaching")(images, targets)
     if config.progressive:
@@ -158,21 +158,41 @@ def check_models(config: TrainingConfig, classes: Sequence[str] | None = None) -
         ModelError: a file cannot be read.
     """
     for path in config.teachers:
-        spec = _read_spec(path)
+        spec = _read_spec(path, restorable=config.teacher_view == "same")
+        if spec.input != config.input:
+            raise UsageError(
+                f"teachers: {path} takes {spec.input.shape}, but the student takes {config.input.shape}; they must be "
+                "the same"
+            )
         if classes is not None and spec.classes != tuple(classes):
             raise UsageError(
                 f"teachers: {path} names {', '.join(spec.classes)}, but the data has {', '.join(classes)}; they must "
                 "be the same, in the same order"
             )
     if config.init:
-        _read_spec(config.init)
+        _read_spec(config.init, restorable=True)
 
 
-def _read_spec(path: str) -> ModelSpec:
+def _read_spec(path: str, *, restorable: bool) -> ModelSpec:
+    """What a model file says of itself.
+
+    Args:
+        path: the file, or the name of a bundled model.
+        restorable: whether a Keras network must be had from it.
+
+    Raises:
+        UsageError: there is no such file.
+        ModelError: it cannot be read; or it must be restorable and is not, as int8 files and ensembles are not.
+    """
     from mien.kerasfiles import read_spec
+    from mien.restoring import refuse_unrestorable
 
     found = find_model(path)
-    return ModelSpec.from_onnx(found) if found.suffix.lower() == ".onnx" and found.is_file() else read_spec(found)
+    if found.suffix.lower() != ".onnx" or not found.is_file():
+        return read_spec(found)
+    if restorable:
+        refuse_unrestorable(found)
+    return ModelSpec.from_onnx(found)
 
 
 def start_from(model: keras.Model, path: str, classes: Sequence[str]) -> None:

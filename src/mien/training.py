@@ -19,7 +19,7 @@ from mien.classifier import Classifier, Model
 from mien.config import TrainingConfig
 from mien.datasets import Faces, open_dataset
 from mien.datasets.pixels import Progress
-from mien.errors import DataError, MissingExtraError, UsageError, listing
+from mien.errors import DataError, MissingExtraError, ModelError, UsageError, listing
 from mien.evaluation import Evaluation, evaluate
 from mien.export import KerasClassifier, describe, save_h5, save_keras, save_onnx
 from mien.files import write_json, write_text
@@ -33,6 +33,7 @@ from mien.networks import check_network, network
 from mien.preprocessing import InputSpec
 from mien.reports import plot_confusion, plot_curves
 from mien.runs import RunFolder
+from mien.teaching import taught
 from mien.trainee import check_models, start_from
 
 Say = Callable[[str], None]
@@ -210,9 +211,9 @@ def _run(
         model = network(
             config.network, size=spec.size, channels=spec.channels, classes=len(materials.classes), seed=config.seed
         )
-        if config.init and not Checkpoints(folder.path / "checkpoints").history():
-            say(f"Starting from the weights of {config.init}")
-            start_from(model, config.init, materials.classes)
+    if config.init and not Checkpoints(folder.path / "checkpoints").history():
+        say(f"Starting from the weights of {config.init}")
+        start_from(model, config.init, materials.classes)
     facts = materials.facts
     if facts.get("without_face") is not None:
         say(f"Cut the images to their faces; {facts['without_face']:,} have none that MTCNN finds, and stay whole")
@@ -226,7 +227,10 @@ def _run(
     )
     held = materials.validation
     validation = None if held is None else (held.images, held.labels)
-    learned = learn(model, config, materials.source, validation, folder.path, callbacks)
+    source = materials.source
+    if config.teachers and config.teacher_view == "plain":
+        source = taught(source, config, len(materials.classes), folder.path / "checkpoints" / "teachers.npy", say)
+    learned = learn(model, config, source, validation, folder.path, callbacks)
     if not learned.epoch:
         say(f"Interrupted before an epoch was complete: nothing is kept, and {folder.path} can be deleted")
         raise KeyboardInterrupt
@@ -250,12 +254,15 @@ def _without_folders(config: TrainingConfig) -> dict[str, Any]:
 
 
 def _save(path: Path, model: keras.Model, description: ModelSpec, say: Say) -> Model:
-    """Write the model's files; gives the file that is judged: the one that users will run, where it could be made."""
+    """Write the model's files; gives the file that is judged: the one that users will run, where it could be made.
+
+    A conversion that fails its check loses nothing: the Keras file is judged instead, and can be converted elsewhere.
+    """
     save_keras(model, description, path / "model.keras")
     save_h5(model, description, path / "face_detection.h5")
     try:
         save_onnx(model, description, path / "model.onnx")
-    except MissingExtraError as error:
+    except (MissingExtraError, ModelError) as error:
         say(f"model.onnx is left out: {error}; then: mien export {path / 'model.keras'} --format onnx")
         return KerasClassifier(path / "model.keras")
     return Classifier(path / "model.onnx")
