@@ -1,6 +1,7 @@
 """The command as a person calls it: a process, its streams, its exit code."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,10 +28,11 @@ def test_version_and_help():
 
 
 def test_train_says_what_it_does_and_is_quiet_otherwise(patterns, tmp_path):
-    run = mien("train", str(patterns), "--epochs", "1", "--out", str(tmp_path / "run"))
+    data = shutil.copytree(patterns, tmp_path / "faces [bold]")  # which is markup to rich
+    run = mien("train", str(data), "--epochs", "1", "--out", str(tmp_path / "run"))
     assert run.returncode == 0, run.stderr
     lines = run.stderr.splitlines()
-    assert lines[0].startswith("Reading ")
+    assert lines[0] == f"Reading {data}"
     assert lines[1].startswith("Training seed (224,391 parameters)")
     assert lines[2].startswith("epoch 1/1  loss ")
     assert [line for line in lines if "port.cc" in line or "absl" in line or "Warning" in line] == []

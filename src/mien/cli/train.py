@@ -183,7 +183,7 @@ def _watching(tensorboard: Path | None) -> Iterator[dict[str, Any]]:
         try:
             yield {
                 "callbacks": callbacks,
-                "say": lambda line: console.print(line, style="bold", highlight=False, soft_wrap=True),
+                "say": lambda line: console.print(line, style="bold", highlight=False, soft_wrap=True, markup=False),
                 "progress": reading,
             }
         finally:
