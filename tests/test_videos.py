@@ -221,6 +221,15 @@ def test_a_name_that_is_not_unicode(tmp_path: Path, backend: str) -> None:
     assert len(collect(odd, backend)[0]) == 4
 
 
+def test_metadata_in_another_encoding_is_no_reason_to_refuse(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mp4", 3)
+    written = path.read_bytes()
+    assert b"Lavf" in written
+    path.write_bytes(written.replace(b"Lavf", b"\xff\xfe\xe9f"))
+    frames, said = collect(path)
+    assert (len(frames), said) == (3, "")
+
+
 def test_large_frames_are_refused(tmp_path: Path, backend: str) -> None:
     frames, said = collect(write_clip(tmp_path / "a.mp4"), backend, max_pixels=3000)
     assert frames == []

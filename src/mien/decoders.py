@@ -96,8 +96,9 @@ class PyAVDecoder:
         options = {"rtsp_transport": "tcp"} if isinstance(place, str) and place.startswith("rtsp") else {}
         if not isinstance(place, str):
             options["protocol_whitelist"] = "crypto,data"  # a playlist in disguise opens nothing
+        waits = (seconds, seconds) if is_address else None
         try:
-            self._container = av.open(place, timeout=(seconds, seconds) if is_address else None, options=options)
+            self._container = av.open(place, timeout=waits, options=options, metadata_errors="replace")
         except self._errors as error:
             raise DataError(f"cannot be opened as a video ({_detail(error)})") from error
         self._stream: Any = self._container.streams.best("video")  # not an album's cover
