@@ -69,6 +69,21 @@ def test_leakage_by_hand() -> None:
     assert measure_leakage(small([True], [False])).copies_accuracy is None
     with pytest.raises(UsageError, match="copies"):
         Leakage(2, 3, 0.5, None, None, None)
+    with pytest.raises(UsageError, match="near_copies"):
+        Leakage(3, 2, 0.5, 1.0, (0.1, 1.0), 0.5, near_copies=1)
+
+
+def test_near_copies_by_hand() -> None:
+    answers = small([True, True, False, True, False], [True, False, False, False, False])
+    found = measure_leakage(dataclasses.replace(answers, like_training=np.array([True, True, False, False, False])))
+    assert found is not None
+    assert (found.copies, found.clean_n, found.clean_accuracy) == (1, 4, 0.5)
+    assert (found.near_copies, found.near_clean_n, found.near_clean_accuracy) == (2, 3, pytest.approx(1 / 3))
+    document = found.to_dict()
+    assert (document["near_clean_n"], type(document["near_clean_interval"])) == (3, list)
+    plain = measure_leakage(answers)
+    assert plain is not None
+    assert (plain.near_copies, plain.near_clean_n, plain.to_dict()["near_clean_interval"]) == (None, None, None)
 
 
 def test_parts_are_joined_and_lengths_checked() -> None:

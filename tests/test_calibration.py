@@ -148,3 +148,23 @@ def test_bins_and_counts_are_checked() -> None:
         Reliability(1.0, 2, 0.1, 0.1, 0.5, 0.5, 0.7, (ReliabilityBin(0, 1, 1, 0.5, 0.5),))
     with pytest.raises(UsageError, match="ece"):
         Reliability(1.0, 1, 0.2, 0.1, 0.5, 0.5, math.log(2), (ReliabilityBin(0, 1, 1, 0.5, 0.5),))
+
+
+@pytest.mark.parametrize(
+    ("fitted_on", "split", "flatters"),
+    [
+        ("public", "public", True),
+        ("public", "test", True),
+        ("public", "all", True),
+        ("public", "private", False),
+        ("validation", "val", True),
+        ("val", "val", True),
+        ("validation", "public", False),
+        ("test", "private", True),
+        ("mine", "mine", True),
+        (None, "public", False),
+    ],
+)
+def test_a_temperature_flatters_wherever_its_pictures_are_judged(fitted_on, split, flatters) -> None:
+    found = reliability(np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 1]))
+    assert Calibration(found, found, fitted_on).flatters(split) is flatters

@@ -111,3 +111,24 @@ def test_without_pyyaml_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "yaml", None)
     with pytest.raises(MissingExtraError, match=r"mien\[evaluate\]"):
         front_matter("x", SPEC, {})
+
+
+def test_scores_on_other_data_do_not_go_by_the_name_of_what_the_model_learnt_from(tmp_path, patterns):
+    facts = bare_facts(tmp_path, patterns, split="test")
+    learnt = replace(facts.spec, trained_on={"format": "FER2013 folder", "n_train": 28709, "n_validation": 0})
+    facts = replace(facts, spec=learnt, format="class folders")
+    found = matter(model_card(facts))
+    assert found["datasets"] == ["fer2013"]
+    datasets = [one["dataset"] for one in found["model-index"][0]["results"]]
+    assert {(one["type"], one["name"]) for one in datasets} == {("imagefolder", "class folders")}
+    assert "of class folders" in model_card(facts)
+    votes = matter(model_card(replace(facts, format="FER2013 CSV with FER+ votes (majority)")))
+    assert votes["model-index"][0]["results"][0]["dataset"]["name"] == "FER2013 with FER+ labels"
+
+
+def test_what_a_list_left_out_is_said(tmp_path, patterns):
+    facts = replace(bare_facts(tmp_path, patterns), excluded=12)
+    assert "12 pictures of this split were left out" in model_card(facts)
+    data = {**SPEC.trained_on, "excluded": 3001}
+    record = {"command": "mien train", "training": {"keep": "best"}, "environment": {}}
+    assert "3,001 images of the data were left out" in run_card(record, replace(SPEC, trained_on=data), {})

@@ -13,6 +13,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from mien import judging
 from mien.cli.evaluate import evaluate_command
 from mien.corruptions import CORRUPTIONS
 from mien.errors import DataError, UsageError
@@ -305,6 +306,7 @@ def test_pictures_of_one_class_are_judged(model: Path, data: Path) -> None:
             shutil.rmtree(folder)
     found = document(model, data)
     assert (found["n"], found["balanced_accuracy"]) == (2, 0.5)
+    assert "all pictures are of one class, happy" in evaluate(model, data).stdout
 
 
 def test_an_onnx_is_judged_without_keras(model: Path, data: Path, tmp_path: Path) -> None:
@@ -319,3 +321,48 @@ sys.exit(f"imported: {{heavy}}" if heavy else 0)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["n"] == 14
+
+
+def test_what_a_list_leaves_out_of_training_may_have_been_learnt_all_the_same(
+    model: Path, data: Path, tmp_path: Path
+) -> None:
+    listed, out = tmp_path / "list.txt", tmp_path / "out"
+    listed.write_text("train/happy/Training_1.png\ntrain/happy/Training_2.png\ntest/sad/PublicTest_3.png\n")
+    found = document(model, data, "--split", "public", "--exclude", listed, "--out", out)
+    assert (found["n"], found["excluded"], found["leakage"]["copies"]) == (6, 1, 6)  # type: ignore[index]
+    assert document(model, data, "--split", "public")["excluded"] == 0
+    told = "1 pictures of this split were left out, as a list named them"
+    for file in ("report.html", "README.md"):
+        assert told in (out / file).read_text(encoding="utf-8"), file
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_any_work(
+    model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*arguments: object, **others: object) -> None:
+        raise AssertionError("worked before it looked whether the folder can be written")
+
+    monkeypatch.setattr("mien.assessing.assess", work)
+    (tmp_path / "file").write_text("")
+    result = evaluate(model, data, "--out", tmp_path / "file" / "out")
+    assert isinstance(result.exception, UsageError), result.exception
+    assert "cannot be written" in str(result.exception)
+
+
+def test_a_rival_s_judgement_reads_training_no_second_time(
+    model: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = []
+    monkeypatch.setattr(judging, "_learnt", lambda *arguments: read.append(arguments))
+    document(model, data, "--compare", model)
+    assert len(read) == 1
+
+
+def test_a_temperature_fitted_on_a_part_of_what_is_judged_is_said_to_flatter(model: Path, data: Path) -> None:
+    spec = ModelSpec.from_onnx(model)
+    noted = {**spec.trained_on, "calibration": {"split": "public", "n": 7}}
+    write_to_onnx(model, dataclasses.replace(spec, temperature=1.5, trained_on=noted))
+    words = "fitted on pictures that are judged here"
+    assert words in evaluate(model, data).stdout
+    assert words in evaluate(model, data, "--split", "public").stdout
+    assert words not in evaluate(model, data, "--split", "private").stdout

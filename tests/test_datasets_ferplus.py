@@ -247,7 +247,29 @@ def test_votes_shuffled_within_a_usage_are_found_by_how_seldom_they_agree(tmp_pa
         change(tmp_path / name, lambda rows: [row for row in rows if "Training" in row])
     assert len(open_dataset(tmp_path, ferplus="majority")) == 300
     change(tmp_path / "fer2013new.csv", shuffle_ballots)
-    with pytest.raises(DataError, match=r"only .* of the faces, where chance gives"):
+    with pytest.raises(DataError, match=r"only .* faces that are compared, where chance gives"):
+        open_dataset(tmp_path, ferplus="majority")
+
+
+def test_a_shuffle_of_one_usage_among_others_is_found(tmp_path):
+    write_pair(tmp_path, count=1500)
+    assert len(open_dataset(tmp_path, ferplus="majority")) == 1500
+    change(tmp_path / "fer2013new.csv", shuffle_ballots)  # of a third of the rows: the whole agrees well enough
+    with pytest.raises(DataError, match=r"row order: from fer2013\.csv:2 .*for only"):
+        open_dataset(tmp_path, ferplus="majority")
+
+
+def move_votes(rows, start, end):
+    """The votes of some rows one row on, Usages and image names left where they are."""
+    votes = [row.split(",", 2)[2] for row in rows]
+    votes[start:end] = [votes[end - 1], *votes[start : end - 1]]
+    return [f"{row.rsplit(',', 10)[0]},{ballot}" for row, ballot in zip(rows, votes, strict=True)]
+
+
+def test_a_stretch_of_rows_that_was_moved_is_found(tmp_path):
+    write_pair(tmp_path, count=6000)
+    change(tmp_path / "fer2013new.csv", lambda rows: move_votes(rows, 500, 1000))
+    with pytest.raises(DataError, match=r"row order: from fer2013\.csv:550 to fer2013\.csv:1095"):
         open_dataset(tmp_path, ferplus="majority")
 
 

@@ -99,3 +99,20 @@ def test_without_scipy(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "scipy.sparse.csgraph", None)
     with pytest.raises(MissingExtraError, match=r"near-duplicates .*mien\[audit\]"):
         near_duplicates.check_scipy()
+
+
+def test_what_is_like_one_of_others_is_what_pairs_with_it(monkeypatch):
+    random = np.random.default_rng(3)
+    others = random.integers(0, 256, (30, 16, 16), np.uint8)
+    same, mirrored = others[4], others[7][:, ::-1]
+    paler = np.clip(others[9] * 0.8 + 10, 0, 255).astype(np.uint8)
+    strange, flat = random.integers(0, 256, (16, 16), np.uint8), np.full((16, 16), 90, np.uint8)
+    ones = np.stack([same, strange, mirrored, paler, flat])
+    expected = [True, False, True, True, False]
+    assert near_duplicates.like_any(ones, others).tolist() == expected
+    pairs = near_pairs(np.concatenate([ones, others])).rows
+    assert sorted({row for row, other in pairs.tolist() if row < 5 <= other}) == np.flatnonzero(expected).tolist()
+    monkeypatch.setattr(near_duplicates, "TILE", (2, 7))
+    assert near_duplicates.like_any(ones, others).tolist() == expected
+    assert near_duplicates.like_any(ones[:0], others).tolist() == []
+    assert near_duplicates.like_any(ones, others[:0]).tolist() == [False] * 5

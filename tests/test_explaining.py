@@ -1,6 +1,7 @@
 """Explaining models, faces of pictures, datasets, and ``mien explain``: real files, ONNX Runtime, no Keras."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -277,6 +278,14 @@ def test_the_command_draws_faces_and_prints_one_document(model, photo, tmp_path)
     assert cv2.imread(str(out / "photo.jpg")).shape[0] > 512
     lines = explain(photo, "--model", model, "--out", out).stdout.splitlines()
     assert lines == [f"{photo}: {record['expression']} {record['confidence']:.0%}; wrote {out / 'photo.jpg'}"]
+
+
+def test_the_command_says_what_of_an_uncertain_face_is_explained(model, photo, tmp_path):
+    result = explain(photo, "--model", model, "--min-confidence", 1, "--out", tmp_path / "drawn")
+    assert result.exit_code == 0, result.exception
+    assert re.search(r"uncertain \d+% \(explained: (dark|bright) \d+%\)", result.stdout), result.stdout
+    result = explain(photo, "--model", model, "--min-confidence", 2, "--out", tmp_path / "drawn")
+    assert "--min-confidence" in str(result.exception)
 
 
 def test_the_command_draws_a_sheet_of_a_dataset(patterns, tmp_path):

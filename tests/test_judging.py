@@ -1,11 +1,14 @@
 import shutil
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
+from mien import judging
 from mien.classifier import Classifier
 from mien.datasets import open_dataset
+from mien.datasets.exclusion import exclude
 from mien.datasets.streaming import in_parts
 from mien.errors import UsageError
 from mien.evaluation import TTA
@@ -84,3 +87,24 @@ def test_keras_and_onnx_give_the_same_with_views(patterns, tmp_path):
     assert len({round(one, 4) for one, _ in losses.values()}) == len(TTA)
     for one, other in losses.values():
         assert one == pytest.approx(other, rel=1e-5)
+
+
+def test_nearly_identical_faces_and_those_that_a_list_left_out_of_training_are_found(tmp_path, model, monkeypatch):
+    random = np.random.default_rng(0)
+    for place in ("train/happy/Training_1", "train/sad/Training_2", "test/sad/PublicTest_3", "test/happy/PublicTest_4"):
+        path = tmp_path / "data" / f"{place}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), cv2.resize(random.integers(0, 256, (8, 8), np.uint8), (48, 48)))
+    data = tmp_path / "data"
+    learnt = cv2.imread(str(data / "train/happy/Training_1.png"), cv2.IMREAD_GRAYSCALE)
+    cv2.imwrite(str(data / "test/happy/PublicTest_5.png"), learnt)
+    cv2.imwrite(str(data / "test/happy/PublicTest_6.png"), cv2.convertScaleAbs(learnt[:, ::-1], alpha=0.8, beta=9))
+    whole = open_dataset(data)
+    found = judge_dataset(model, whole, split="public", find_duplicates=True).leakage
+    assert (found.n, found.copies, found.near_copies, found.near_clean_n) == (4, 1, 2, 2)
+    listed = exclude(whole, ["train/happy/Training_1.png"])
+    assert judge_dataset(model, listed, split="public", find_duplicates=True).leakage.copies == 0
+    told = judge_dataset(model, listed, split="public", find_duplicates=True, learnt_from=whole)
+    assert (told.leakage.copies, told.leakage.near_copies) == (1, 2)
+    monkeypatch.setattr(judging, "MOST_PAIRS", 7)  # there are eight
+    assert judge_dataset(model, whole, split="public", find_duplicates=True).leakage.near_copies is None

@@ -255,6 +255,8 @@ def test_a_calibration_that_was_fitted_on_the_same_pictures_is_said_to_flatter(f
     assert not any("flatters" in line or "these very" in line for line in facts.cautions())
     same = replace(facts, calibration=replace(facts.calibration, fitted_on="test"))
     assert any("these very pictures" in line for line in same.cautions())
+    part = replace(facts, calibration=replace(facts.calibration, fitted_on="public"))
+    assert any("PublicTest, which is among what is judged here" in line for line in part.cautions())
 
 
 def test_without_jinja_the_extra_is_named(monkeypatch):
@@ -315,3 +317,19 @@ def test_the_templates_are_part_of_the_package():
     names = {path.name for path in (files("mien") / "templates").iterdir()}
     assert {"report.html.j2", "report.css"} <= names
     assert Path(str(files("mien") / "templates")).is_relative_to(Path(str(files("mien"))))
+
+
+def test_near_copies_of_training_and_what_was_not_learnt_are_named(tmp_path, patterns):
+    facts = bare_facts(tmp_path, patterns, split="public")
+    near = {"near_copies": 9, "near_clean_accuracy": 0.2, "near_clean_interval": (0.1, 0.25)}
+    leak = replace(facts.leakage, copies=5, clean_accuracy=0.25, clean_interval=(0.2, 0.3), copies_accuracy=0.9, **near)
+    text = Page(render_report(replace(facts, leakage=leak))).text
+    assert "9 do so identically or nearly so" in text
+    assert "20.0% without 9 identical or nearly so" in text
+    assert "nor nearly so 33 20.0%" in text
+    alone = replace(leak, copies=0, copies_accuracy=None)
+    assert "nor nearly so 33 20.0%" in Page(render_report(replace(facts, leakage=alone))).text
+    spec = replace(facts.spec, trained_on={"duplicates_left_out": 1234})
+    assert "trained without the 1,234 images" in " ".join(replace(facts, leakage=leak, spec=spec).cautions())
+    spec = replace(facts.spec, trained_on={"excluded": 2958})
+    assert "trained without 2,958 images that a list named" in " ".join(replace(facts, spec=spec).cautions())

@@ -117,3 +117,9 @@ def test_parts_of_the_augmentation_go_on_top_of_a_named_one():
 def test_a_point_leaves_out_what_the_space_does_not_hold():
     assert point_of(BASE, {"mixup": Span(0.1, 0.4), "epochs": Span(1, 50, whole=True)}) == {"epochs": 30}
     assert point_of(BASE, {"augmentation": Choices(("none", "seed"))}) == {"augmentation": "seed"}
+
+
+@pytest.mark.parametrize("text", ["epochs=2", "learning_rate=0.1:0.01", "learning_rate=0:1:log"])
+def test_a_wrong_amount_is_named_with_its_field(text):
+    with pytest.raises(UsageError, match=f"^--space {text}: "):
+        parse_space([text], TrainingConfig())

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 from mien.cli import main
+from mien.cli.tune import _certainty
 from mien.config import TrainingConfig, read_config
-from mien.errors import MienError, UsageError
+from mien.datasets import open_dataset
+from mien.errors import DataError, MienError, UsageError
 from mien.materials import Selection
 from mien.spaces import Span
+from mien.trials import TrialRecord
 from mien.tuning import tune
 
 SPACE = {"learning_rate": Span(0.001, 0.1, log=True), "mixup": Span(0.0, 0.4)}
@@ -195,3 +198,18 @@ def test_a_small_study_in_earnest(patterns, tmp_path, capfd):
     trained = json.loads((tmp_path / "run" / "config.json").read_text())["training"]
     assert trained == {**document["config"], "seed": 3, "mixup": 0.1}
     assert read_config(tmp_path / "run" / "config.json").seed == 3
+
+
+def test_one_class_alone_is_refused(patterns, tmp_path, trainer):
+    dataset = open_dataset(patterns)
+    only = [str(name) for name in dataset.names if "/happy/" not in f"/{name}" and str(name).startswith("train")]
+    (tmp_path / "list.txt").write_text("\n".join(only) + "\n")
+    selection = Selection(exclude=str(tmp_path / "list.txt"))
+    with pytest.raises(DataError, match="one class only \\(happy\\)"):
+        tune(patterns, CONFIG, space=SPACE, trials=1, out=tmp_path / "study", selection=selection)
+    assert trainer.calls == []
+
+
+def test_how_far_trials_must_be_apart_is_said():
+    best = TrialRecord(0, "complete", 0.5, 400, 2, 1.0, {}, None)
+    assert "400 validation images: one standard error is 2.5 points" in _certainty(best)

@@ -28,6 +28,7 @@ class Answers:
         temperature: of the model's file.
         in_training: bool (n,), whether a picture also stands in Training, pixel for pixel; None where that was not
             looked for.
+        like_training: bool (n,), whether it stands there identically or nearly so; None likewise.
 
     Raises:
         UsageError: lengths differ.
@@ -41,10 +42,12 @@ class Answers:
     classes: tuple[str, ...]
     temperature: float = 1.0
     in_training: NDArray[np.bool_] | None = None
+    like_training: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.labels), len(self.classes))
-        lengths = {len(self.splits), len(self.names), *(() if self.in_training is None else (len(self.in_training),))}
+        marks = [marks for marks in (self.in_training, self.like_training) if marks is not None]
+        lengths = {len(column) for column in (self.splits, self.names, *marks)}
         if self.probabilities.shape != shape or self.uncalibrated.shape != shape or lengths != {shape[0]}:
             raise UsageError(f"answers: must all be of {shape[0]} pictures and {shape[1]} classes")
 
@@ -79,12 +82,13 @@ class Answers:
             self.classes,
             self.temperature,
             None if self.in_training is None else self.in_training[rows],
+            None if self.like_training is None else self.like_training[rows],
         )
 
     @classmethod
     def joined(cls, parts: Sequence[Answers]) -> Answers:
         """Answers of one model that came in parts, at least one."""
-        first, marks = parts[0], [part.in_training for part in parts if part.in_training is not None]
+        first = parts[0]
         return cls(
             np.concatenate([part.probabilities for part in parts]),
             np.concatenate([part.uncalibrated for part in parts]),
@@ -93,8 +97,15 @@ class Answers:
             np.concatenate([part.names for part in parts]),
             first.classes,
             first.temperature,
-            np.concatenate(marks) if len(marks) == len(parts) else None,
+            _all_marks([part.in_training for part in parts]),
+            _all_marks([part.like_training for part in parts]),
         )
+
+
+def _all_marks(parts: Sequence[NDArray[np.bool_] | None]) -> NDArray[np.bool_] | None:
+    """Marks of all parts; None where one has none."""
+    marks = [part for part in parts if part is not None]
+    return np.concatenate(marks) if len(marks) == len(parts) else None
 
 
 def ask(

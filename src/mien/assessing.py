@@ -80,7 +80,8 @@ def assess(
     answers = judgement.answers
     comparison = robustness = None
     if rival is not None:
-        other = judge_dataset(rival, dataset, progress=progress, **{**judging, "without_duplicates": False})
+        alone = {**judging, "without_duplicates": False, "find_duplicates": False}
+        other = judge_dataset(rival, dataset, progress=progress, **alone)
         comparison = compare_answers(answers, other.answers, first_name=names[0], second_name=names[1], seed=seed)
     if spoil:
         rows = draw(len(answers), limit, seed)

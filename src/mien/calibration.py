@@ -22,6 +22,15 @@ BINS = 15
 FEWEST = 200
 """From fewer pictures no temperature is fitted in training: it would be the chance of the sample."""
 
+SHARED: dict[str, tuple[str, ...]] = {
+    "validation": ("validation", "val", "train", "all"),
+    "val": ("val", "validation", "all"),
+    "public": ("public", "test", "all"),
+    "private": ("private", "test", "all"),
+    "test": ("test", "public", "private", "all"),
+}
+"""Where a temperature was fitted, to the splits with such pictures. ``validation``: what `mien train` held out."""
+
 LOWEST, HIGHEST = 0.05, 20.0
 """Where temperatures are looked for. A model that is always right would want 0, one that knows nothing infinity."""
 
@@ -95,7 +104,7 @@ class Calibration:
         before: at temperature 1: what the network says by itself.
         after: at the temperature that the model's file states, which is what users get.
         fitted_on: the split whose pictures the temperature was fitted on, as the file says; None where it does not.
-            Where these are the pictures judged here, `after` flatters.
+            Where these are the pictures judged here, `after` flatters: see `flatters`.
     """
 
     before: Reliability
@@ -106,6 +115,10 @@ class Calibration:
     def temperature(self) -> float:
         """The one that the model's file states."""
         return self.after.temperature
+
+    def flatters(self, split: str) -> bool:
+        """Whether `after` is too good to be true on a split, as the temperature was fitted on pictures of it."""
+        return self.fitted_on is not None and split in SHARED.get(self.fitted_on, (self.fitted_on,))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: ``temperature``, ``fitted_on``, ``before`` and ``after``."""

@@ -1,7 +1,4 @@
-"""Model cards, as Hugging Face reads them: YAML front matter, then what a model is, scored, and is not to be used for.
-
-The form is that of the Hub's documentation (huggingface.co/docs/hub/model-cards); the YAML is written by PyYAML.
-"""
+"""Model cards, as Hugging Face reads them: YAML front matter, what a model is, scored, and is not to be used for."""
 
 from __future__ import annotations
 
@@ -9,18 +6,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mien.errors import MissingExtraError
 from mien.evaluation import Evaluation
 from mien.files import write_text
+from mien.front_matter import UNKNOWN_LICENCE
+from mien.front_matter import front_matter as front_matter
 from mien.modelspec import ModelSpec
 
 if TYPE_CHECKING:
     from mien.report_facts import ReportFacts
-
-UNKNOWN_LICENCE = "unknown"
-"""Hugging Face's word for it. Whoever trained a model says what its licence is."""
-
-TASK = {"type": "image-classification", "name": "Facial expression recognition"}
 
 LIMITS = """\
 It names the look of a face in a still picture, one of the classes above, as people labelled such pictures. It does not
@@ -93,12 +86,12 @@ def model_card(facts: ReportFacts, *, licence: str = UNKNOWN_LICENCE) -> str:
     spec, origin = facts.spec, facts.provenance
     versions = ", ".join(f"{name} {version}" for name, version in origin.versions.items())
     parts = [
-        front_matter(facts.name, spec, facts.scores, licence=licence, ece=facts.ece),
+        front_matter(facts.name, spec, facts.scores, licence=licence, ece=facts.ece, judged=facts.format),
         f"# {_text(facts.name)}",
         _what(spec),
         _use(facts),
         f"## Data\n\n{_trained(spec)}{_left_out(spec.trained_on)}",
-        f"## Scores\n\n{_table(facts.scores)}\n\n{_sentence(facts.views)}.",
+        f"## Scores\n\n{_judged_on(facts)}\n\n{_table(facts.scores)}\n\n{_sentence(facts.views)}.",
         *_measured(facts),
         _classes_table(facts.evaluation),
         f"## How it was judged\n\n    {origin.command}\n\n{versions}; Python {origin.python}, {origin.system}.",
@@ -119,67 +112,6 @@ def write_card(path: str | Path, facts: ReportFacts, *, licence: str = UNKNOWN_L
     """
     write_text(path, model_card(facts, licence=licence))
     return Path(path)
-
-
-def front_matter(
-    name: str,
-    spec: ModelSpec,
-    scores: Mapping[str, Evaluation],
-    *,
-    licence: str = UNKNOWN_LICENCE,
-    ece: float | None = None,
-) -> str:
-    """The YAML at the head of a card, between its two lines of dashes.
-
-    Args:
-        name: of the model.
-        spec: what its file says.
-        scores: split to evaluation; each becomes a result in ``model-index``.
-        licence: as Hugging Face abbreviates it.
-        ece: expected calibration error of the first split, where it was measured.
-
-    Raises:
-        MissingExtraError: PyYAML is not installed.
-    """
-    try:
-        import yaml
-    except ImportError as error:
-        raise MissingExtraError("writing a model card", "evaluate") from error
-    dataset = _dataset(spec)
-    tags = ["facial-expression-recognition", "image-classification", "onnx", *([dataset] if dataset else [])]
-    document = {
-        "license": licence,
-        "library_name": "mien",
-        "pipeline_tag": TASK["type"],
-        "tags": tags,
-        **({"datasets": [dataset]} if dataset else {}),
-        "metrics": ["accuracy", "f1"],
-        **({"model-index": [{"name": name, "results": list(_results(spec, scores, ece))}]} if scores else {}),
-    }
-    return f"---\n{yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)}---"
-
-
-def _results(spec: ModelSpec, scores: Mapping[str, Evaluation], ece: float | None) -> Iterator[dict[str, Any]]:
-    """One result of ``model-index`` for each split."""
-    for place, (split, score) in enumerate(scores.items()):
-        note = "" if score.tta == "none" else f", {score.tta} views"
-        metrics = [
-            {"type": "accuracy", "value": round(score.accuracy, 4), "name": f"Accuracy{note}"},
-            {"type": "f1", "value": round(score.macro_f1, 4), "name": f"Macro F1{note}", "args": {"average": "macro"}},
-        ]
-        if ece is not None and not place:
-            metrics.append({"type": "ece", "value": round(ece, 4), "name": f"Expected calibration error{note}"})
-        data = {"type": _dataset(spec) or "imagefolder", "name": _data_name(spec), "split": split}
-        yield {"task": dict(TASK), "dataset": data, "metrics": metrics}
-
-
-def _dataset(spec: ModelSpec) -> str | None:
-    """A name of the data as Hugging Face spells names; None for somebody's own."""
-    return "fer2013" if "FER2013" in str(spec.trained_on.get("format", "")) else None
-
-
-def _data_name(spec: ModelSpec) -> str:
-    return "FER2013" if _dataset(spec) else str(spec.trained_on.get("format", "labelled faces"))
 
 
 def _what(spec: ModelSpec) -> str:
@@ -233,10 +165,10 @@ def _measured(facts: ReportFacts) -> Iterator[str]:
     cautions = facts.cautions()
     if facts.leakage is not None and facts.leakage.copies and facts.leakage.clean_accuracy is not None:
         clean = facts.leakage
-        cautions = (
-            *cautions,
-            f"Without those that also stand in Training: {clean.clean_accuracy:.1%} of {clean.clean_n:,}.",
-        )
+        without = f"Without those that also stand in Training: {clean.clean_accuracy:.1%} of {clean.clean_n:,}"
+        if clean.near_clean_accuracy is not None:
+            without += f"; without nearly identical ones too: {clean.near_clean_accuracy:.1%} of {clean.near_clean_n:,}"
+        cautions = (*cautions, f"{without}.")
     if cautions:
         yield " ".join(cautions)
 
@@ -248,6 +180,11 @@ def _classes_table(score: Evaluation) -> str:
         for name, one in score.per_class.items()
     ]
     return "\n".join(rows)
+
+
+def _judged_on(facts: ReportFacts) -> str:
+    """What the scores are of, which need not be what the model learned from."""
+    return f"Judged on {facts.split_name} of {_text(facts.format) or 'labelled faces'}, {facts.evaluation.n:,} images."
 
 
 def _sentence(words: str) -> str:
@@ -269,9 +206,10 @@ def _trained(spec: ModelSpec) -> str:
 
 
 def _left_out(data: Mapping[str, Any]) -> str:
-    """Training images that were not used, as a test split has them too."""
-    count = data.get("duplicates_left_out")
-    return "" if count is None else f" {count:,} that also stand in a test split were left out."
+    """Images that were not used: as a test split has them too, or as a list named them."""
+    copies, listed = data.get("duplicates_left_out"), data.get("excluded")
+    said = "" if copies is None else f" {copies:,} that also stand in a test split were left out."
+    return said if not listed else f"{said} {listed:,} images of the data were left out, as a list named them."
 
 
 def _held(data: Mapping[str, Any]) -> str:

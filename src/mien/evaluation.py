@@ -90,6 +90,12 @@ class Evaluation:
         """Class names, in the order of the rows and columns of `confusion`."""
         return tuple(self.per_class)
 
+    @property
+    def only_class(self) -> str | None:
+        """The class that all pictures are of; None where they are of several."""
+        found = [name for name, scores in self.per_class.items() if scores.support]
+        return found[0] if len(found) == 1 else None
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready, the fields under their names and ``classes`` beside ``confusion``."""
         return {

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from mien.answers import Answers, ask
 from mien.classifier import Model
 from mien.datasets.dataset import Dataset, Faces, refuse_bad
-from mien.datasets.duplicates import pixel_digests
 from mien.datasets.facing import Detect, with_faces
+from mien.datasets.learnt import MOST_PAIRS, Learnt
 from mien.datasets.pixels import Progress
 from mien.datasets.storage import encode_names
 from mien.datasets.streaming import in_parts
@@ -75,6 +75,7 @@ def judge_dataset(
     detect_faces: Detect | None = None,
     without_duplicates: bool = False,
     find_duplicates: bool = False,
+    learnt_from: Dataset | None = None,
     progress: Progress | None = None,
 ) -> Judgement:
     """Judge a model on a split of a dataset, its labels brought to the model's class order by name.
@@ -90,7 +91,10 @@ def judge_dataset(
         without_duplicates: leave out faces whose pixels, at the model's input size, also stand in the dataset's
             training split, which is read for that.
         find_duplicates: measure what these faces do to the score, and leave them in. Where there is no Training, or the
-            split has it in itself, nothing is looked for.
+            split has it in itself, nothing is looked for. Nearly identical ones are looked for too, where that does not
+            take too long.
+        learnt_from: the dataset whose training split is compared with; None: `dataset`. Where faces were left out of
+            that, give the whole: a model may have learned from them all the same.
         progress: called with how many are read and how many there are.
 
     Raises:
@@ -102,12 +106,15 @@ def judge_dataset(
     if detect_faces is None:
         detect_faces = bool(model.spec.trained_on.get("detect_faces", False))
     dataset.select(split)  # refuses a split that the data lacks before any work is done
+    source = dataset if learnt_from is None else learnt_from
     if without_duplicates:
-        _refuse_no_training(dataset, split)
+        _refuse_no_training(source, split)
     cut, missed = with_faces(dataset, detect_faces, progress=progress)
-    compared = without_duplicates or (find_duplicates and _comparable(dataset, split))
-    learnt = _training_digests(cut, model.spec.input, progress) if compared else None
     chosen = cut.select(split)
+    learnt = None
+    if without_duplicates or (find_duplicates and _comparable(source, split)):
+        whole = cut if source is dataset else with_faces(source, detect_faces, progress=progress)[0]
+        learnt = _learnt(whole, len(chosen), model.spec.input, progress)
     parts, skipped, unlabelled = list[Answers](), list(dataset.problems), 0
     for faces in in_parts(chosen, model.spec.input, skip_bad=skip_bad, progress=progress):
         known = faces.labelled()
@@ -130,14 +137,20 @@ def judge_dataset(
     )
 
 
-def _answer(model: Model, faces: Faces, learnt: NDArray[np.bytes_] | None, tta: str, batch_size: int | None) -> Answers:
+def _answer(model: Model, faces: Faces, learnt: Learnt | None, tta: str, batch_size: int | None) -> Answers:
     """Ask a model about labelled faces, and look for them among what it learned from."""
     labels = align_labels(faces.labels, faces.classes, model.spec.classes)
     probabilities, uncalibrated = ask(model, faces.images, tta=tta, batch_size=batch_size)
-    in_training = None if learnt is None else np.isin(pixel_digests(faces.images), learnt)
-    spec = model.spec
     return Answers(
-        probabilities, uncalibrated, labels, faces.splits, faces.names, spec.classes, spec.temperature, in_training
+        probabilities,
+        uncalibrated,
+        labels,
+        faces.splits,
+        faces.names,
+        model.spec.classes,
+        model.spec.temperature,
+        None if learnt is None else learnt.holds(faces.images),
+        None if learnt is None else learnt.holds_like(faces.images),
     )
 
 
@@ -167,10 +180,11 @@ def _refuse_no_training(dataset: Dataset, split: str) -> None:
         raise UsageError("without_duplicates: needs the training split to compare with, and this data has none")
 
 
-def _training_digests(dataset: Dataset, spec: InputSpec, progress: Progress | None) -> NDArray[np.bytes_]:
-    """What `pixel_digests` gives for the training split; files that cannot be read were not learnt from either."""
-    parts = in_parts(dataset.select("train"), spec, skip_bad=True, progress=progress)
-    return np.concatenate([pixel_digests(faces.images) for faces in parts])
+def _learnt(dataset: Dataset, judged: int, spec: InputSpec, progress: Progress | None) -> Learnt:
+    """What stands in the training split; files that cannot be read were not learnt from either."""
+    training = dataset.select("train")
+    parts = in_parts(training, spec, skip_bad=True, progress=progress)
+    return Learnt.of(parts, near=judged * len(training) <= MOST_PAIRS)
 
 
 def judge_answers(

@@ -41,6 +41,9 @@ TTA_NAMES: dict[str, str] = {
 }
 """Test-time augmentations in words."""
 
+ONE_CLASS = "all pictures are of one class, {}: accuracy is how many of it are found, and nothing tells of the others"
+"""What must be known of scores of a single class."""
+
 
 @dataclass(frozen=True, eq=False)
 class ReportFacts:
@@ -65,6 +68,7 @@ class ReportFacts:
         skipped: how many files could not be used and were left out.
         without_face: how many pictures have no face that was found and stayed whole; None where they were not cut.
         duplicates_left_out: how many pictures that also stand in Training were not judged; None where none was sought.
+        excluded: how many pictures of the split a list left out (``--exclude``).
 
     Raises:
         UsageError: there is no score, or the sheet is not a picture.
@@ -88,6 +92,7 @@ class ReportFacts:
     skipped: int = 0
     without_face: int | None = None
     duplicates_left_out: int | None = None
+    excluded: int = 0
 
     def __post_init__(self) -> None:
         if not self.scores:
@@ -150,7 +155,12 @@ class ReportFacts:
 
     def cautions(self) -> tuple[str, ...]:
         """What a reader must know to take the numbers for what they are, each a sentence or two."""
-        return tuple(filter(None, (self._watched(), self._leaked(), self._flattered(), *self._left_out())))
+        lines = (self._one_class(), self._watched(), *self._leaked(), self._flattered(), *self._left_out())
+        return tuple(filter(None, lines))
+
+    def _one_class(self) -> str:
+        only = self.evaluation.only_class
+        return _capital(f"{ONE_CLASS.format(only)}.") if only else ""
 
     def _watched(self) -> str:
         recipe = self.spec.trained_on.get("recipe") or {}
@@ -161,32 +171,60 @@ class ReportFacts:
             return "PublicTest was watched while this model was trained: scores there are of validation, not of a test."
         return ""
 
-    def _leaked(self) -> str:
-        if self.duplicates_left_out is not None:
-            return f"{self.duplicates_left_out:,} pictures that also stand in Training were left out."
+    def _leaked(self) -> tuple[str, ...]:
         leak = self.leakage
+        if self.duplicates_left_out is not None:
+            told = f"{self.duplicates_left_out:,} pictures that also stand in Training, pixel for pixel, were left out."
+            return (told, self._not_learnt())
         if leak is None:
-            return "It was not looked whether these pictures also stand in Training."
+            return ("It was not looked whether these pictures also stand in Training.",)
+        near = ""
+        if leak.near_copies is not None and leak.near_copies > leak.copies:
+            near = f" {leak.near_copies:,} do so identically or nearly so: cut otherwise, brighter or mirrored."
         if not leak.copies:
-            return "None of these pictures stands in Training as well, pixel for pixel."
-        return (
-            f"{leak.copies:,} of the {leak.n:,} pictures also stand in Training, pixel for pixel. A model that "
-            "remembers them looks better than it is."
-        )
+            return ("None of these pictures stands in Training as well, pixel for pixel." + near, self._not_learnt())
+        told = f"{leak.copies:,} of the {leak.n:,} pictures also stand in Training, pixel for pixel.{near}"
+        return (f"{told} A model that remembers them looks better than it is.", self._not_learnt())
+
+    def _not_learnt(self) -> str:
+        """What of Training the model did not learn from, as its file says."""
+        data = self.spec.trained_on
+        if data.get("duplicates_left_out"):
+            return (
+                f"As its file says, the model was trained without the {data['duplicates_left_out']:,} images of "
+                "Training that also stood in a test split of its data."
+            )
+        if data.get("excluded"):
+            return (
+                f"As its file says, the model was trained without {data['excluded']:,} images that a list named; "
+                "copies may be among them, and then it did not learn from those."
+            )
+        return ""
 
     def _flattered(self) -> str:
-        if self.calibration is None or self.calibration.fitted_on != self.evaluation.split:
+        fit, split = self.calibration, self.evaluation.split
+        if fit is None or not fit.flatters(split):
             return ""
-        return "The temperature was fitted on these very pictures: calibration looks better here than it is."
+        if fit.fitted_on == split:
+            return "The temperature was fitted on these very pictures: calibration looks better here than it is."
+        return (
+            f"The temperature was fitted on {split_name(str(fit.fitted_on))}, which is among what is judged here: "
+            "calibration looks better than it is."
+        )
 
     def _left_out(self) -> tuple[str, ...]:
         return (
+            f"{self.excluded:,} pictures of this split were left out, as a list named them." if self.excluded else "",
             f"{self.unlabelled:,} pictures have no label and were left out." if self.unlabelled else "",
             f"{self.skipped:,} files could not be used and were left out." if self.skipped else "",
             f"{self.without_face:,} pictures have no face that was found, and stayed whole."
             if self.without_face
             else "",
         )
+
+
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 def split_name(split: str) -> str:

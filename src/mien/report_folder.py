@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mien.assessing import Assessment
 from mien.cards import write_card
 from mien.classifier import Model
 from mien.datasets.streaming import in_parts
-from mien.files import write_json
+from mien.errors import MissingExtraError, UsageError
+from mien.files import check_writable, write_json
 from mien.images import Image
 from mien.judging import Judgement
 from mien.mistakes import worst_mistakes
@@ -22,8 +24,26 @@ from mien.report_page import write_report
 from mien.reports import plot_confusion
 from mien.weights import find_model
 
-EXPLAINED = 700
-"""Among so many images of the split the faces of the sheet of explanations are drawn."""
+EXPLAINED = 100
+"""Among so many images of each class the faces of the sheet of explanations are drawn."""
+
+
+def check_folder(folder: Path) -> None:
+    """Find out before any work is done whether `write_folder` will be able to write.
+
+    Raises:
+        UsageError: it is a file, or cannot be made or written to.
+        MissingExtraError: Jinja2, PyYAML or Matplotlib is not installed.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--out: must be a folder, and {folder} is a file")
+    try:
+        import jinja2  # noqa: F401
+        import matplotlib  # noqa: F401
+        import yaml  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("writing a report", "evaluate") from error
+    check_writable(folder / "report.html")
 
 
 def write_folder(
@@ -36,6 +56,7 @@ def write_folder(
     data: str,
     explain: bool = False,
     audit: Mapping[str, Any] | None = None,
+    excluded: int = 0,
 ) -> list[Path]:
     """Write ``metrics.json``, ``confusion.png``, ``report.html`` and ``README.md``, a model card.
 
@@ -48,6 +69,7 @@ def write_folder(
         data: as it was given.
         explain: whether the report has a sheet that shows what answers hang on; takes half a minute.
         audit: what `mien.datasets.audit.Audit.to_dict` gave for the data.
+        excluded: how many pictures of the split a list left out.
 
     Returns:
         What was written.
@@ -68,6 +90,7 @@ def write_folder(
         mistakes=worst_mistakes(judgement, spec.input),
         explanations=_explained(model, judgement) if explain else None,
         audit=audit,
+        excluded=excluded,
     )
     write_json(folder / "metrics.json", document)
     return [
@@ -79,9 +102,14 @@ def write_folder(
 
 
 def _explained(model: Model, judgement: Judgement) -> Image:
-    """The sheet of explanations, of images spread over the split."""
+    """The sheet of explanations, of images of each class spread over the split."""
     from mien.explanations import class_sheet
 
-    answers = judgement.answers
-    rows = np.unique(np.linspace(0, len(answers) - 1, min(EXPLAINED, len(answers))).astype(np.int64))
-    return class_sheet(model, judgement.load(rows, model.spec.input).images, answers.labels[rows])
+    labels = judgement.answers.labels
+    rows = np.concatenate([_spread(np.flatnonzero(labels == label)) for label in np.unique(labels)])
+    return class_sheet(model, judgement.load(rows, model.spec.input).images, labels[rows])
+
+
+def _spread(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Up to `EXPLAINED` of some rows, at even distances."""
+    return rows[np.linspace(0, len(rows) - 1, min(EXPLAINED, len(rows))).astype(np.int64)]

@@ -100,6 +100,7 @@ def _template(name: str) -> Any:
         "shares": row_shares,
         "split_name": split_name,
         "kind": kind_name,
+        "pair_name": pair_name,
     }
     environment.filters |= filters
     return environment.get_template(name)
@@ -118,6 +119,12 @@ def points(value: float) -> str:
 def count(value: int) -> str:
     """A number of things: ``3,589``."""
     return f"{value:,}"
+
+
+def pair_name(pair: str) -> str:
+    """``PublicTest also in Training`` for ``public in train``."""
+    one, _, other = pair.partition(" in ")
+    return f"{split_name(one)} also in {split_name(other)}"
 
 
 def row_shares(evaluation: Evaluation) -> list[list[float]]:

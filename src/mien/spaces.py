@@ -109,7 +109,11 @@ def parse_space(texts: Sequence[str], base: TrainingConfig) -> dict[str, Span | 
             raise UsageError(f"--space: must be FIELD=LOW:HIGH, FIELD=LOW:HIGH:log or FIELD=A,B,C; received {text!r}")
         if name in space:
             raise UsageError(f"--space: {name} is given twice; leave one out")
-        space[name] = _dimension(name, amount, _present(name, base))
+        present = _present(name, base)
+        try:
+            space[name] = _dimension(name, amount, present)
+        except UsageError as error:
+            raise UsageError(f"--space {text}: {str(error).partition(': ')[2]}") from error
     check_space(space, base)
     return space
 

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien.config import TrainingConfig
-from mien.errors import DataError, MienError, UsageError
+from mien.errors import MienError, UsageError
 from mien.files import write_json, write_text
 from mien.materials import Selection
 from mien.spaces import Choices, Space, Span, check_space, config_with, default_space, point_of
 from mien.studies import SharedStudy, need_optuna, open_study
 from mien.trials import ERROR, TrialRecord, best_of, in_words, list_trials, trial_name, trials_csv
+from mien.tuning_checks import check_data, check_networks
 
 if TYPE_CHECKING:
     import keras
@@ -103,12 +104,13 @@ def tune(
     if trials < 1:
         raise UsageError(f"trials: must be 1 or more, received {trials}")
     from mien.datasets import open_dataset
+    from mien.datasets.exclusion import exclude
 
     space, selection, say = space or default_space(config), selection or Selection(), say or _silent
     check_space(space, config)
-    _check_networks(config, space)
+    check_networks(config, space)
     dataset = open_dataset(data, ferplus=config.ferplus)
-    _check_validation(dataset, config)
+    check_data(exclude(dataset, selection.exclude) if selection.exclude else dataset, config)
     shared = open_study(
         Path(out),
         name=study,
@@ -263,33 +265,6 @@ def _settings(dataset: Dataset, config: TrainingConfig, space: Space, selection:
         "selection": dataclasses.asdict(selection),
         "data": {"format": dataset.format, "counts": dataset.counts()},
     }
-
-
-def _check_validation(dataset: Dataset, config: TrainingConfig) -> None:
-    """Without validation images there is nothing to choose by.
-
-    Raises:
-        UsageError: there would be none.
-        DataError: there is no training split.
-    """
-    splits = set(dataset.splits.tolist())
-    if "train" not in splits:
-        raise DataError(f"{dataset.path}: has no training split to tune on; it has {', '.join(sorted(splits))}")
-    watched = "val" in splits or (config.validation == "public" and "public" in splits)
-    if not watched and not config.validation_fraction:
-        raise UsageError(
-            "validation_fraction: is 0, and the data has no split val: trials are compared on validation images, never "
-            "on test splits; leave it at 0.1"
-        )
-
-
-def _check_networks(config: TrainingConfig, space: Space) -> None:
-    from mien.networks import check_network
-
-    varied = space.get("network")
-    names = varied.values if isinstance(varied, Choices) else (config.network,)
-    for name in names:
-        check_network(str(name), config.input.size)
 
 
 def _line(error: Exception) -> str:

@@ -93,15 +93,16 @@ def evaluate_command(
     check_tta(tta, "--tta")
     if limit is not None and not robustness:
         raise UsageError("--limit: is for --robustness; the scores are of all pictures of the split")
-    if out is not None and out.exists() and not out.is_dir():
-        raise UsageError(f"--out: must be a folder, and {out} is a file")
+    if out is not None:
+        from mien.report_folder import check_folder
+
+        check_folder(out)
     if out is None and (explain or audit):
         raise UsageError("--explain and --audit: are for the report; name its folder with --out")
     opened = _open(model, device)
     rival = _open(compare, device) if compare is not None else None
-    dataset = open_dataset(data, ferplus="majority" if ferplus else "none")
-    if exclude is not None:
-        dataset = without(dataset, exclude)
+    whole = open_dataset(data, ferplus="majority" if ferplus else "none")
+    dataset = whole if exclude is None else without(whole, exclude)
     console = to_stderr()
     with reading_bar(console) as progress, reading_bar(console, "spoiling") as spoiling:
         assessment = assess(
@@ -121,15 +122,25 @@ def evaluate_command(
             detect_faces=detect_faces,
             without_duplicates=without_duplicates,
             find_duplicates=find_duplicates,
+            learnt_from=whole,  # a model may have learned from what a list leaves out
         )
-    document = _document(model, data, exclude, assessment)
+    excluded = 0 if exclude is None else len(whole.select(split)) - len(dataset.select(split))
+    document = _document(model, data, exclude, excluded, assessment)
     written = []
     if out is not None:
         from mien.report_folder import write_folder
 
         audited = _audited(dataset, console) if audit else None
         written = write_folder(
-            out, document, assessment, opened, name=str(model), data=str(data), explain=explain, audit=audited
+            out,
+            document,
+            assessment,
+            opened,
+            name=str(model),
+            data=str(data),
+            explain=explain,
+            audit=audited,
+            excluded=excluded,
         )
     if as_json:
         _print_json(document)
@@ -151,7 +162,7 @@ def _check_choice(option: str, received: str, allowed: Collection[str]) -> None:
         raise unknown_choice(option, received, allowed)
 
 
-def _document(model: Path, data: Path, exclude: Path | None, assessment: Assessment) -> dict[str, Any]:
+def _document(model: Path, data: Path, exclude: Path | None, excluded: int, assessment: Assessment) -> dict[str, Any]:
     """What ``--json`` prints: the whole split's metrics, its parts, how far to trust them, and what was left out."""
     from mien import __version__
 
@@ -168,6 +179,7 @@ def _document(model: Path, data: Path, exclude: Path | None, assessment: Assessm
         "without_face": judgement.without_face,
         "duplicates_left_out": judgement.duplicates_left_out,
         "exclude": None if exclude is None else str(exclude),
+        "excluded": excluded,
         **assessment.to_dict(),
         "mien_version": __version__,
     }
@@ -205,6 +217,8 @@ def _print_tables(document: Mapping[str, Any], assessment: Assessment, written: 
         console.print(f"images were cut to their faces; {document['without_face']:,} of the dataset have none")
     if document["duplicates_left_out"] is not None:
         console.print(f"{document['duplicates_left_out']:,} pictures also stand in Training and were left out")
+    if document["excluded"]:
+        console.print(f"{document['excluded']:,} pictures of this split were left out, as the list names them")
     if document["unlabelled"]:
         console.print(f"{document['unlabelled']:,} faces have no label and were left out")
     for path in written:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.errors import DataError, UsageError, unknown_choice
+from mien.files import check_writable
 
 if TYPE_CHECKING:
     from mien.analyzer import Analyzer
@@ -35,6 +36,9 @@ def explain_command(
         str | None, typer.Option(metavar="NAME", help="The layer gradcam reads.", show_default="the last of each stage")
     ] = None,
     detector: Annotated[str, typer.Option(help="mtcnn, or none: each picture is a face, cut out already.")] = "mtcnn",
+    min_confidence: Annotated[
+        float, typer.Option(help="Faces of which no expression is so probable are called uncertain.")
+    ] = 0.0,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Write pictures there.")] = Path("explained"),
     per_class: Annotated[
         bool, typer.Option("--per-class", help="SOURCE is a dataset: draw a sheet with a row for each class.")
@@ -48,9 +52,13 @@ def explain_command(
 ) -> None:
     """Draw what an answer hangs on: orange where the face speaks for the expression, blue where against it."""
     from mien.explaining import needs_keras
+    from mien.results import check_min_confidence
 
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out: must be a folder, and {out} is a file")
+    if per_class:
+        check_writable(out / SHEET)
+    check_min_confidence(min_confidence, "--min-confidence")
     if per_class and (len(sources) != 1 or target is not None):
         raise UsageError(
             "--per-class: takes one dataset and explains every class; leave out --target and other sources"
@@ -64,7 +72,7 @@ def explain_command(
         document = _explain_classes(explainer, Path(sources[0]), split, (faces, averaged, seed), out)
         said = [f"wrote {document['sheet']}"]
     else:
-        work = _Work(explainer, _analyzer(explainer, detector), target, out)
+        work = _Work(explainer, _analyzer(explainer, detector, min_confidence), target, out)
         document, said = work.run(sources)
     if as_json:
         import json
@@ -87,13 +95,13 @@ def _open(model: str | None, method: str, layer: str | None, device: str) -> Exp
     return open_explainer(open_model(find_model(model), device=device), method, layer=layer)
 
 
-def _analyzer(explainer: Explainer, detector: str) -> Analyzer:
+def _analyzer(explainer: Explainer, detector: str, min_confidence: float) -> Analyzer:
     from mien.analyzer import Analyzer
     from mien.faces import DETECTORS
 
     if detector not in DETECTORS:
         raise unknown_choice("--detector", detector, DETECTORS)
-    return Analyzer(explainer.model, detector=detector)
+    return Analyzer(explainer.model, detector=detector, min_confidence=min_confidence)
 
 
 def _explain_classes(
@@ -166,6 +174,6 @@ def _words(found: Sequence[Explanation]) -> str:
     """``happy 93%, sad 41% (explained: fear 12%)``."""
     words = []
     for one in found:
-        other = "" if one.target == one.face.prediction.best else f" (explained: {one.target} {one.share:.0%})"
+        other = "" if one.target == one.face.expression else f" (explained: {one.target} {one.share:.0%})"
         words.append(f"{one.face.expression} {one.face.confidence:.0%}{other}")
     return ", ".join(words) or "no face"

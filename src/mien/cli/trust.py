@@ -9,27 +9,36 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from mien.assessing import Assessment
-    from mien.calibration import Calibration
+    from mien.calibration import Calibration, Reliability
     from mien.comparison import Comparison
     from mien.leakage import Leakage
     from mien.robustness import Robustness
 
 
+ABOUT = 0.005
+"""Mean confidence and accuracy that are no further apart count as equal."""
+
+
 def trust_lines(assessment: Assessment) -> Iterator[str]:
     """A line or two for each thing that was measured."""
-    yield from _calibration_lines(assessment.calibration)
+    evaluation = next(iter(assessment.judgement.scores.values()))
+    if evaluation.only_class is not None:
+        from mien.report_facts import ONE_CLASS
+
+        yield f"note: {ONE_CLASS.format(evaluation.only_class)}"
+    yield from _calibration_lines(assessment.calibration, evaluation.split)
     at = assessment.coverage.at_80
     yield (
         f"accuracy on the surest {at.coverage:.0%}: {at.accuracy:.1%} of {at.n:,} pictures, those with a confidence of "
         f"{at.min_confidence:.2f} and more"
     )
     if assessment.judgement.leakage is not None:
-        yield _leakage_line(assessment.judgement.leakage)
+        yield from _leakage_lines(assessment.judgement.leakage)
     if assessment.comparison is not None:
         yield from _comparison_lines(assessment.comparison)
 
 
-def _calibration_lines(calibration: Calibration) -> Iterator[str]:
+def _calibration_lines(calibration: Calibration, split: str) -> Iterator[str]:
     before, after = calibration.before, calibration.after
     if calibration.temperature == 1:
         yield f"calibration error (ECE) {after.ece:.1%}: the model has no temperature; 'mien calibrate' fits one"
@@ -39,19 +48,34 @@ def _calibration_lines(calibration: Calibration) -> Iterator[str]:
             f"calibration error (ECE) {after.ece:.1%} at the model's temperature {calibration.temperature:.2f}{where}; "
             f"{before.ece:.1%} without"
         )
-    tendency = "too sure" if after.confidence > after.accuracy else "not sure enough"
-    yield f"it is {after.confidence:.1%} sure on average and {after.accuracy:.1%} right: {tendency}"
+    if calibration.flatters(split):
+        yield "  the temperature was fitted on pictures that are judged here: this looks better than it is"
+    yield f"it is {after.confidence:.1%} sure on average and {after.accuracy:.1%} right: {_tendency(after)}"
 
 
-def _leakage_line(leakage: Leakage) -> str:
+def _tendency(found: Reliability) -> str:
+    gap = found.confidence - found.accuracy
+    if abs(gap) < ABOUT:
+        return "about as sure as it should be, on average"
+    return "too sure" if gap > 0 else "not sure enough"
+
+
+def _leakage_lines(leakage: Leakage) -> Iterator[str]:
     if leakage.clean_accuracy is None:
-        return f"all {leakage.n:,} pictures also stand in Training"
-    if leakage.copies_accuracy is None:
-        return "no picture also stands in Training, pixel for pixel"
-    return (
-        f"{leakage.copies:,} pictures also stand in Training (accuracy {leakage.copies_accuracy:.1%}); without them "
-        f"{leakage.clean_accuracy:.2%} of {leakage.clean_n:,}, with them {leakage.accuracy:.2%}"
-    )
+        yield f"all {leakage.n:,} pictures also stand in Training"
+    elif leakage.copies_accuracy is None:
+        yield "no picture also stands in Training, pixel for pixel"
+    else:
+        yield (
+            f"{leakage.copies:,} pictures also stand in Training (accuracy {leakage.copies_accuracy:.1%}); without "
+            f"them {leakage.clean_accuracy:.2%} of {leakage.clean_n:,}, with them {leakage.accuracy:.2%}"
+        )
+    if leakage.near_copies is None:
+        yield "nearly identical ones were not looked for: there are too many pairs to compare"
+    elif leakage.near_copies > leakage.copies:
+        rest = leakage.near_clean_accuracy
+        score = "" if rest is None else f"; without them {rest:.2%} of {leakage.near_clean_n:,}"
+        yield f"{leakage.near_copies:,} stand there identically or nearly so{score}"
 
 
 def _comparison_lines(found: Comparison) -> Iterator[str]:

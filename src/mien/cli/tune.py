@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from mien.trials import TrialRecord
     from mien.tuning import Tuned
 
 SHOWN = 10
@@ -156,12 +157,22 @@ def _print_tables(tuned: Tuned, data: str) -> None:
     for path in tuned.files:
         console.print(f"wrote {path}", soft_wrap=True, markup=False, highlight=False)
     if tuned.best is not None:
+        console.print(_certainty(tuned.best), highlight=False, soft_wrap=True)
         console.print(
             f"train with it: mien train {data} --config {tuned.folder / BEST}",
             soft_wrap=True,
             markup=False,
             highlight=False,
         )
+
+
+def _certainty(best: TrialRecord) -> str:
+    """How far apart trials must be to differ by more than chance."""
+    accuracy, n = best.accuracy or 0.0, best.n or 1
+    error = (accuracy * (1 - accuracy) / n) ** 0.5
+    return (
+        f"judged on {n:,} validation images: one standard error is {100 * error:.1f} points; nearer trials are as good"
+    )
 
 
 def _table(tuned: Tuned) -> Table:

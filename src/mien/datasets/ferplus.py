@@ -58,6 +58,12 @@ LEAST_AGREEMENT = 0.2
 COMPARABLE = 200
 """Kappa is looked at where this many faces have both labels."""
 
+RUN = 500
+"""Kappa is also looked at for each run of about so many faces, so that no stretch of rows can be moved."""
+
+MOST_CHANCE = 0.5
+"""Where one label is so frequent that chance alone agrees more often, kappa says nothing."""
+
 _CLASS_OF_COLUMN = np.array([FERPLUS_CLASSES.index(canonical(name)) for name in FERPLUS_COLUMNS[:EMOTIONS]])
 _IMAGE_NAME = re.compile(r"\D*(\d{1,12})\.\w+")
 _BAD_ROW = re.compile(r":(\d+) \(")  # in "fer2013.csv:17 (2,303 pixels where ...)"
@@ -245,21 +251,31 @@ def _check_numbers(numbers: NDArray[np.int64], name: str) -> None:
 
 
 def _check_agreement(dataset: Dataset, majority: NDArray[np.int64], name: str) -> None:
-    """Two sets of labels for the same faces agree far more often than by chance (Cohen's kappa).
+    """Two sets of labels for the same faces agree far more often than by chance: as a whole, by Usage and all along.
 
     Raises:
-        DataError: they do not: rows were shuffled within their Usages.
+        DataError: they do not: rows were shuffled within their Usages, or some were moved.
     """
     own = np.array([FERPLUS_CLASSES.index(word) for word in dataset.classes], np.int64)[dataset.labels]
-    both = (dataset.labels >= 0) & (majority >= 0)
-    if both.sum() < COMPARABLE:
-        return
+    rows = np.flatnonzero((dataset.labels >= 0) & (majority >= 0))
+    usages = [rows[dataset.splits[rows] == split] for split in np.unique(dataset.splits)]
+    runs = np.array_split(rows, max(1, len(rows) // RUN))
+    for part in (rows, *usages, *runs):
+        agreement, chance = _agreement(own[part], majority[part])
+        if len(part) < COMPARABLE or chance > MOST_CHANCE:
+            continue
+        if agreement < chance + LEAST_AGREEMENT * (1 - chance):
+            raise DataError(
+                f"row order: from {dataset.names[part[0]]} to {dataset.names[part[-1]]}, the majority in {name} is the "
+                f"label of {dataset.path.name} for only {agreement:.0%} of the {len(part):,} faces that are compared, "
+                f"where chance gives {chance:.0%}: the rows of one of the two were shuffled or moved"
+            )
+
+
+def _agreement(own: NDArray[np.int64], majority: NDArray[np.int64]) -> tuple[float, float]:
+    """How often two labels are the same, and how often they would be by chance; 1 twice where there is none."""
+    if not len(own):
+        return 1.0, 1.0
     table = np.zeros((len(FERPLUS_CLASSES), len(FERPLUS_CLASSES)))
-    np.add.at(table, (own[both], majority[both]), 1 / both.sum())
-    chance = float(table.sum(axis=0) @ table.sum(axis=1))
-    agreement = float(np.trace(table))
-    if agreement < chance + LEAST_AGREEMENT * (1 - chance):
-        raise DataError(
-            f"row order: the majority in {name} is the label of {dataset.path.name} for only {agreement:.0%} of the "
-            f"faces, where chance gives {chance:.0%}: the rows of one of the two were shuffled"
-        )
+    np.add.at(table, (own, majority), 1 / len(own))
+    return float(np.trace(table)), float(table.sum(axis=0) @ table.sum(axis=1))

@@ -84,6 +84,12 @@ def _measure_all(dataset: Dataset, progress: Progress | None) -> tuple[NDArray[n
     return numbers, thumbs
 
 
+def thumbnails(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Thumbnails of images uint8 (n, height, width, channels), as `Measures.thumbs` has them: uint8 (n, 16, 16)."""
+    made = [fit_image(image, THUMB)[..., 0] for image in images]
+    return np.asarray(made, np.uint8).reshape(-1, THUMB.size, THUMB.size)
+
+
 def emptiness(image: Image) -> float:
     """The largest share of pixels within one of 32 bands of brightness, or of 32 that lie half a band higher.
 

@@ -74,6 +74,28 @@ def near_pairs(thumbs: NDArray[np.uint8], *, likeness: float = LIKENESS, progres
     return NearPairs(rows[order], values[order], flags[order])
 
 
+def like_any(thumbs: NDArray[np.uint8], others: NDArray[np.uint8], *, likeness: float = LIKENESS) -> NDArray[np.bool_]:
+    """Which pictures are like one of some others, upright or mirrored; identical ones are.
+
+    Args:
+        thumbs: uint8 (n, side, side), such as `mien.datasets.measures.thumbnails` gives.
+        others: uint8 (m, side, side).
+        likeness: least correlation, above 0 and up to 1.
+
+    Returns:
+        bool (n,).
+    """
+    height, width = TILE
+    least = min(likeness, 1 - 1e-6)
+    ones, found = _standardised(thumbs), np.zeros(len(thumbs), np.bool_)
+    for left in range(0, len(others), width):
+        block = others[left : left + width]
+        for side in (_standardised(block), _standardised(block[:, :, ::-1])):
+            for top in range(0, len(ones), height):
+                found[top : top + height] |= (ones[top : top + height] @ side.T >= least).any(axis=1)
+    return found
+
+
 def _standardised(thumbs: NDArray[np.uint8]) -> NDArray[np.float32]:
     """float32 (n, side * side): mean 0, length 1, so that products are correlations; zeros for flat ones."""
     rows = thumbs.reshape(len(thumbs), thumbs.shape[1] * thumbs.shape[2]).astype(np.float32)
