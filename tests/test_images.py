@@ -222,3 +222,15 @@ def test_a_pillow_image_that_is_cut_off_is_an_error():
     data = encoded(Image.fromarray(noise), "JPEG")
     with pytest.raises(DataError, match="the Pillow image cannot be decoded"):
         read_pixels(Image.open(io.BytesIO(data[: len(data) // 2])))
+
+
+def test_a_png_chunk_that_says_it_is_longer_than_the_file_never_reaches_opencv(monkeypatch):
+    def reserve(*arguments):
+        raise MemoryError("as long as the chunk says it is")
+
+    data = bytearray(encode(picture(), ".png"))
+    place = data.index(b"IDAT") - 4
+    data[place : place + 4] = (2**32 - 100).to_bytes(4)
+    monkeypatch.setattr(cv2, "imdecode", reserve)
+    with pytest.raises(DataError, match="its end is missing"):
+        decode(bytes(data))

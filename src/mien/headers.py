@@ -70,7 +70,18 @@ def _read_png(data: bytes) -> Header:
         return Header((0, 0), False, True)
     width, height = struct.unpack_from(">II", data, 16)
     plain = data[25] in _PNG_WITHOUT_ALPHA and b"tRNS" not in data[33 : _find_pixels(data)]
-    return Header((width, height), data.find(PNG_END, 33) >= 0, plain)
+    return Header((width, height), _ends(data), plain)
+
+
+def _ends(data: bytes) -> bool:
+    """Whether a PNG's chunks lead to its last one. OpenCV 5 reserves as much memory as a chunk says it is long."""
+    place = len(PNG_START)
+    while place + 12 <= len(data):
+        kind = data[place + 4 : place + 8]
+        place += 12 + int.from_bytes(data[place : place + 4])
+        if kind == PNG_END:
+            return place <= len(data)
+    return False
 
 
 def _find_pixels(data: bytes) -> int:

@@ -32,7 +32,10 @@ ImageLike = NDArray[Any] | PIL.Image.Image | bytes | bytearray | memoryview | Bi
 
 _WHITE = (255, 255, 255, 255)
 
-_PILLOW_ERRORS = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError)
+_PILLOW_ERRORS = (
+    *(OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError),
+    RuntimeError,  # of AVIF's
+)
 """What Pillow's readers raise on damaged files."""
 
 

@@ -143,12 +143,19 @@ class MTCNN:
         told = to_told(options, self._options.thresholds)
         several = isinstance(image, list | tuple)
         pictures = [read_pixels(one) for one in (image if several else [image])]
-        found = self._told(told).detect_batch(pictures)
+        found = self.with_options(**told).detect_batch(pictures)
         dicts = [to_dicts(faces, one.shape[:2], wording) for faces, one in zip(found, pictures, strict=True)]
         return dicts if several else dicts[0]
 
-    def _told(self, options: dict[str, Any]) -> MTCNN:
-        """The same networks, other options."""
+    def with_options(self, **options: Any) -> MTCNN:
+        """A detector with the same networks, which are not read again, and other options.
+
+        Args:
+            **options: ``min_face_size``, ``scale_factor``, ``thresholds``, ``steady``, ``most``, ``border`` of `MTCNN`.
+
+        Raises:
+            UsageError: one is out of range.
+        """
         other = object.__new__(MTCNN)
         other.options = {**self.options, **options}
         other._options = replace(self._options, **options)
