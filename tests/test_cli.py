@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from mien import __version__
 from mien.cli import main
@@ -25,6 +26,14 @@ def test_version_and_help():
     assert shown.returncode == 0
     for command in ("demo", "train", "evaluate", "predict", "data", "export", "info"):
         assert command in shown.stdout
+
+
+def test_the_command_line_has_onnx_runtime_report_nothing(tmp_path):
+    home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / ".cache"), "MIEN_CACHE": str(tmp_path / "mien")}
+    picture = tmp_path / "a.png"
+    Image.new("RGB", (40, 40)).save(picture)
+    assert mien("predict", str(picture), **home).returncode == 0
+    assert [path for path in tmp_path.rglob("*") if "onnx" in path.name.lower()] == []
 
 
 def test_train_says_what_it_does_and_is_quiet_otherwise(patterns, tmp_path):

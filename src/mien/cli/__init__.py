@@ -20,6 +20,7 @@ from mien.cli.explain import explain_command
 from mien.cli.export import export_command
 from mien.cli.info import info_command
 from mien.cli.predict import predict_command
+from mien.cli.serve import serve_command
 from mien.cli.train import train_command
 from mien.cli.tune import tune_command
 from mien.errors import MienError
@@ -44,6 +45,7 @@ app.command("predict")(predict_command)
 app.command("explain")(explain_command)
 app.command("export")(export_command)
 app.command("ensemble")(ensemble_command)
+app.command("serve")(serve_command)
 app.command("info")(info_command)
 app.add_typer(data_app, name="data")
 
@@ -64,6 +66,7 @@ def options(
 ) -> None:
     """Train, judge and run facial-expression classifiers."""
     del version
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime's official builds report to their maker
     if not debug:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 

@@ -7,13 +7,23 @@ from typing import Annotated
 
 import typer
 
+FORMATS = ("onnx", "keras", "h5", "litert", "web")
+"""What --format takes; ``web`` is a folder and needs no Keras."""
+
 
 def export_command(
     model: Annotated[
         Path, typer.Argument(metavar="MODEL", help="A .keras, .h5 or .onnx file, or mien-small.", show_default=False)
     ],
-    kind: Annotated[str, typer.Option("--format", "-f", help="onnx, keras, h5 or litert.", show_default=False)],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write; beside MODEL by default.")] = None,
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--format", "-f", help="onnx, keras, h5, litert; web: a page that reads in the browser.", show_default=False
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="File to write, for web a folder; beside MODEL by default.")
+    ] = None,
     precision: Annotated[
         str, typer.Option(help="Of an .onnx: float32, float16 (half the size) or int8 (a quarter, and faster).")
     ] = "float32",
@@ -21,9 +31,32 @@ def export_command(
         Path | None,
         typer.Option(metavar="DATA", help="For int8: labelled faces; the ranges of values are read off some of them."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file, or a web page, that is there.")] = False,
 ) -> None:
-    """Write a model in another format or precision; the result is checked before it is kept."""
+    """Write a model in another format or precision, or a web page with it; files are checked before they are kept."""
+    from mien.errors import unknown_choice
+
+    if kind not in FORMATS:
+        raise unknown_choice("format", kind, FORMATS)
+    if kind == "web":
+        _export_web(model, out, plain=precision == "float32" and calibrate is None, force=force)
+    else:
+        _export_file(model, kind, out, precision, calibrate, force)
+
+
+def _export_web(model: Path, out: Path | None, *, plain: bool, force: bool) -> None:
+    from mien.errors import UsageError
+    from mien.server.web_export import export_page
+
+    if not plain:
+        raise UsageError("precision: is not for the format web, which takes an .onnx as it is; export that first")
+    folder = export_page(model, out, force=force)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    typer.echo(f"{folder}  ({size / 1e6:.2f} MB)")
+    typer.echo(f"look at it: python -m http.server --directory {folder}", err=True)
+
+
+def _export_file(model: Path, kind: str, out: Path | None, precision: str, calibrate: Path | None, force: bool) -> None:
     from mien.cli.console import load_keras
 
     load_keras("exporting")

@@ -1,0 +1,147 @@
+"""The OpenAPI document, made truthful, and a page that shows it without scripts: ``/openapi.json`` and ``/docs``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.openapi.utils import get_openapi
+from starlette.responses import HTMLResponse, Response
+
+from mien.server.problems import PROBLEM_SCHEMA
+from mien.server.security import HEADERS
+
+STYLE = Path(__file__).with_name("static") / "docs.css"
+BEARER = "bearer"
+
+
+def describe(app: FastAPI) -> None:
+    """Let the app describe itself as it is: problems, names of models, limits, the token."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _document(app)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    components = document.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    schemas["Problem"] = PROBLEM_SCHEMA
+    if app.state.settings.token:
+        components["securitySchemes"] = {BEARER: {"type": "http", "scheme": "bearer"}}
+    for path, method, operation in operations(document):
+        operation["operationId"] = f"{method}{path.replace('/', '_').replace('{', '').replace('}', '')}"
+        if app.state.settings.token and not path.startswith("/health/"):
+            operation["security"] = [{BEARER: []}]
+        for parameter in operation.get("parameters", ()):
+            parameter["schema"] = _parameter(parameter, app.state.analyzers.names)
+        _limit_images(operation, app.state.settings.max_images)
+        _add_headers(operation)
+    return document
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Each (path, method, operation)."""
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield path, method, operation
+
+
+def _parameter(parameter: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """A query option cannot be null; the model is one of those that are served."""
+    schema = dict(parameter["schema"])
+    kinds = [kind for kind in schema.pop("anyOf", ()) if kind != {"type": "null"}]
+    schema.update(kinds[0] if len(kinds) == 1 else {"anyOf": kinds} if kinds else {})
+    if parameter["in"] == "query" and parameter["name"] == "model":
+        schema["enum"] = list(names)
+    return schema
+
+
+def _limit_images(operation: dict[str, Any], most: int) -> None:
+    for kind in operation.get("requestBody", {}).get("content", {}).values():
+        for item in kind["schema"].get("properties", {}).values():
+            if item.get("type") == "array":
+                item["maxItems"] = most
+
+
+def _add_headers(operation: dict[str, Any]) -> None:
+    header = {"description": "The request's id, as in the log.", "schema": {"type": "string"}}
+    for answer in operation["responses"].values():
+        answer.setdefault("headers", {})["X-Request-ID"] = header
+
+
+def router() -> APIRouter:
+    """The routes of the page."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/docs")
+    async def docs(request: Request) -> HTMLResponse:
+        return HTMLResponse(page(request.app.openapi()))
+
+    @routes.get("/docs.css")
+    def style() -> Response:
+        return Response(STYLE.read_bytes(), media_type="text/css")
+
+    return routes
+
+
+def page(document: dict[str, Any]) -> str:
+    """The document as HTML, for people. It needs nothing but ``docs.css`` beside it."""
+    title = escape(document["info"]["title"])
+    parts = [
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f'<meta http-equiv="Content-Security-Policy" content="{escape(_policy())}">',
+        f'<title>{title}: the service</title><link rel="stylesheet" href="docs.css"></head><body><main>',
+        f"<h1>{title} {escape(document['info']['version'])}</h1><p>{escape(document['info']['description'])}</p>",
+        '<p><a href="./">The page</a> <a href="openapi.json">The OpenAPI document</a></p>',
+        *(_operation(*one) for one in operations(document)),
+        "</main></body></html>",
+    ]
+    return "\n".join(parts)
+
+
+def _policy() -> str:
+    policy = HEADERS["content-security-policy"]
+    return policy.replace("; frame-ancestors 'none'", "")  # a meta element cannot say that
+
+
+def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
+    lines = [f"<section><h2><code>{method.upper()} {escape(path)}</code></h2><p>{escape(operation['summary'])}</p>"]
+    if operation.get("parameters"):
+        rows = (_row(one["name"], _kind(one["schema"]), one.get("description", "")) for one in operation["parameters"])
+        lines.append(_table(("option", "is", "what it does"), rows))
+    if "requestBody" in operation:
+        kinds = " or ".join(f"<code>{escape(kind)}</code>" for kind in operation["requestBody"]["content"])
+        lines.append(f"<p>Body: {kinds}</p>")
+    answers = (
+        _row(status, ", ".join(answer.get("content", {})), answer["description"])
+        for status, answer in sorted(operation["responses"].items())
+    )
+    return "\n".join([*lines, _table(("status", "kind", "when"), answers), "</section>"])
+
+
+def _table(heads: tuple[str, ...], rows: Iterator[str]) -> str:
+    cells = "".join(f'<th scope="col">{escape(head)}</th>' for head in heads)
+    return f"<table><thead><tr>{cells}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _row(*cells: str) -> str:
+    return f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
+
+
+def _kind(schema: dict[str, Any]) -> str:
+    if "enum" in schema:
+        return " | ".join(map(str, schema["enum"]))
+    least, most = schema.get("minimum"), schema.get("maximum")
+    within = f", {least:g} to {most:g}" if least is not None and most is not None else ""
+    return f"{schema.get('type', 'value')}{within}"

@@ -1,0 +1,94 @@
+"""The page: files of the package, by a list made at the start, so that no address leads out of their folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, Response
+
+from mien.server.problems import not_found
+
+FOLDER = Path(__file__).with_name("static")
+ENGINE = "/page/local/engine.js"
+RUNTIME = "/page/ort/"
+"""Where onnxruntime-web lies, once ``make web`` has brought it."""
+
+TYPES = {
+    "": "text/plain; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".ico": "image/x-icon",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".onnx": "application/octet-stream",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+    ".wasm": "application/wasm",
+    ".webmanifest": "application/manifest+json",
+}
+"""File ending to content type. Files with other endings are not served."""
+
+CHECK_AGAIN = {"cache-control": "no-cache"}
+"""Browsers keep files, and ask each time whether they have changed."""
+
+
+def listed(folder: Path = FOLDER) -> dict[str, Path]:
+    """Address to file: the page, and all that lies in the folder ``page`` but hidden files."""
+    files = (path for path in sorted((folder / "page").rglob("*")) if path.is_file() and path.suffix in TYPES)
+    found = {f"/{path.relative_to(folder).as_posix()}": path for path in files}
+    pages = {address: path for address, path in found.items() if "/." not in address}
+    return {**pages, "/": folder / "index.html"} if (folder / "index.html").is_file() else pages
+
+
+def router(config: Mapping[str, Any], folder: Path = FOLDER) -> APIRouter:
+    """The routes; `config` is what ``page/config.json`` says."""
+    files = listed(folder)
+    runtime = any(address.startswith(RUNTIME) and address.endswith(".wasm") for address in files)
+    local = bool(config["local"]) and runtime and ENGINE in files
+    told = {**config, "local": local}
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/page/config.json")
+    async def page_config() -> JSONResponse:
+        return JSONResponse(told)
+
+    @routes.get("/")
+    def page(request: Request) -> Response:
+        return _send(files, "/", request)
+
+    @routes.get("/page/{name:path}")
+    def page_file(name: str, request: Request) -> Response:
+        return _send(files, f"/page/{name}", request)
+
+    return routes
+
+
+def _send(files: Mapping[str, Path], address: str, request: Request) -> Response:
+    path = files.get(address)
+    if path is None:
+        raise not_found("there is no such page")
+    tag = _tag(path, path.stat().st_mtime_ns)
+    headers = {**CHECK_AGAIN, "etag": tag}
+    if unchanged(request, tag):
+        return Response(status_code=304, headers=headers)
+    return Response(path.read_bytes(), headers=headers, media_type=TYPES[path.suffix])
+
+
+def unchanged(request: Request, tag: str) -> bool:
+    """Whether the browser has the file with this ETag already."""
+    asked = [part.strip().removeprefix("W/") for part in request.headers.get("if-none-match", "").split(",")]
+    return tag in asked or asked == ["*"]
+
+
+@lru_cache(maxsize=256)
+def _tag(path: Path, changed: int) -> str:
+    """The ETag of a file; `changed` makes it new when the file is."""
+    del changed
+    return f'"{hashlib.sha256(path.read_bytes()).hexdigest()[:32]}"'

@@ -1,0 +1,86 @@
+// The page: opens the service or the browser's own engine, and draws whatever changes.
+
+import { configured } from "./config.js";
+import { byId, setText } from "./dom.js";
+import { renderDownloads, startDownloads } from "./downloads.js";
+import { renderFaces } from "./faces.js";
+import { focusTile, renderGallery, startGallery } from "./gallery.js";
+import { startIntake } from "./intake.js";
+import { hush } from "./notices.js";
+import { abort, cancel, onTokenAsked, read } from "./queue.js";
+import { askToken, firstContact, renderSettings, startSettings } from "./settings.js";
+import { onFrameShown, onLiveTokenAsked, runningCamera, startCamera, stopCamera, watchVisibility } from "./sources.js";
+import { renderCaption, draw, renderStage, startStage } from "./stage.js";
+import { changed, dropItem, state, watch } from "./state.js";
+import { renderTable } from "./table.js";
+import { renderTimeline } from "./timeline.js";
+import { renderTransport, startTransport } from "./transport.js";
+
+function render() {
+  document.body.classList.toggle("empty", state.items.length === 0);
+  byId("viewer").hidden = state.items.length === 0;
+  setText(byId("choose"), state.items.length ? "Add pictures" : "Choose pictures or videos");
+  setText(byId("webcam"), runningCamera() ? "Stop webcam" : "Start webcam");
+  renderCaption();
+  renderStage();
+  renderTransport();
+  renderTimeline();
+  renderGallery();
+  renderFaces();
+  renderSettings();
+  renderTable();
+  renderDownloads();
+}
+
+function remove(item) {
+  const inGallery = byId("gallery").contains(document.activeElement);
+  abort(item);
+  dropItem(item);
+  if (!state.items.length) byId("choose").focus();
+  else if (inGallery) focusTile(state.current);
+}
+
+function clear() {
+  cancel();
+  hush();
+  for (const item of [...state.items]) dropItem(item);
+  byId("choose").focus();
+}
+
+function startButtons() {
+  byId("webcam").addEventListener("click", async ({ target }) => {
+    if (runningCamera()) return stopCamera();
+    target.disabled = true;
+    await startCamera();
+    target.disabled = false;
+    return target.focus();
+  });
+  byId("cancel").addEventListener("click", cancel);
+  byId("clear").addEventListener("click", clear);
+  byId("remove").addEventListener("click", () => remove(state.current));
+  byId("again-one").addEventListener("click", () => read([state.current]));
+}
+
+function start() {
+  startButtons();
+  startStage();
+  startGallery(remove);
+  startIntake();
+  startTransport();
+  startDownloads();
+  startSettings();
+  onTokenAsked(askToken);
+  onLiveTokenAsked(() => askToken(state.token !== ""));
+  onFrameShown(draw);
+  watchVisibility();
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changed);
+  configured.then(() => {
+    setText(byId("version"), `mien ${state.config.version ?? ""}`.trim());
+    byId("api").hidden = !state.config.service;
+    firstContact();
+    watch(render);
+    changed();
+  });
+}
+
+start();

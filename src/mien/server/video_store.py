@@ -1,0 +1,199 @@
+"""Where videos lie for a while: a private folder for this process, locked, emptied at its end or at the next start."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from mien.errors import UsageError
+
+PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
+LOCK, GATE = "lock", ".mien-videos.lock"
+"""A session's own lock file, held as long as its process lives; and the one of the folder that holds the sessions."""
+
+MARK = b"mien serve keeps videos here for a while\n"
+"""What a session's lock file says; a folder without it is not ours."""
+
+_SESSION = re.compile(r"mien-videos-[0-9a-f]{32}")
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(file: int, *, wait: bool) -> bool:
+        """Lock a file until it is closed; False where another process has it."""
+        try:
+            msvcrt.locking(file, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+else:
+    import fcntl
+
+    def _lock(file: int, *, wait: bool) -> bool:
+        """Lock a file until it is closed, or until its process is gone; False where another process has it."""
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            return False
+        return True
+
+
+class VideoStore:
+    """A session's folder in a folder that other services may share: each has its own, and none touches another's.
+
+    A session's lock ends with its process, however that ends. `open` removes sessions whose lock is free.
+
+    Attributes:
+        folder: what holds the sessions.
+        session: this process's own; None while it is not open.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.session: Path | None = None
+        self._held = -1
+
+    def open(self) -> None:
+        """Remove what services that are gone left here, and begin a session.
+
+        Raises:
+            UsageError: the folder is somebody else's, or cannot be written to.
+        """
+        try:
+            self._prepare()
+            with self._gate():
+                for path in sorted(self.folder.iterdir()):
+                    _remove_if_left(path)
+                self.session = self.folder / f"mien-videos-{secrets.token_hex(16)}"
+                self.session.mkdir(PRIVATE_FOLDER)
+                self._held = open_private(self.session / LOCK)
+                os.write(self._held, MARK)
+                _lock(self._held, wait=False)
+        except OSError as error:
+            raise UsageError(
+                f"video_folder: {self.folder} cannot be used ({error.strerror}); "
+                "name a folder of your own: --video-folder"
+            ) from error
+
+    def _prepare(self) -> None:
+        """Make the folder. In one that is there nobody else must be able to swap what lies in it."""
+        self.folder.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
+        if not _is_safe(self.folder):
+            raise UsageError(
+                f"video_folder: {self.folder} is a link, belongs to another user or can be written to by everybody; "
+                "name a folder of your own: --video-folder"
+            )
+
+    @contextmanager
+    def _gate(self) -> Iterator[None]:
+        """Only one process at a time begins, ends or removes sessions."""
+        path = self.folder / GATE
+        while True:
+            gate = os.open(path, os.O_RDWR | os.O_CREAT | _no_links(), PRIVATE_FILE)
+            try:
+                _lock(gate, wait=True)
+                if path.exists() and os.path.samestat(os.fstat(gate), path.lstat()):
+                    yield
+                    return
+            finally:
+                os.close(gate)  # whoever had it before has removed it: there is a new one, or none
+
+    def make(self) -> Path:
+        """A new private folder with a name that cannot be guessed.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        if self.session is None:
+            raise UsageError("video_folder: the store is not open")
+        path = self.session / secrets.token_hex(16)
+        path.mkdir(PRIVATE_FOLDER)
+        return path
+
+    @property
+    def free(self) -> int:
+        """Bytes free on the disk."""
+        return shutil.disk_usage(self.folder).free
+
+    def close(self) -> None:
+        """Remove everything of this session; nothing is left where no other service uses the folder."""
+        if self.session is None:
+            return
+        session, self.session = self.session, None
+        with suppress(OSError), self._gate():
+            os.close(self._held)
+            _remove(session)
+            if [path.name for path in self.folder.iterdir()] == [GATE]:
+                (self.folder / GATE).unlink()
+                self.folder.rmdir()
+
+
+def open_private(path: Path) -> int:
+    """A new file that nobody else can read, as a descriptor.
+
+    Raises:
+        OSError: there is such a file already, or it cannot be made.
+    """
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _no_links(), PRIVATE_FILE)
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files in a folder and its folders."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += Path(parent, name).lstat().st_size
+    return total
+
+
+def _no_links() -> int:
+    return getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether it is a folder of the user we are."""
+    found = path.lstat()
+    return stat.S_ISDIR(found.st_mode) and (sys.platform == "win32" or found.st_uid == os.geteuid())
+
+
+def _is_safe(path: Path) -> bool:
+    """Whether nobody but this user and the system's own can rename or replace what lies in the folder."""
+    found = path.lstat()
+    if sys.platform == "win32" or not stat.S_ISDIR(found.st_mode):
+        return stat.S_ISDIR(found.st_mode)
+    open_to_all = found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX
+    return found.st_uid in (0, os.geteuid()) and not open_to_all
+
+
+def _remove_if_left(path: Path) -> None:
+    """Remove a session whose process is gone."""
+    with suppress(OSError):
+        if not _SESSION.fullmatch(path.name) or not _is_ours(path):
+            return
+        if not any(path.iterdir()):
+            path.rmdir()  # it died before it had a lock
+            return
+        held = os.open(path / LOCK, os.O_RDWR | _no_links())
+        try:
+            left = os.read(held, len(MARK)) in (MARK, b"") and _lock(held, wait=False)
+        finally:
+            os.close(held)
+        if left:
+            _remove(path)
+
+
+def _remove(session: Path) -> None:
+    """Remove a session, its lock file last: what remains where this is cut short can still be told for ours."""
+    for path in session.iterdir():
+        if path.name != LOCK:
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+    (session / LOCK).unlink(missing_ok=True)
+    session.rmdir()
