@@ -9,6 +9,7 @@ import pytest
 from mien.faces.graphs import output_network, proposal_network, refinement_network
 from mien.modelspec import ModelSpec
 from mien.server import Analyzers, pages
+from mien.server.web_assets import runs_in_browsers
 from mien.server.web_models import WebModel, file_names, manifest
 from mien.weights import BUNDLED, find_model
 from models import save_brightness
@@ -174,3 +175,10 @@ def config_of(route):
     with pytest.raises(StopIteration) as ended:
         call.send(None)
     return json.loads(ended.value.value.body)
+
+
+def test_keras_models_alone_are_not_offered_to_the_browser(mixed) -> None:
+    assert runs_in_browsers(mixed)
+    mixed.models = {"usual": mixed.models["usual"]}
+    assert not runs_in_browsers(mixed)
+    assert get("/page/config.json", mixed).json()["local"] is False

@@ -15,6 +15,8 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
+from clips import picture as still
+from clips import write_clip
 from mien.cli import app
 from mien.server import logs
 from processes import PATIENCE, running
@@ -71,6 +73,24 @@ def test_it_serves_logs_keeps_nothing_and_ends_gracefully(monkeypatch, tmp_path)
     assert requests[0]["id"] == found.headers["x-request-id"]
     assert "0.png" not in str(records)
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [], "ONNX Runtime's reports would lie here"
+
+
+def test_who_reads_the_rows_of_a_video_does_not_hold_up_the_end(tmp_path) -> None:
+    pytest.importorskip("av")
+    clip = write_clip(tmp_path / "long.mp4", [still(0, (480, 360))] * 1500)
+    with running("serve", "--port", "0", "--model", "mien-small", "--video-folder", str(tmp_path / "v")) as process:
+        address = address_of(process)
+        job = httpx.post(f"{address}v1/videos", files={"files": clip.read_bytes()}, timeout=PATIENCE).json()
+        with httpx.stream("GET", f"{address}{job['links']['rows']}", timeout=PATIENCE) as rows:
+            while "mien_videos_running 1.0" not in httpx.get(f"{address}metrics").text:
+                time.sleep(0.01)
+            process.send_signal(signal.SIGTERM)
+            start = time.monotonic()
+            rows.read()
+        assert process.wait(PATIENCE) == 0
+        assert time.monotonic() - start < 15, "shutdown_timeout is 20 s"
+        assert "Traceback" not in process.stderr.read()
+    assert [path for path in (tmp_path / "v").rglob("*") if path.suffix] == []
 
 
 def wait_for_work(address: str) -> None:

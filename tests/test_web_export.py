@@ -34,6 +34,8 @@ def static(tmp_path_factory) -> Path:
     (folder / "page" / "ort").mkdir()
     for name in (*RUNTIME, ".version-1"):
         (folder / "page" / "ort" / name).write_text(f"stands in for {name}")
+    (folder / "page" / ".git").mkdir()
+    (folder / "page" / ".git" / "notes.txt").write_text("hidden")
     return folder
 
 
@@ -191,6 +193,16 @@ def test_nothing_half_made_stays(tmp_path, monkeypatch, failure) -> None:
     assert contents(tmp_path / "site") == earlier
 
 
+def test_a_full_disk_is_named(tmp_path, monkeypatch) -> None:
+    def fail(source, place):
+        raise OSError(errno.ENOSPC, "No space left on device", str(place))
+
+    monkeypatch.setattr(shutil, "copyfile", fail)
+    with pytest.raises(UsageError, match=r"site: cannot be written \(No space left on device\)"):
+        export_page("mien-small", tmp_path / "site")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_earlier_export_comes_back_where_the_new_one_cannot_take_its_place(tmp_path, monkeypatch) -> None:
     earlier = contents(export_page("mien-small", tmp_path / "site"))
     usual = Path.rename
@@ -276,5 +288,5 @@ print([name for name in sys.modules if sys.modules[name] and name.partition(".")
 
 def test_make_web_brings_the_files_that_the_export_wants() -> None:
     text = (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert re.findall(r"^ORT_WEB_FILES := (.+)$", text, re.M)[0].split() == sorted(RUNTIME, key=RUNTIME.index)
+    assert re.findall(r"^ORT_WEB_FILES := (.+)$", text, re.M)[0].split() == list(RUNTIME)
     assert "licences/onnxruntime-web.txt" in text

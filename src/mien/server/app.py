@@ -41,6 +41,8 @@ def create_app(analyzers: Any, settings: ServerSettings | None = None) -> FastAP
     alone = analyzers.get
     service = PictureService(alone, getattr(analyzers, "get_single", alone), settings, metrics)
     jobs = videos.VideoJobs(analyzers, settings, video_folder(settings))
+    metrics.watch("mien_videos_waiting", "Videos that wait.", lambda: jobs.waiting)
+    metrics.watch("mien_videos_running", "Videos that are worked on.", lambda: jobs.running)
     app = FastAPI(
         title="mien",
         version=__version__,
@@ -53,6 +55,7 @@ def create_app(analyzers: Any, settings: ServerSettings | None = None) -> FastAP
     app.state.analyzers = analyzers
     app.state.settings = settings
     app.state.metrics = metrics
+    app.state.jobs = jobs
     app.state.ready = False
     models_open = not settings.token or all(name in BUNDLED for name in analyzers.names)
     _add_routes(app, service, jobs, metrics, models_open)
@@ -89,7 +92,8 @@ def _add_routes(
 ) -> None:
     settings: ServerSettings = app.state.settings
     analyzers = app.state.analyzers
-    config = {"service": True, "local": models_open, "token": bool(settings.token), "version": __version__}
+    local = models_open and web_assets.runs_in_browsers(analyzers)
+    config = {"service": True, "local": local, "token": bool(settings.token), "version": __version__}
     app.include_router(analysis.router(service, settings, metrics))
     app.include_router(videos.router(jobs))
     app.include_router(models.router(analyzers, settings))

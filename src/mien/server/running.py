@@ -17,6 +17,7 @@ from mien.errors import UsageError
 from mien.server.protocol import guarded
 from mien.server.security import HEAD_BYTES
 from mien.server.settings import ServerSettings
+from mien.server.videos import VideoJobs
 
 BACKLOG = 512
 FORCED = 130
@@ -82,19 +83,24 @@ def make_server(app: FastAPI, settings: ServerSettings, on_start: Callable[[], N
         h11_max_incomplete_event_size=HEAD_BYTES,
         timeout_graceful_shutdown=max(1, round(settings.shutdown_timeout)),
     )
-    return _Server(config, on_start)
+    return _Server(config, on_start, app.state.jobs)
 
 
 class _Server(uvicorn.Server):
     """uvicorn's server, which says when it is there, and whose process ends as if nothing had happened."""
 
-    def __init__(self, config: uvicorn.Config, on_start: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, on_start: Callable[[], None], jobs: VideoJobs) -> None:
         super().__init__(config)
         self._on_start = on_start
+        self._jobs = jobs
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._on_start()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._jobs.stop()  # whoever reads the rows of a video would hold up the end for as long as it takes
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -46,6 +46,12 @@ def router(analyzers: Any) -> APIRouter:
     return routes
 
 
+def runs_in_browsers(analyzers: Any) -> bool:
+    """Whether one of the served models can: ``.onnx`` files do, ``.keras`` and ``.h5`` do not."""
+    models = getattr(analyzers, "models", {}).values()
+    return not models or any(one.path.suffix.lower() == SUFFIX for one in models)
+
+
 def _assets(analyzers: Any) -> dict[str, Asset]:
     """File name to the list of models, and to each model that a browser can run."""
     everything = getattr(analyzers, "models", {}).values()

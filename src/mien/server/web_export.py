@@ -93,10 +93,7 @@ def _check_target(target: Path, force: bool) -> None:
 
 
 def _write(folder: Path, model: WebModel) -> None:
-    shutil.copytree(
-        STATIC / "page", folder / "page", ignore=shutil.ignore_patterns(".*"), copy_function=shutil.copyfile
-    )
-    shutil.copyfile(STATIC / "index.html", folder / "index.html")
+    _copy_static(folder)
     models = folder / "page" / "models"
     models.mkdir()
     shutil.copyfile(model.path, models / file_names([model])[0])
@@ -106,6 +103,16 @@ def _write(folder: Path, model: WebModel) -> None:
     write_json(folder / "page" / "config.json", CONFIG)
     for source, place in LICENCES.items():
         shutil.copyfile(STATIC / "licences" / source, folder / place)
+
+
+def _copy_static(folder: Path) -> None:
+    """The page's files, but for hidden ones. `shutil.copytree` would not say which error stopped it."""
+    for source in (STATIC / "index.html", *sorted((STATIC / "page").rglob("*"))):
+        inside = source.relative_to(STATIC)
+        if source.is_file() and not any(part.startswith(".") for part in inside.parts):
+            place = folder / inside
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, place)
 
 
 @contextmanager
