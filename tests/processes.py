@@ -1,5 +1,6 @@
 """`mien` in a process of its own, that tests wait for and interrupt, and that never outlives them."""
 
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +15,8 @@ PATIENCE = 120
 def running(*arguments: object) -> Iterator[subprocess.Popen[str]]:
     """`mien` with these arguments, its output in pipes; killed at the end where it still runs, its pipes closed."""
     command = [sys.executable, "-m", "mien", *map(str, arguments)]
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's job in the background; it would be inherited
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process
