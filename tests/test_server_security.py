@@ -155,7 +155,7 @@ def test_what_fails_inside_is_logged_and_not_told(caplog) -> None:
         names = ("fake",)
 
         def get(self, options):
-            raise RuntimeError("the secret lies in /root/secret")
+            raise RuntimeError("the secret lies in /srv/secret")
 
     with caplog.at_level("ERROR", "mien.server"):
         answer = ask(lambda client: client.get("/v1/models"), Broken())
@@ -230,7 +230,7 @@ def test_settings_that_are_right() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("cannot read /home/me/a.png here", "cannot read a.png here"),
+        ("cannot read /srv/me/a.png here", "cannot read a.png here"),
         (r"C:\Users\me\a.png", "a.png"),
         ("'/srv/x/model.onnx': bad", "'model.onnx': bad"),
         ("12/16 of image/png at https://a.example/b", "12/16 of image/png at https://a.example/b"),
@@ -241,10 +241,10 @@ def test_paths_are_cut_down(text, expected) -> None:
 
 
 def test_errors_of_mien_become_problems() -> None:
-    assert problem_of(DataError("cannot be read", ["/home/me/a.png"])).detail == "cannot be read"
+    assert problem_of(DataError("cannot be read", ["/srv/me/a.png"])).detail == "cannot be read"
     assert problem_of(UsageError("margin: wrong")).status == 422
     assert problem_of(MissingExtraError("x", "heic")).status == 501
-    assert "/home" not in problem_of(ModelError("/home/me/m.onnx: failed")).detail
+    assert "/srv" not in problem_of(ModelError("/srv/me/m.onnx: failed")).detail
 
 
 def test_requests_are_refused_while_the_service_ends() -> None:
