@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -283,3 +284,18 @@ def test_folders_that_others_could_swap_are_refused(tmp_path):
     store.open()
     store.close()
     assert (tmp_path / "open" / "lock").exists()
+
+
+def test_services_that_begin_and_end_at_the_same_time_do_not_trip_each_other(tmp_path) -> None:
+    folder = tmp_path / "shared"
+
+    def begin_and_end(_: int) -> None:
+        for _ in range(60):
+            store = VideoStore(folder)
+            store.open()
+            assert store.make().is_dir()
+            store.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(begin_and_end, range(4)))
+    assert not folder.exists()

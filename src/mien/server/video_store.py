@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -20,6 +21,9 @@ LOCK, GATE = "lock", ".mien-videos.lock"
 
 MARK = b"mien serve keeps videos here for a while\n"
 """What a session's lock file says; a folder without it is not ours."""
+
+MOST_TRIES = 1000
+"""Services that begin and end at the same time make and remove the folder that they share."""
 
 _SESSION = re.compile(r"mien-videos-[0-9a-f]{32}")
 
@@ -67,7 +71,6 @@ class VideoStore:
             UsageError: the folder is somebody else's, or cannot be written to.
         """
         try:
-            self._prepare()
             with self._gate():
                 for path in sorted(self.folder.iterdir()):
                     _remove_if_left(path)
@@ -96,7 +99,7 @@ class VideoStore:
         """Only one process at a time begins, ends or removes sessions."""
         path = self.folder / GATE
         while True:
-            gate = os.open(path, os.O_RDWR | os.O_CREAT | _no_links(), PRIVATE_FILE)
+            gate = self._open_gate()
             try:
                 _lock(gate, wait=True)
                 if path.exists() and os.path.samestat(os.fstat(gate), path.lstat()):
@@ -104,6 +107,14 @@ class VideoStore:
                     return
             finally:
                 os.close(gate)  # whoever had it before has removed it: there is a new one, or none
+
+    def _open_gate(self) -> int:
+        """The gate's file; the folder is made where the last service that ended has just taken it away."""
+        for _ in range(MOST_TRIES):
+            with suppress(FileNotFoundError):
+                self._prepare()
+                return os.open(self.folder / GATE, os.O_RDWR | os.O_CREAT | _no_links(), PRIVATE_FILE)
+        raise FileNotFoundError(errno.ENOENT, "it goes away again and again", str(self.folder))
 
     def make(self) -> Path:
         """A new private folder with a name that cannot be guessed.
