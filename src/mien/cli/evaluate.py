@@ -20,6 +20,20 @@ if TYPE_CHECKING:
     from mien.evaluation import Evaluation
 
 
+def _check_report(out: Path | None, *, wanted: bool) -> None:
+    """Find out before any work whether a report could be written, or is asked for without a place.
+
+    Raises:
+        UsageError: says what to name.
+    """
+    if out is None and wanted:
+        raise UsageError("--explain and --audit: are for the report; name its folder with --out")
+    if out is not None:
+        from mien.report_folder import check_folder
+
+        check_folder(out)
+
+
 def evaluate_command(
     model: Annotated[
         Path, typer.Argument(metavar="MODEL", help="A model file, or a bundled name.", show_default=False)
@@ -93,12 +107,7 @@ def evaluate_command(
     check_tta(tta, "--tta")
     if limit is not None and not robustness:
         raise UsageError("--limit: is for --robustness; the scores are of all pictures of the split")
-    if out is not None:
-        from mien.report_folder import check_folder
-
-        check_folder(out)
-    if out is None and (explain or audit):
-        raise UsageError("--explain and --audit: are for the report; name its folder with --out")
+    _check_report(out, wanted=explain or audit)
     opened = _open(model, device)
     rival = _open(compare, device) if compare is not None else None
     whole = open_dataset(data, ferplus="majority" if ferplus else "none")

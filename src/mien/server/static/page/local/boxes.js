@@ -1,18 +1,19 @@
 // Geometry of boxes [x1, y1, x2, y2] in pixels: mien/faces/boxes.py.
 
-/** Move each edge by its offset, counted in widths (x) and heights (y) of the box. */
-export function moved([x1, y1, x2, y2], [left, top, right, bottom]) {
-  const width = x2 - x1;
-  const height = y2 - y1;
-  return [x1 + left * width, y1 + top * height, x2 + right * width, y2 + bottom * height];
+const { fround } = Math;
+
+/** Move each edge by its offset, counted in widths (x) and heights (y) of the box; in float32, as in Python. */
+export function moved([x1, y1, x2, y2], offsets) {
+  const sides = [fround(x2 - x1), fround(y2 - y1)];
+  return [x1, y1, x2, y2].map((edge, i) => fround(edge + fround(offsets[i] * sides[i % 2])));
 }
 
-/** The square with the same centre, as wide as the longer side. */
+/** The square with the same centre, as wide as the longer side; in float32. */
 export function squared([x1, y1, x2, y2]) {
-  const half = Math.max(x2 - x1, y2 - y1, 0) / 2;
-  const x = (x1 + x2) / 2;
-  const y = (y1 + y2) / 2;
-  return [x - half, y - half, x + half, y + half];
+  const half = fround(Math.max(fround(x2 - x1), fround(y2 - y1), 0) / 2);
+  const x = fround(fround(x1 + x2) / 2);
+  const y = fround(fround(y1 + y2) / 2);
+  return [fround(x - half), fround(y - half), fround(x + half), fround(y + half)];
 }
 
 export function area([x1, y1, x2, y2]) {

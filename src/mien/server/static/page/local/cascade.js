@@ -20,6 +20,8 @@ export const OPTIONS = {
   secondChance: 2.2,
 };
 
+const { fround } = Math;
+
 /** Pixels that one cell of P-Net looks at; cells lie 2 pixels apart. */
 const WINDOW = 12;
 
@@ -63,7 +65,8 @@ function peaks({ across, down }, { values, rows, columns }, least) {
     for (let j = 0; j < columns; j++) {
       const cell = i * columns + j;
       if (odds[cell] <= least || !isPeak(odds, i, j, rows, columns)) continue;
-      const window = [(2 * j) / across, (2 * i) / down, (2 * j + WINDOW) / across, (2 * i + WINDOW) / down];
+      const edges = [2 * j, 2 * i, 2 * j + WINDOW, 2 * i + WINDOW];
+      const window = edges.map((edge, k) => fround(edge / fround(k % 2 ? down : across)));
       const offsets = [0, 1, 2, 3].map((edge) => values[edge * plane + cell]);
       found.push({ box: moved(window, offsets), odds: odds[cell] });
     }
@@ -103,8 +106,9 @@ async function lookAgain(pyramid, networks, found) {
   const squares = found.map(({ box }) => squared(box));
   const aside = OPTIONS.aside.flatMap(([right, below]) =>
     squares.map(([x1, y1, x2, y2]) => {
-      const side = x2 - x1;
-      return [x1 + right * side, y1 + below * side, x2 + right * side, y2 + below * side];
+      const side = fround(x2 - x1);
+      const [across, down] = [right, below].map((step) => fround(side * fround(step)));
+      return [x1 + across, y1 + down, x2 + across, y2 + down].map(fround);
     }),
   );
   const looks = await look(pyramid, networks, aside);
@@ -112,7 +116,7 @@ async function lookAgain(pyramid, networks, found) {
 }
 
 function mean(looks) {
-  const over = (pick) => looks.reduce((sum, one) => sum + pick(one), 0) / looks.length;
+  const over = (pick) => fround(looks.reduce((sum, one) => sum + pick(one), 0) / looks.length);
   return {
     box: [0, 1, 2, 3].map((edge) => over(({ box }) => box[edge])),
     odds: over(({ odds }) => odds),

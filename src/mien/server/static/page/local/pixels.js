@@ -1,6 +1,8 @@
 // Pictures as bytes, resized and cut out as OpenCV does it for mien in Python. An image is {data, width, height, channels}:
 // Uint8Array of height * width * channels values, row by row, RGB or grey.
 
+const { fround } = Math;
+
 /** Python's round: halves go to the even neighbour. */
 export function roundEven(value) {
   const floor = Math.floor(value);
@@ -102,23 +104,6 @@ function areaTable(from, to) {
   return { starts, sources: Int32Array.from(sources), weights: Float32Array.from(weights) };
 }
 
-/** Two neighbours of each of `to` pixels, and the share of the second: OpenCV's INTER_LINEAR. */
-function linearTable(from, to) {
-  const scale = from / to;
-  const starts = new Int32Array(to + 1);
-  const sources = new Int32Array(2 * to);
-  const weights = new Float32Array(2 * to);
-  for (let d = 0; d < to; d++) {
-    const place = (d + 0.5) * scale - 0.5;
-    const first = Math.min(Math.max(Math.floor(place), 0), from - 1);
-    const share = place < 0 || first >= from - 1 ? 0 : place - first;
-    sources.set([first, Math.min(first + 1, from - 1)], 2 * d);
-    weights.set([1 - share, share], 2 * d);
-    starts[d + 1] = 2 * (d + 1);
-  }
-  return { starts, sources, weights };
-}
-
 /** A row of the image, its pixels summed as the table says, into `sums`. */
 function sumRow({ data, width, channels }, row, table, sums) {
   const begin = row * width * channels;
@@ -127,31 +112,37 @@ function sumRow({ data, width, channels }, row, table, sums) {
     for (let c = 0; c < channels; c++) {
       let sum = 0;
       for (let k = table.starts[x]; k < table.starts[x + 1]; k++) {
-        sum += data[begin + table.sources[k] * channels + c] * table.weights[k];
+        sum = fround(sum + fround(data[begin + table.sources[k] * channels + c] * table.weights[k]));
       }
       sums[to++] = sum;
     }
   }
 }
 
-/** Resize by area where it shrinks along both sides, linearly else; the image itself where nothing changes. */
+/** Resize: by area where it shrinks along both sides, linearly else; the image itself where nothing changes. */
 export function resized(image, width, height, area) {
   if (image.width === width && image.height === height) return image;
-  const build = area ? areaTable : linearTable;
-  const across = build(image.width, width);
-  const down = build(image.height, height);
+  if (area && image.width === 2 * width && image.height === 2 * height) return halved(image);
+  return area ? shrunk(image, width, height) : interpolated(image, width, height);
+}
+
+/** OpenCV's INTER_AREA. Sums are rounded to float32 after each step, as OpenCV's are: the bytes are the same. */
+function shrunk(image, width, height) {
+  const across = areaTable(image.width, width);
+  const down = areaTable(image.height, height);
   const result = newImage(width, height, image.channels);
   const length = width * image.channels;
   const rows = new Map(); // sums of the last rows, which the next result row may need again
   const sums = new Float32Array(length);
+  const bytes = new Uint8ClampedArray(result.data.buffer); // which rounds halves to even
   for (let y = 0; y < height; y++) {
     sums.fill(0);
     for (let k = down.starts[y]; k < down.starts[y + 1]; k++) {
       const row = rowOf(image, down.sources[k], across, rows, length);
       const weight = down.weights[k];
-      for (let i = 0; i < length; i++) sums[i] += row[i] * weight;
+      for (let i = 0; i < length; i++) sums[i] += fround(row[i] * weight);
     }
-    for (let i = 0; i < length; i++) result.data[y * length + i] = sums[i] + 0.5;
+    bytes.set(sums, y * length);
   }
   return result;
 }
@@ -165,6 +156,42 @@ function rowOf(image, row, table, rows, length) {
     rows.set(row, sums);
   }
   return rows.get(row);
+}
+
+/** Two neighbours of each of `to` pixels, and their shares in 11 bits. */
+function linearTable(from, to) {
+  const scale = from / to;
+  return Array.from({ length: to }, (_, d) => {
+    const place = fround((d + 0.5) * scale - 0.5);
+    const first = Math.min(Math.max(Math.floor(place), 0), from - 1);
+    const share = place < 0 || first >= from - 1 ? 0 : fround(place - first);
+    const shares = [roundEven(fround(1 - share) * 2048), roundEven(share * 2048)];
+    return { first, second: Math.min(first + 1, from - 1), shares };
+  });
+}
+
+/** OpenCV's INTER_LINEAR for bytes: whole numbers, 11 bits of the shares, 4 of the sums dropped in between. */
+function interpolated(image, width, height) {
+  const { data, channels } = image;
+  const across = linearTable(image.width, width);
+  const result = newImage(width, height, channels);
+  const sums = (row) => {
+    const begin = row * image.width * channels;
+    return across.flatMap(({ first, second, shares: [one, two] }) =>
+      Array.from({ length: channels }, (_, c) => {
+        const [left, right] = [data[begin + first * channels + c], data[begin + second * channels + c]];
+        return (left * one + right * two) >> 4;
+      }),
+    );
+  };
+  linearTable(image.height, height).forEach(({ first, second, shares: [one, two] }, y) => {
+    const [upper, lower] = [sums(first), sums(second)];
+    const begin = y * upper.length;
+    upper.forEach((value, i) => {
+      result.data[begin + i] = (((value * one) >> 16) + ((lower[i] * two) >> 16) + 2) >> 2;
+    });
+  });
+  return result;
 }
 
 /** `mien.images.resize`: to a square, by area when shrinking, linearly when enlarging. */

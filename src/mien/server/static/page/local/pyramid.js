@@ -2,6 +2,8 @@
 
 import { cropped, halved, region, resized, roundEven } from "./pixels.js";
 
+const { fround } = Math;
+
 /** Halving stops before the shorter side gets smaller than P-Net's window. */
 export const SMALLEST = 12;
 
@@ -55,11 +57,11 @@ export class Pyramid {
   }
 }
 
-/** Where the pixels of a crop lie between those of the picture, along one side. */
+/** Where the pixels of a crop lie between those of the picture, along one side; in float32, as in Python. */
 function places(from, to, side, size, factor) {
-  const most = size / factor - 1;
+  const [begin, end, most] = [from / factor, to / factor, size / factor - 1].map(fround);
   return Array.from({ length: side }, (_, i) => {
-    const place = (from + ((to - from) * (i + 0.5)) / side) / factor - 0.5;
+    const place = fround(fround(begin + fround(fround(end - begin) * fround((i + 0.5) / side))) - 0.5);
     const inside = Math.min(Math.max(place, 0), most);
     const first = Math.floor(inside);
     return { first, share: inside - first };
