@@ -2,11 +2,13 @@
 
 import csv
 import json
+import time
 from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
+from optuna.trial import TrialState
 
 from mien.cli import main
 from mien.cli.tune import _certainty
@@ -15,6 +17,7 @@ from mien.datasets import open_dataset
 from mien.errors import DataError, MienError, UsageError
 from mien.materials import Selection
 from mien.spaces import Span
+from mien.studies import SharedStudy, open_study
 from mien.trials import TrialRecord
 from mien.tuning import tune
 
@@ -52,6 +55,16 @@ def trainer(monkeypatch):
     monkeypatch.setattr("mien.training.train", found)
     monkeypatch.setattr("keras.backend.clear_session", lambda: None)  # there is nothing to clear, and it takes long
     return found
+
+
+def keeping(opened: list[SharedStudy]):
+    """`open_study`, with what it opens put into a list."""
+
+    def opening(*given, **named):
+        opened.append(open_study(*given, **named))
+        return opened[-1]
+
+    return opening
 
 
 def read_table(folder) -> list[dict[str, str]]:
@@ -129,6 +142,59 @@ def test_ctrl_c_puts_the_trial_up_again(patterns, tmp_path, trainer):
     tuned = tune(patterns, CONFIG, space=SPACE, trials=3, out=tmp_path / "study")
     assert [trial.state for trial in tuned.trials] == ["complete", "killed", "complete", "complete"]
     assert tuned.trials[2].parameters == tuned.trials[1].parameters
+
+
+def test_the_last_trials_of_others_are_waited_for_unless_told_otherwise(patterns, tmp_path, trainer, monkeypatch):
+    opened = []
+    monkeypatch.setattr("mien.tuning.open_study", keeping(opened))
+    given = {"space": SPACE, "out": tmp_path / "study"}
+    tune(patterns, CONFIG, trials=1, **given)
+    other = opened[0].begin(2)
+    left = tune(patterns, CONFIG, trials=2, wait=False, **given)
+    assert [trial.state for trial in left.trials] == ["complete", "running"]
+    assert len(tune(patterns, CONFIG, trials=1, **given).trials) == 2  # what it was asked for has ended
+
+    def sleep(seconds):
+        opened[0].finish(other, 0.95, TrialState.COMPLETE)
+
+    monkeypatch.setattr("mien.tuning.time", SimpleNamespace(perf_counter=time.perf_counter, sleep=sleep))
+    said = []
+    tuned = tune(patterns, CONFIG, trials=2, say=said.append, **given)
+    assert [trial.state for trial in tuned.trials] == ["complete", "complete"]
+    assert tuned.best.number == other.number
+    assert len(said) == 1
+    assert said[0].startswith("waiting for trials of other processes to end, or to be taken over")
+
+
+@pytest.mark.parametrize("fails", [{}, {0: ValueError("late")}])
+def test_a_trial_that_others_gave_up_is_left_with_a_note(fails, patterns, tmp_path, trainer, monkeypatch):
+    real, said = trainer.__call__, []
+
+    def train(*given, out, **named):
+        if len(trainer.calls) == 0:
+            shared = opened[0]
+            shared.study.enqueue_trial({"learning_rate": 0.01}, user_attrs={"tries": 2, "instead_of": 0})
+            shared.study.tell(0, state=TrialState.FAIL)  # as another machine does
+        return real(*given, out=out, **named)
+
+    opened = []
+    monkeypatch.setattr("mien.tuning.open_study", keeping(opened))
+    monkeypatch.setattr("mien.training.train", train)
+    trainer.fails = fails
+    tuned = tune(patterns, CONFIG, space=SPACE, trials=2, out=tmp_path / "study", say=said.append)
+    assert [trial.state for trial in tuned.trials] == ["killed", "complete", "complete"]
+    assert said[1].startswith("trial-0000: given up by another machine")
+    assert "does not count" in (tuned.folder / "trial-0000" / "given-up.txt").read_text()
+
+
+def test_a_storage_that_goes_away_for_good_is_one_line(patterns, tmp_path, trainer, monkeypatch):
+    def gone(self, total):
+        raise ConnectionError("gone")
+
+    monkeypatch.setattr("mien.storages.PAUSES", ())
+    monkeypatch.setattr(SharedStudy, "begin", gone)
+    with pytest.raises(UsageError, match=r"journal\.log does not answer \(gone\)"):
+        tune(patterns, CONFIG, space=SPACE, trials=2, out=tmp_path / "study")
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,12 @@
-"""Optuna studies that several processes work on at once, and that go on where a killed one stopped.
+"""Optuna studies that several processes and machines work on at once, and that go on where a killed one stopped.
 
-Optuna's journal has no heartbeat, so a trial of a killed process would stay "running" for ever. Here every trial holds
-a file lock (`filelock`) in the study's folder while it runs. The system takes it back when the process ends, however it
-ends; whoever looks for work next finds it free, marks the trial failed, and puts its values up to be tried again.
+Optuna's journal has no heartbeat, its databases one that serves `Study.optimize` alone; so a trial of a killed process
+would stay "running" for ever. Here a trial holds a file lock while it runs (`mien.holding`), by which its own machine
+knows at once that it ended, and gives signs of life in the storage (`mien.pulses`), by which others do. Whoever looks
+for work next puts the values of an abandoned trial up again, and marks it failed.
+
+The storage hands out the numbers of trials one after the other, and says to one alone that it may have a waiting trial.
+All that machines agree on is built on that: each looks, once it has a trial, whether enough were begun before it.
 """
 
 from __future__ import annotations
@@ -10,25 +14,23 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien.errors import MissingExtraError, UsageError
+from mien.holding import LOCKS, Holds
+from mien.pulses import PULSE, Silences, beating
 from mien.spaces import Space, Span, Value
-from mien.storages import hide_password, open_storage, unanswered
-from mien.trials import TRIES, counts, trial_name, tries
+from mien.storages import close_storage, hide_password, open_storage, patiently, unanswered
+from mien.trials import TRIES, WITHDRAWN, counts, origin, standing_for, tries, was_killed
 
 if TYPE_CHECKING:
-    import filelock
     import optuna
 
 JOURNAL = "journal.log"
 """The study's file in its folder, where no other storage is named."""
-
-LOCKS = ".locks"
-"""The folder of the locks, in the study's folder."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class SharedStudy:
         storage: the address, with any password hidden.
         space: what is varied.
         seed: of the sampler.
+        holds: the trials of this process.
+        silences: what it has heard of those of others.
     """
 
     study: optuna.Study
@@ -48,87 +52,150 @@ class SharedStudy:
     storage: str
     space: Space
     seed: int
-    _held: dict[int, filelock.BaseFileLock] = field(default_factory=dict, repr=False)
+    holds: Holds
+    silences: Silences = field(default_factory=Silences)
 
     def begin(self, total: int) -> optuna.Trial | None:
         """Begin the next trial, or None where `total` trials are done or running.
 
         Trials of killed processes go first, with the values that they had.
         """
-        import optuna
-
-        with self.alone():
+        with self.holds.alone():
             self.reclaim()
-            trials = self.study.get_trials(deepcopy=False)
-            if sum(counts(trial) for trial in trials) >= total:
-                return None
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                # Two processes would draw the same values from the same seed.
-                self.study.sampler = optuna.samplers.TPESampler(
-                    seed=(self.seed + len(trials)) % 2**32, constant_liar=True
-                )
-            trial = self.study.ask(distributions(self.space))
-            self._held[trial.number] = lock = self._lock(trial.number)
-            lock.acquire(blocking=False)
-            trial.set_user_attr("begun", True)
-        return trial
+            while sum(map(counts, self._trials())) < total:
+                trial = self.study.ask()
+                try:
+                    if self._prepare(trial, total):
+                        return trial
+                except BaseException:  # nobody runs it; others may
+                    self.holds.release(trial.number)
+                    raise
+        return None
 
-    def finish(self, trial: optuna.Trial, value: float | None, state: optuna.trial.TrialState) -> None:
-        """Write down how a trial ended, and let its lock go."""
-        self.study.tell(trial, value, state=state)
-        self._held.pop(trial.number).release()
+    def is_done(self, total: int) -> bool:
+        """Whether `total` trials have ended; else others may still leave one to be taken over."""
+        return sum(counts(trial) and trial.state.is_finished() for trial in self._trials()) >= total
+
+    def finish(self, trial: optuna.Trial, value: float | None, state: optuna.trial.TrialState) -> bool:
+        """Write down how a trial ended, and let it go; False where others had given it up: it does not count."""
+        counted = patiently(lambda: self._end(trial.number, value, state))
+        self.holds.release(trial.number)
+        return counted
 
     def reclaim(self) -> None:
-        """Mark trials whose process is gone as failed, and put their values up again."""
-        for frozen in self.study.get_trials(deepcopy=False):
+        """Give up trials whose process is gone, or whose machine is silent, and put their values up again."""
+        trials = self._trials()
+        self.silences.look(trials)
+        for frozen in trials:
             if frozen.state.name == "RUNNING" and self._is_abandoned(frozen):
                 self.give_up(frozen)
 
     def give_up(self, frozen: optuna.trial.FrozenTrial) -> None:
-        """Mark a trial that was interrupted or killed as failed; put its values up again, unless it was often so."""
+        """Mark a trial that was interrupted or killed as failed; put its values up again, unless it was often so.
+
+        They are put up first: whoever dies in between leaves a trial that is given up once more, not one that is lost.
+        """
         import optuna
 
-        self.study.tell(frozen.number, state=optuna.trial.TrialState.FAIL)
-        if tries(frozen) < TRIES:
+        if tries(frozen) < TRIES and not standing_for(frozen.number, self._trials()):
             attributes = {"tries": tries(frozen) + 1, "instead_of": frozen.number}
-            self.study.enqueue_trial(frozen.params, user_attrs=attributes)
-        held = self._held.pop(frozen.number, None)
-        if held is not None:
-            held.release()
+            values = {**frozen.system_attrs.get("fixed_params", {}), **frozen.params}
+            self.study.enqueue_trial(values, user_attrs=attributes)
+        self._end(frozen.number, None, optuna.trial.TrialState.FAIL)
+        self.holds.release(frozen.number)
+
+    def interrupt(self, trial: optuna.Trial) -> None:
+        """Give up a trial of this process."""
+        self.give_up(self._trials()[trial.number])
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keep other processes on this folder from beginning trials meanwhile."""
-        with _file_lock(self.folder / LOCKS / "study.lock"):
-            yield
+    def alive(self) -> Iterator[None]:
+        """Give signs of life of this process's trials, and look at those of others, meanwhile; closes the storage."""
+        try:
+            with beating(self._beat):
+                yield
+        finally:
+            close_storage(self.study._storage)
+
+    def _beat(self) -> None:
+        import optuna
+
+        for trial in self.holds.trials():
+            with suppress(optuna.exceptions.UpdateFinishedTrialError):  # it has just ended, or was given up
+                trial.set_user_attr(PULSE, trial.user_attrs.get(PULSE, 0) + 1)
+        self.silences.look(self._trials())
+
+    def _trials(self) -> list[optuna.trial.FrozenTrial]:
+        return self.study.get_trials(deepcopy=False)
+
+    def _prepare(self, trial: optuna.Trial, total: int) -> bool:
+        """Hold a trial that was just begun and draw its values; False where it is not to be run, and is withdrawn."""
+        import optuna
+
+        self.holds.take(trial)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            # Two processes would draw the same values from the same seed.
+            self.study.sampler = optuna.samplers.TPESampler(seed=(self.seed + trial.number) % 2**32, constant_liar=True)
+        draw(trial, self.space)
+        rightful = self._is_rightful(trial.number, total)
+        if not rightful:
+            trial.set_user_attr(WITHDRAWN, True)
+            self.finish(trial, None, optuna.trial.TrialState.FAIL)
+        return rightful
+
+    def _is_rightful(self, number: int, total: int) -> bool:
+        """Whether a trial that was just begun is to be run.
+
+        It is not where another machine has put up the same one before, where the one that it stands for has ended
+        after all, or where `total` trials were begun before it.
+        """
+        trials = self._trials()
+        what = origin(trials[number])
+        if number != min(standing_for(what, trials), default=number):
+            return False
+        if isinstance(what, int) and not self._is_given_up(what):
+            return False
+        return sum(map(counts, trials[:number])) < total
+
+    def _is_given_up(self, number: int) -> bool:
+        """Whether a trial whose values were put up again is marked so; does it, where whoever put them up could not."""
+        import optuna
+
+        self._end(number, None, optuna.trial.TrialState.FAIL)
+        return was_killed(self._trials()[number])
+
+    def _end(self, number: int, value: float | None, state: optuna.trial.TrialState) -> bool:
+        """End a trial; False where it had ended otherwise."""
+        import optuna
+
+        try:
+            self.study.tell(number, value, state=state)
+        except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
+            ended = self._trials()[number]
+            if not ended.state.is_finished():
+                raise
+            # The same: it was told before, and the answer did not arrive.
+            return ended.state == state and value in (None, ended.value)
+        return True
 
     def _is_abandoned(self, frozen: optuna.trial.FrozenTrial) -> bool:
-        """Whether nobody works on a running trial; one of another machine's folder is left alone."""
-        if frozen.number in self._held:
+        """Whether nobody works on a running trial."""
+        if self.holds.holds(frozen.number):
             return False
-        lock = self._lock(frozen.number)
-        if not Path(lock.lock_file).exists():
-            return "begun" not in frozen.user_attrs  # killed before it could take its lock
-        return _is_free(lock)
-
-    def _lock(self, number: int) -> filelock.BaseFileLock:
-        return _file_lock(self.folder / LOCKS / f"{trial_name(number)}.lock")
+        free = self.holds.is_free(frozen)
+        return self.silences.is_silent(frozen.number) if free is None else free
 
 
-def distributions(space: Space) -> dict[str, optuna.distributions.BaseDistribution]:
-    """A space in Optuna's words."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-    found: dict[str, optuna.distributions.BaseDistribution] = {}
+def draw(trial: optuna.Trial, space: Space) -> None:
+    """Have a value chosen for everything that is varied."""
     for name, dimension in space.items():
         if not isinstance(dimension, Span):
-            found[name] = CategoricalDistribution(dimension.values)
+            trial.suggest_categorical(name, dimension.values)
         elif dimension.whole:
-            found[name] = IntDistribution(int(dimension.low), int(dimension.high), log=dimension.log)
+            trial.suggest_int(name, int(dimension.low), int(dimension.high), log=dimension.log)
         else:
-            found[name] = FloatDistribution(dimension.low, dimension.high, log=dimension.log)
-    return found
+            trial.suggest_float(name, dimension.low, dimension.high, log=dimension.log)
 
 
 def open_study(
@@ -163,7 +230,8 @@ def open_study(
     asked = json.loads(json.dumps(settings, default=str))
     address = storage or str(folder / JOURNAL)
     _make_folder(folder)
-    with _file_lock(folder / LOCKS / "study.lock"):
+    holds = Holds(folder)
+    with holds.alone():
         try:
             study = optuna.create_study(
                 study_name=name,
@@ -175,14 +243,13 @@ def open_study(
             known = study.user_attrs.get("settings")
         except Exception as error:  # each kind of storage has its own
             raise unanswered(address, error) from error
-        shared = SharedStudy(study, folder, hide_password(address), space, seed)
         if known is None:
             _refuse_others_trials(folder)
+            study.enqueue_trial(dict(first), user_attrs={"origin": "first"})
             study.set_user_attr("settings", asked)
-            study.enqueue_trial(dict(first))
         else:
             _check_settings(name, known, asked)
-    return shared
+    return SharedStudy(study, folder, hide_password(address), space, seed, holds)
 
 
 def _make_folder(folder: Path) -> None:
@@ -217,24 +284,6 @@ def _differences(known: Any, asked: Any, path: str = "") -> Iterator[str]:
             yield from _differences(known.get(key), asked.get(key), f"{path}.{key}" if path else str(key))
     elif known != asked:
         yield path
-
-
-def _file_lock(path: Path) -> filelock.BaseFileLock:
-    import filelock
-
-    return filelock.FileLock(path)
-
-
-def _is_free(lock: filelock.BaseFileLock) -> bool:
-    """Whether no process holds a lock."""
-    import filelock
-
-    try:
-        lock.acquire(blocking=False)
-    except filelock.Timeout:
-        return False
-    lock.release()
-    return True
 
 
 def need_optuna() -> None:

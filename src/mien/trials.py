@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 ERROR = "error"
 """User attribute: why a trial failed. One without it was killed."""
 
+WITHDRAWN = "withdrawn"
+"""User attribute of a trial that its process left at once, since another machine had begun the last one before it."""
+
 TRIES = 3
 """A trial whose process is killed this often is not put up again: it is likely what kills it."""
 
@@ -26,8 +29,8 @@ class TrialRecord:
 
     Attributes:
         number: from 0.
-        state: complete, pruned (ended early), failed, killed (its process ended; its values were put up again), running
-            or waiting.
+        state: complete, pruned (ended early), failed, killed (its process or machine was gone; its values were put up
+            again), withdrawn (left before its first epoch: another machine had begun the last one), running or waiting.
         accuracy: on validation; of a pruned trial after its last epoch; None where there is none.
         n: how many validation images.
         epochs: how many were trained.
@@ -58,16 +61,31 @@ def tries(frozen: optuna.trial.FrozenTrial) -> int:
 
 def was_killed(frozen: optuna.trial.FrozenTrial) -> bool:
     """Whether a trial ended with its process, not by itself."""
-    return frozen.state.name == "FAIL" and ERROR not in frozen.user_attrs
+    return frozen.state.name == "FAIL" and ERROR not in frozen.user_attrs and WITHDRAWN not in frozen.user_attrs
+
+
+def origin(frozen: optuna.trial.FrozenTrial) -> object:
+    """What a trial was put up for: the number of the one that it stands for, "first"; None where it was drawn."""
+    return frozen.user_attrs.get("instead_of", frozen.user_attrs.get("origin"))
+
+
+def standing_for(what: object, trials: Sequence[optuna.trial.FrozenTrial]) -> list[int]:
+    """The numbers of the trials that were put up for something; there is more than one where two machines did so."""
+    found = (frozen for frozen in trials if WITHDRAWN not in frozen.user_attrs)
+    return [frozen.number for frozen in found if what is not None and origin(frozen) == what]
 
 
 def counts(frozen: optuna.trial.FrozenTrial) -> bool:
-    """Whether a trial is one of those asked for: begun, and not put up again."""
-    return frozen.state.name != "WAITING" and not (was_killed(frozen) and tries(frozen) < TRIES)
+    """Whether a trial is one of those asked for: begun, and neither put up again nor withdrawn."""
+    if frozen.state.name == "WAITING" or WITHDRAWN in frozen.user_attrs:
+        return False
+    return not (was_killed(frozen) and tries(frozen) < TRIES)
 
 
 def state_word(frozen: optuna.trial.FrozenTrial) -> str:
-    """``complete``, ``pruned``, ``failed``, ``killed``, ``running`` or ``waiting``."""
+    """``complete``, ``pruned``, ``failed``, ``killed``, ``withdrawn``, ``running`` or ``waiting``."""
+    if WITHDRAWN in frozen.user_attrs:
+        return "withdrawn"
     if was_killed(frozen):
         return "killed"
     return {"FAIL": "failed"}.get(frozen.state.name, frozen.state.name.lower())

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mien.attempts import Job, Watch, attempt, in_a_line
 from mien.config import TrainingConfig
 from mien.errors import MienError, UsageError
 from mien.files import write_json, write_text
 from mien.materials import Selection
 from mien.spaces import Choices, Space, Span, check_space, config_with, default_space, point_of
+from mien.storages import is_outage, patiently, unanswered
 from mien.studies import SharedStudy, need_optuna, open_study
-from mien.trials import ERROR, TrialRecord, best_of, in_words, list_trials, trial_name, trials_csv
+from mien.trials import TrialRecord, best_of, in_words, list_trials, trial_name, trials_csv
 from mien.tuning_checks import check_data, check_networks
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     import optuna
 
     from mien.datasets import Dataset
-    from mien.training import TrainingResult
 
 BEST = "best.json"
 """The best trial's config, in the study's folder: what ``mien train --config`` takes."""
@@ -38,8 +38,10 @@ COMPARED = 5
 WATCHED = 0.25
 """Share of a trial's epochs before it may be ended early: all begin badly."""
 
+LOOKS = 5.0
+"""Seconds between two looks at the trials of others, where nothing else is left to do."""
+
 Say = Callable[[str], None]
-Watch = Callable[[], Sequence["keras.callbacks.Callback"]]
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ def tune(
     study: str = "mien",
     selection: Selection | None = None,
     prune: bool = True,
+    wait: bool = True,
     say: Say | None = None,
     watch: Watch | None = None,
 ) -> Tuned:
@@ -91,6 +94,8 @@ def tune(
         study: its name in the storage.
         selection: which part of the data to use.
         prune: whether to end trials early.
+        wait: whether to wait, where nothing is left to begin, for the trials of other processes to end, so as to take
+            over those whose process or machine dies.
         say: called with a line about each trial.
         watch: gives Keras callbacks for each trial, such as a progress bar.
 
@@ -98,7 +103,7 @@ def tune(
         MissingExtraError: Optuna is not installed.
         UsageError: the space, the storage, the folder or a setting is wrong, or there is nothing to validate on.
         DataError: the data cannot be used.
-        MienError: trials fail one after another.
+        MienError: trials fail one after another, or the storage has not answered for five minutes.
     """
     need_optuna()
     if trials < 1:
@@ -121,103 +126,43 @@ def tune(
         pruner=_pruner(config, prune=prune),
         seed=config.seed,
     )
-    _work(shared, Job(data, config, selection, watch or _nothing), trials, say)
-    return summarise(shared, config)
-
-
-@dataclass(frozen=True)
-class Job:
-    """What every trial of a study has in common."""
-
-    data: str | Path
-    config: TrainingConfig
-    selection: Selection
-    watch: Watch
+    try:
+        with shared.alive():
+            _work(shared, Job(data, config, selection, watch or _nothing, wait), trials, say)
+            return summarise(shared, config)
+    except Exception as error:
+        if not is_outage(error):
+            raise
+        raise unanswered(shared.storage, error) from error
 
 
 def _work(shared: SharedStudy, job: Job, total: int, say: Say) -> None:
     """Begin trials until there are enough."""
-    import optuna
-
     failures = 0
-    while (trial := shared.begin(total)) is not None:
+    while (trial := _next(shared, total, say, wait=job.wait)) is not None:
         say(f"{trial_name(trial.number)}: {in_words(trial.params)}")
         began = time.perf_counter()
-        try:
-            accuracy = _run(trial, shared.folder / trial_name(trial.number), job)
-        except optuna.TrialPruned:
-            shared.finish(trial, None, optuna.trial.TrialState.PRUNED)
-            outcome, failures = "ended early: below the median", 0
-        except Exception as error:  # whatever it is, the study goes on
-            _fail(shared, trial, error)
-            outcome, failures = f"failed: {_line(error)}", failures + 1
-            if failures == PATIENCE:
-                raise MienError(f"{PATIENCE} trials in a row failed; the last: {_line(error)}") from error
-        except BaseException:  # Ctrl-C: as if the process had been killed
-            shared.give_up(_frozen(shared, trial.number))
-            raise
-        else:
-            shared.finish(trial, accuracy, optuna.trial.TrialState.COMPLETE)
-            outcome, failures = f"{accuracy:.2%}", 0
+        outcome, error = attempt(shared, job, trial)
         say(f"{trial_name(trial.number)}: {outcome} ({time.perf_counter() - began:.0f} s)")
+        failures = 0 if error is None else failures + 1
+        if error is not None and failures == PATIENCE:
+            raise MienError(f"{PATIENCE} trials in a row failed; the last: {in_a_line(error)}") from error
         _write_records(shared, job.config)
 
 
-def _run(trial: optuna.Trial, folder: Path, job: Job) -> float:
-    """Train one trial's config; gives its validation accuracy.
-
-    Raises:
-        TrialPruned: it was ended early.
-        KeyboardInterrupt: Ctrl-C.
-    """
-    import keras
-
-    from mien.training import train
-
-    keras.backend.clear_session()  # what the last trial compiled
-    result = train(
-        job.data,
-        config_with(job.config, trial.params),
-        out=folder,
-        selection=job.selection,
-        tests=False,
-        callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=_reporter(trial)), *job.watch()],
-    )
-    if result.interrupted:
-        raise KeyboardInterrupt
-    return _accuracy(trial, result)
+def _next(shared: SharedStudy, total: int, say: Say, *, wait: bool) -> optuna.Trial | None:
+    """The next trial; where others run the last ones, None once they have ended."""
+    waits = False
+    while (trial := patiently(lambda: shared.begin(total))) is None and wait and not patiently(_done(shared, total)):
+        if not waits:
+            say("waiting for trials of other processes to end, or to be taken over (Ctrl-C leaves; so does --no-wait)")
+        waits = True
+        time.sleep(LOOKS)
+    return trial
 
 
-def _accuracy(trial: optuna.Trial, result: TrainingResult) -> float:
-    """The score of the files that the run has written, on validation."""
-    score = result.scores["validation"]
-    trial.set_user_attr("n", score.n)
-    shutil.rmtree(result.folder / "checkpoints", ignore_errors=True)  # nothing is left to resume
-    return float(score.accuracy)
-
-
-def _reporter(trial: optuna.Trial) -> Callable[[int, Any], None]:
-    """Tells the study each epoch's validation accuracy, and ends a trial that the study gives up."""
-    import optuna
-
-    def report(epoch: int, logs: Any) -> None:
-        trial.report(float(logs["val_accuracy"]), epoch)
-        if trial.should_prune():
-            raise optuna.TrialPruned
-
-    return report
-
-
-def _fail(shared: SharedStudy, trial: optuna.Trial, error: Exception) -> None:
-    """Leave the reason in the trial's folder and in the study."""
-    import traceback
-
-    import optuna
-
-    folder = shared.folder / trial_name(trial.number)
-    write_text(folder / "error.txt", "".join(traceback.format_exception(error)))
-    trial.set_user_attr(ERROR, _line(error))
-    shared.finish(trial, None, optuna.trial.TrialState.FAIL)
+def _done(shared: SharedStudy, total: int) -> Callable[[], bool]:
+    return lambda: shared.is_done(total)
 
 
 def summarise(shared: SharedStudy, base: TrainingConfig) -> Tuned:
@@ -244,10 +189,6 @@ def _write_records(shared: SharedStudy, base: TrainingConfig) -> list[Path]:
     return [config, table]
 
 
-def _frozen(shared: SharedStudy, number: int) -> optuna.trial.FrozenTrial:
-    return shared.study.get_trials(deepcopy=False)[number]
-
-
 def _pruner(config: TrainingConfig, *, prune: bool) -> optuna.pruners.BasePruner:
     import optuna
 
@@ -265,11 +206,6 @@ def _settings(dataset: Dataset, config: TrainingConfig, space: Space, selection:
         "selection": dataclasses.asdict(selection),
         "data": {"format": dataset.format, "counts": dataset.counts()},
     }
-
-
-def _line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
 
 
 def _silent(line: str) -> None:

@@ -59,6 +59,9 @@ def tune_command(
     ] = None,
     study: Annotated[str, typer.Option(help="Name of the study in its storage.")] = "mien",
     prune: Annotated[bool, typer.Option("--prune/--no-prune", help="End trials below the median early.")] = True,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Wait for others' last trials, to take over those that die.")
+    ] = True,
     limit: Annotated[int, typer.Option(help="Train on this many images at most; 0: all.")] = 0,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Go on without files that cannot be used.")] = False,
     without_duplicates: Annotated[
@@ -100,6 +103,7 @@ def tune_command(
             exclude=str(exclude.expanduser().resolve()) if exclude else "",
         ),
         prune=prune,
+        wait=wait,
         say=lambda line: console.print(line, style="bold", highlight=False, soft_wrap=True, markup=False),
         watch=lambda: _bar(console),
     )
