@@ -9,13 +9,15 @@ images are taken as they are, neither varied nor shrunk, as those that the netwo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
+from mien.backend import lay_out
 from mien.epochs import EpochFeed
 from mien.preprocessing import SCALE
 
@@ -31,13 +33,14 @@ class AveragedValidation(keras.callbacks.SwapEMAWeights):
         super().__init__()
         self._twin = twin
         self._feed = feed
+        self._look = batch_statistics(twin)
         self._running: list[Any] = []
 
     def on_test_begin(self, logs: Any = None) -> None:
         """Put averaged weights in, and statistics for them."""
         super().on_test_begin(logs)
         self._running = [keras.ops.convert_to_numpy(value) for value in _statistics(self._twin)]
-        estimate_statistics(self._twin, self._feed, IMAGES_WATCHING)
+        estimate_statistics(self._twin, self._feed, IMAGES_WATCHING, self._look)
 
     def on_test_end(self, logs: Any = None) -> None:
         """Put back what was there."""
@@ -46,24 +49,71 @@ class AveragedValidation(keras.callbacks.SwapEMAWeights):
         super().on_test_end(logs)
 
 
-def estimate_statistics(twin: keras.Model, feed: EpochFeed, images: int) -> None:
+Look = Callable[[NDArray[np.uint8], int], list[NDArray[np.float32]]]
+"""From this host's rows of a filled batch, and how many of all rows are images, to the statistics of that batch."""
+
+
+def estimate_statistics(twin: keras.Model, feed: EpochFeed, images: int, look: Look | None = None) -> None:
     """Set the running mean and variance of every batch norm to their means over the first batches of an epoch.
 
     Args:
         twin: the network in training, which keeps its weights.
         feed: the training images, from the start of the epoch that it stands at.
         images: about how many to look at, at least one batch.
+        look: `batch_statistics` of the same network, if it is there already.
     """
-    layers = _normalisations(twin)
-    if not layers:
+    if not _normalisations(twin):
         return
+    look = look or batch_statistics(twin)
     count = min(feed.num_batches, max(1, round(images / feed.batch_size)))
-    with _momentum_kept(layers):
-        for index in range(count):
-            (pixels, _), _, _ = feed[index]
-            for layer in layers:
-                layer.momentum = index / (index + 1)  # which makes the running value the mean so far
-            twin(pixels * np.float32(SCALE), training=True)
+    batches = [look(feed[index][0][0], feed.images_in(index)) for index in range(count)]
+    for variable, *values in zip(_statistics(twin), *batches, strict=True):
+        variable.assign(np.mean(values, axis=0, dtype=np.float64))
+
+
+def batch_statistics(twin: keras.Model) -> Look:
+    """A function from a batch to the mean and variance that each batch norm sees, in the order of `_statistics`."""
+    layers = _normalisations(twin)
+    forward = _compiled(twin) if keras.backend.backend() == "jax" else _eager(twin)
+
+    def look(pixels: NDArray[np.uint8], rows: int) -> list[NDArray[np.float32]]:
+        with _momentum(layers, 0.0):  # which makes the running value that of the last batch
+            return [keras.ops.convert_to_numpy(value) for value in forward(pixels, rows)]
+
+    return look
+
+
+def _eager(twin: keras.Model) -> Callable[[NDArray[np.uint8], int], list[Any]]:
+    def forward(pixels: NDArray[np.uint8], rows: int) -> list[Any]:
+        twin(pixels[:rows] * np.float32(SCALE), training=True)
+        return _statistics(twin)
+
+    return forward
+
+
+def _compiled(twin: keras.Model) -> Callable[[NDArray[np.uint8], int], list[Any]]:
+    """For JAX, whose devices must run one compiled program where there are several."""
+    import jax
+
+    places = [_place(twin.non_trainable_variables, variable) for variable in _statistics(twin)]
+
+    def step(learnt: list[Any], others: list[Any], pixels: Any, rows: int) -> list[Any]:
+        images = keras.ops.cast(pixels[:rows], "float32") * np.float32(SCALE)
+        _, others = twin.stateless_call(learnt, others, images, training=True)
+        return [others[place] for place in places]
+
+    compiled = jax.jit(step, static_argnums=3)
+
+    def forward(pixels: NDArray[np.uint8], rows: int) -> list[Any]:
+        learnt, others = ([v.value for v in vs] for vs in (twin.trainable_variables, twin.non_trainable_variables))
+        found: list[Any] = compiled(learnt, others, lay_out(pixels), rows)
+        return found
+
+    return forward
+
+
+def _place(variables: list[keras.Variable], wanted: keras.Variable) -> int:
+    return next(index for index, variable in enumerate(variables) if variable is wanted)
 
 
 def _normalisations(model: keras.Model) -> list[keras.layers.BatchNormalization]:
@@ -75,9 +125,11 @@ def _statistics(model: keras.Model) -> list[keras.Variable]:
 
 
 @contextmanager
-def _momentum_kept(layers: list[keras.layers.BatchNormalization]) -> Iterator[None]:
+def _momentum(layers: list[keras.layers.BatchNormalization], value: float) -> Iterator[None]:
     before = [layer.momentum for layer in layers]
     try:
+        for layer in layers:
+            layer.momentum = value
         yield
     finally:
         for layer, momentum in zip(layers, before, strict=True):

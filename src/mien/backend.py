@@ -1,12 +1,17 @@
 """The few things that differ between TensorFlow, JAX and PyTorch, and between machines.
 
 Networks are written once, in stock float32 layers. `training_twin` gives the form in which a network is trained fastest
-here; `copy_weights` brings what it learnt back into the stock one, which alone is saved.
+here; `copy_weights` brings what it learnt back into the stock one, which alone is saved. `spread` has it trained on all
+devices: with JAX, `keras.distribution` puts variables on every device and cuts batches along their first axis, and the
+compiled step is that of one device over the whole batch. Losses, metrics and batch norm are therefore those of the
+whole batch, and numbers are those of one device to rounding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +19,10 @@ import keras
 import numpy as np
 from keras import layers, ops
 from numpy.typing import NDArray
+
+from mien.errors import UsageError
+from mien.feeding import Split
+from mien.hosts import current
 
 BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16")
 """Flags of x86 processors on which oneDNN multiplies bfloat16 in hardware."""
@@ -119,13 +128,87 @@ def device_names() -> list[str]:
     return [str(name) for name in keras.distribution.list_devices()]
 
 
-def spread_over_devices() -> int:
-    """Train data-parallel over all accelerators, where Keras can (JAX), and give the number of devices used."""
-    count = len(device_names())
-    if keras.backend.backend() != "jax" or not has_accelerator() or count < 2:
-        return 1
-    keras.distribution.set_distribution(keras.distribution.DataParallel())
-    return count
+@contextmanager
+def spread() -> Iterator[Split]:
+    """Make networks for all devices of all hosts while it lasts, where there are several and Keras can (JAX).
+
+    Raises:
+        UsageError: hosts have different numbers of devices.
+    """
+    devices = training_devices()
+    hosts = current()
+    if len(devices) < 2:
+        yield Split()
+        return
+    parallel = keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False)
+    with parallel.scope(), _same_draws() if hosts.count > 1 else nullcontext():
+        yield Split(len(devices), hosts.index, hosts.count)
+
+
+def devices_in_words() -> str:
+    """A line about the devices that training uses; empty where there is one and it is used."""
+    names, hosts = device_names(), current()
+    if len(names) < 2:
+        return ""
+    if keras.backend.backend() != "jax":
+        return (
+            f"Training on one of {len(names)} devices: the backend {keras.backend.backend()} uses no more, "
+            "KERAS_BACKEND=jax uses all"
+        )
+    where = f" of {hosts.count} hosts" if hosts.count > 1 else ""
+    return f"Training on {len(names)} devices{where}, each batch split among them"
+
+
+def lay_out(rows: NDArray[Any]) -> Any:
+    """This host's rows of a filled batch as the whole batch over all devices; as they are on one device."""
+    parallel = keras.distribution.distribution()
+    if parallel is None:
+        return rows
+    import jax
+
+    return jax.make_array_from_process_local_data(parallel.get_data_layout(rows.shape).backend_layout, rows)
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Work on this host alone while it lasts: Keras then makes variables and values here, not on all devices."""
+    parallel = keras.distribution.distribution()
+    keras.distribution.set_distribution(None)
+    try:
+        yield
+    finally:
+        keras.distribution.set_distribution(parallel)
+
+
+def training_devices() -> list[str]:
+    """All devices of all hosts, those of a host together; one at most where the backend is not JAX.
+
+    Raises:
+        UsageError: hosts have different numbers of them.
+    """
+    if keras.backend.backend() != "jax":
+        return []
+    import jax
+
+    devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
+    counts = np.bincount([device.process_index for device in devices]).tolist()
+    if len(set(counts)) > 1:
+        raise UsageError(
+            f"--hosts: every host must have the same number of devices, but they have {', '.join(map(str, counts))}; "
+            "CUDA_VISIBLE_DEVICES chooses among them"
+        )
+    return [f"{device.platform}:{device.id}" for device in devices]
+
+
+@contextmanager
+def _same_draws() -> Iterator[None]:
+    """Have every host draw the same first values: Keras takes seeds that nobody gave from Python's random numbers."""
+    before = random.getstate()
+    random.seed(0)
+    try:
+        yield
+    finally:
+        random.setstate(before)
 
 
 def gradients(score: Callable[[Any], Any], point: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -160,8 +243,19 @@ def gradients(score: Callable[[Any], Any], point: NDArray[np.float32]) -> NDArra
     return np.asarray(ops.convert_to_numpy(slope), np.float32)
 
 
+def shares_cpu() -> bool:
+    """Whether several devices are one CPU. JAX then hangs where steps that wait for each other take all its threads."""
+    if keras.backend.backend() != "jax" or keras.distribution.distribution() is None:
+        return False
+    import jax
+
+    return jax.default_backend() == "cpu"
+
+
 def steps_per_execution() -> int:
     """How many steps one call of the compiled function runs: Python's share of a short step is large."""
+    if shares_cpu():
+        return 1
     return {"tensorflow": 16, "jax": 16}.get(keras.backend.backend(), 1)
 
 

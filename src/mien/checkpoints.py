@@ -15,7 +15,9 @@ from typing import Any
 
 import keras
 
+from mien.backend import apart
 from mien.errors import ModelError
+from mien.hosts import current
 
 WEIGHTS = "state.weights.h5"
 STATE = "state.json"
@@ -31,18 +33,28 @@ class Checkpoints:
     folder: Path
 
     def save(self, model: keras.Model, history: list[Row]) -> None:
-        """Keep the state after the epoch that the history ends with; drop what is neither newest nor best."""
+        """Keep the state after the epoch that the history ends with; drop what is neither newest nor best.
+
+        Of several hosts only the first writes.
+        """
+        if not current().leads:
+            return
         final = self._at(len(history))
         temporary = final.with_name(f".{final.name}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        model.save_weights(temporary / WEIGHTS)
+        with apart():
+            model.save_weights(temporary / WEIGHTS)
         (temporary / STATE).write_text(json.dumps(history), encoding="utf-8")
         temporary.rename(final)
         self._prune({len(history), best_epoch(history)})
 
     def history(self) -> list[Row]:
-        """The history up to the newest checkpoint; empty where there is none."""
+        """The history up to the newest checkpoint; empty where there is none. The first host tells the others."""
+        rows: list[Row] = current().told_json(self._read_history)
+        return rows
+
+    def _read_history(self) -> list[Row]:
         epochs = self._epochs()
         if not epochs:
             return []
@@ -56,12 +68,15 @@ class Checkpoints:
     def restore(self, model: keras.Model, epoch: int) -> None:
         """Give a compiled, built model the weights and the optimizer that it had after `epoch` (from 1).
 
+        The number of devices may be another than that of the run so far. The first host reads for all.
+
         Raises:
             ModelError: the checkpoint is not there, or is not of this network.
         """
         path = self._at(epoch) / WEIGHTS
         try:
-            model.load_weights(path)
+            with current().told_file(path) as file:
+                model.load_weights(file)
         except (OSError, ValueError) as error:
             raise ModelError(f"{path}: not a checkpoint of this network ({_first_line(error)})") from error
 

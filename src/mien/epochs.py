@@ -1,12 +1,19 @@
-"""Training images as Keras takes them: an epoch at a time, read ahead by Keras's own threads."""
+"""Training images as Keras takes them: an epoch at a time, read ahead by Keras's own threads.
+
+Where several devices share a batch, the feeds fill it up to a number of rows that the devices divide, and `FilledModel`
+cuts those rows off again in the compiled step; `mien.feeding` says why.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.feeding import Source
+from mien import backend
+from mien.feeding import ONE_DEVICE, Rows, Source, Split, fill_up
 
 Batch = tuple[tuple[NDArray[np.uint8], NDArray[np.float32]], NDArray[np.float32], NDArray[np.float32]]
 """Images uint8 (b, size, size, channels) and targets float32 (b, classes); the targets again; weights float32 (b,)."""
@@ -16,20 +23,28 @@ class EpochFeed(keras.utils.PyDataset):
     """A source as Keras takes it: images, one-hot or soft targets and weights, an epoch at a time.
 
     Soft targets weigh as their classes do on average. Keras's own threads read ahead. `epoch`, from 0, is set before
-    each epoch begins.
+    each epoch begins. Each of several hosts reads its own rows of every batch.
     """
 
     def __init__(
-        self, source: Source, class_weights: NDArray[np.float32], *, batch_size: int, seed: int, epoch: int = 0
+        self,
+        source: Source,
+        class_weights: NDArray[np.float32],
+        *,
+        batch_size: int,
+        seed: int,
+        epoch: int = 0,
+        split: Split = ONE_DEVICE,
     ) -> None:
         """Feed a source.
 
         Args:
             source: the images.
             class_weights: weight of each class's images in the loss, float32 (classes,).
-            batch_size: images a batch.
+            batch_size: images a batch, over all devices.
             seed: of the run.
             epoch: the first epoch, from 0; a resumed run begins later.
+            split: how a batch is shared out.
         """
         super().__init__(workers=source.workers, max_queue_size=4 * source.workers)
         self.source = source
@@ -38,15 +53,129 @@ class EpochFeed(keras.utils.PyDataset):
         self.batch_size = batch_size
         self.seed = seed
         self.epoch = epoch
+        self.split = split
 
     @property
     def num_batches(self) -> int:
         """Batches in one epoch, the last, smaller one counted."""
         return -(-len(self.source.labels) // self.batch_size)
 
+    @property
+    def sizes(self) -> dict[int, int]:
+        """For each number of rows that filled batches have, how many of them are images."""
+        return self.split.sizes(len(self.source.labels), self.batch_size)
+
+    def images_in(self, index: int) -> int:
+        """How many images a batch has, over all hosts."""
+        return min(self.batch_size, len(self.source.labels) - index * self.batch_size)
+
     def __getitem__(self, index: int) -> Batch:
-        images, labels = self.source.batch(index, batch_size=self.batch_size, seed=self.seed, epoch=self.epoch)
+        images, labels = self._rows(index)
         soft = labels.ndim == 2
         targets: NDArray[np.float32] = labels.astype(np.float32, copy=False) if soft else self.targets[labels]
         weights: NDArray[np.float32] = targets @ self.class_weights
+        filled = self.split.filled(self.images_in(index), self.batch_size) // self.split.hosts
+        images, targets, weights = (fill_up(part, filled) for part in (images, targets, weights))
         return (images, targets), targets, weights
+
+    def _rows(self, index: int) -> Rows:
+        """This host's images of a batch; all where it is alone."""
+        which: dict[str, Any] = {"batch_size": self.batch_size, "seed": self.seed, "epoch": self.epoch}
+        if self.split.hosts > 1:
+            which["rows"] = self.split.rows(self.split.filled(self.images_in(index), self.batch_size))
+        return self.source.batch(index, **which)
+
+
+class ValidationFeed(keras.utils.PyDataset):
+    """Images in memory in batches that several devices share: ((images, targets), targets), in their own order."""
+
+    def __init__(
+        self, images: NDArray[np.uint8], targets: NDArray[np.float32], *, batch_size: int, split: Split
+    ) -> None:
+        """Feed arrays.
+
+        Args:
+            images: uint8 (n, size, size, channels).
+            targets: float32 (n, classes).
+            batch_size: images a batch, over all devices.
+            split: how a batch is shared out.
+        """
+        super().__init__()
+        self.images = images
+        self.one_hot = targets
+        self.batch_size = batch_size
+        self.split = split
+
+    @property
+    def num_batches(self) -> int:
+        """Batches, the last, smaller one counted."""
+        return -(-len(self.images) // self.batch_size)
+
+    @property
+    def sizes(self) -> dict[int, int]:
+        """For each number of rows that filled batches have, how many of them are images."""
+        return self.split.sizes(len(self.images), self.batch_size)
+
+    def __getitem__(self, index: int) -> tuple[tuple[NDArray[np.uint8], NDArray[np.float32]], NDArray[np.float32]]:
+        batch = slice(index * self.batch_size, (index + 1) * self.batch_size)
+        filled = self.split.filled(len(self.images[batch]), self.batch_size)
+        mine = self.split.rows(filled)
+        images, targets = (fill_up(part[batch][mine], mine.stop - mine.start) for part in (self.images, self.one_hot))
+        return (images, targets), targets
+
+
+class FilledModel(keras.Model):
+    """A Keras model whose batches may be filled up with rows that are no images: it cuts them off before each step.
+
+    Attributes:
+        training_rows: for each number of rows that a training batch may have, how many of them are images.
+        validation_rows: the same for validation. Batches with other numbers of rows are taken as they are.
+    """
+
+    train_function: Any
+    test_function: Any
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.training_rows: dict[int, int] = {}
+        self.validation_rows: dict[int, int] = {}
+
+    if keras.backend.backend() == "jax":
+
+        def train_step(self, state: Any, data: Any) -> Any:
+            """Keras's own, on the images alone."""
+            return super().train_step(state, _cut(data, self.training_rows))
+
+        def test_step(self, state: Any, data: Any) -> Any:
+            """Keras's own, on the images alone."""
+            return super().test_step(state, _cut(data, self.validation_rows))
+
+        def make_train_function(self, force: bool = False) -> None:
+            """Keras's own."""
+            before = self.train_function
+            super().make_train_function(force)
+            if self.train_function is not before:
+                self.train_function = _waiting(self.train_function)
+
+        def make_test_function(self, force: bool = False) -> None:
+            """Keras's own."""
+            before = self.test_function
+            super().make_test_function(force)
+            if self.test_function is not before:
+                self.test_function = _waiting(self.test_function)
+
+
+def _waiting(step: Any) -> Any:
+    """A step that has ended when it returns, where steps ahead of each other would hang."""
+    import jax
+
+    return (lambda *state_and_data: jax.block_until_ready(step(*state_and_data))) if backend.shares_cpu() else step
+
+
+def _cut(data: Any, sizes: dict[int, int]) -> Any:
+    """The first rows of every array of a batch: those that are images."""
+    import jax
+
+    filled = jax.tree.leaves(data)[0].shape[0]
+    rows = sizes.get(filled, filled)
+    return data if rows == filled else jax.tree.map(lambda part: part[:rows], data)

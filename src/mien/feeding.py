@@ -1,7 +1,11 @@
 """Where training images come from.
 
 What the i-th batch of an epoch holds follows from (seed, epoch, i) alone, so that a resumed run sees what an
-undisturbed one would have seen.
+undisturbed one would have seen, on however many devices.
+
+JAX splits among devices only what their number divides. Batches that it does not divide (the last of an epoch, most of
+all) are filled up with empty rows here, and cut back to their own rows in the compiled step before anything is done
+with them (`mien.epochs.FilledModel`): no image is lost, none counted twice, and none is invented.
 """
 
 from __future__ import annotations
@@ -19,8 +23,49 @@ from mien.preprocessing import InputSpec
 if TYPE_CHECKING:
     from mien.datasets import Dataset
 
+ALL = slice(None)
+"""All rows of a batch."""
+
 Rows = tuple[NDArray[np.uint8], NDArray[np.int64] | NDArray[np.float32]]
 """Images uint8 (b, size, size, channels), and labels int64 (b,) or soft targets float32 (b, classes)."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """How batches are shared out.
+
+    Attributes:
+        devices: how many devices all hosts have together, the same number on each.
+        host: the number of this host, from 0.
+        hosts: how many there are.
+    """
+
+    devices: int = 1
+    host: int = 0
+    hosts: int = 1
+
+    def filled(self, rows: int, batch_size: int) -> int:
+        """How many rows a batch of `rows` images has once it is filled up so that the devices divide it.
+
+        A batch smaller than the others also gets another number than theirs, so that the number tells which it is.
+        """
+        full, own = (-(-count // self.devices) * self.devices for count in (batch_size, rows))
+        return own + self.devices if own == full and rows != batch_size and self.devices > 1 else own
+
+    def rows(self, filled: int) -> slice:
+        """Which rows of a filled batch this host reads."""
+        share = filled // self.hosts
+        return slice(self.host * share, (self.host + 1) * share)
+
+    def sizes(self, total: int, batch_size: int) -> dict[int, int]:
+        """For each number of rows that the filled batches of `total` images have, how many of them are images."""
+        last = total % batch_size or batch_size
+        counts = {last} if total < batch_size else {batch_size, last}
+        return {self.filled(count, batch_size): count for count in counts}
+
+
+ONE_DEVICE = Split()
+"""Batches are not split."""
 
 
 class Source(Protocol):
@@ -34,8 +79,8 @@ class Source(Protocol):
     def workers(self) -> int:
         """How many threads should read batches ahead of training."""
 
-    def batch(self, index: int, *, batch_size: int, seed: int, epoch: int) -> Rows:
-        """One batch of an epoch; the last may be smaller."""
+    def batch(self, index: int, *, batch_size: int, seed: int, epoch: int, rows: slice = ALL) -> Rows:
+        """Rows of one batch of an epoch, all or those that this host reads; the last batch may be smaller."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +95,10 @@ class ArraySource:
     workers: int = 1
     targets: NDArray[np.float32] | None = None
 
-    def batch(self, index: int, *, batch_size: int, seed: int, epoch: int) -> Rows:
+    def batch(self, index: int, *, batch_size: int, seed: int, epoch: int, rows: slice = ALL) -> Rows:
         """A slice of the epoch's permutation."""
-        rows = _permutation(len(self.labels), seed, epoch)[index * batch_size : (index + 1) * batch_size]
-        return self.images[rows], self.labels[rows] if self.targets is None else self.targets[rows]
+        chosen = _permutation(len(self.labels), seed, epoch)[index * batch_size : (index + 1) * batch_size][rows]
+        return self.images[chosen], self.labels[chosen] if self.targets is None else self.targets[chosen]
 
 
 @dataclass(frozen=True)
@@ -69,12 +114,20 @@ class StreamSource:
         """Class of each image, int64 (n,)."""
         return self.dataset.labels
 
-    def batch(self, index: int, *, batch_size: int, seed: int, epoch: int) -> Rows:
-        """Read and decoded in the calling thread."""
+    def batch(self, index: int, *, batch_size: int, seed: int, epoch: int, rows: slice = ALL) -> Rows:
+        """Read and decoded in the calling thread, these rows and no others."""
         from mien.datasets.streaming import epoch_dataset
 
-        rows: Rows = epoch_dataset(self.dataset, self.spec, batch_size=batch_size, seed=seed, epoch=epoch)[index]
+        batches = epoch_dataset(self.dataset, self.spec, batch_size=batch_size, seed=seed, epoch=epoch, rows=rows)
+        batch: Rows = batches[index]
+        return batch
+
+
+def fill_up(rows: NDArray[Any], count: int) -> NDArray[Any]:
+    """Zeros behind rows, so that there are `count`; another array only where there are fewer."""
+    if len(rows) == count:
         return rows
+    return np.concatenate([rows, np.zeros((count - len(rows), *rows.shape[1:]), rows.dtype)])
 
 
 @lru_cache(maxsize=2)

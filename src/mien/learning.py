@@ -16,9 +16,10 @@ from mien import backend
 from mien.averaging import IMAGES_SAVING, AveragedValidation, estimate_statistics
 from mien.checkpoints import Checkpoints, Row, best_epoch
 from mien.config import TrainingConfig
-from mien.epochs import EpochFeed
-from mien.feeding import Source, balancing_weights
+from mien.epochs import EpochFeed, ValidationFeed
+from mien.feeding import ONE_DEVICE, Source, Split, balancing_weights
 from mien.files import write_text
+from mien.hosts import current
 from mien.trainee import Trainee, as_inputs, compile_for_training, resize
 
 WARM_UP = 0.15
@@ -64,9 +65,23 @@ def learn(
     Returns:
         The history and which epoch was kept.
     """
-    classes = model.output_shape[-1]
-    feed = make_feed(source, config, classes)
+    with backend.spread() as split:
+        return _learn(
+            model, config, make_feed(source, config, model.output_shape[-1], split), validation, folder, callbacks
+        )
+
+
+def _learn(
+    model: keras.Model,
+    config: TrainingConfig,
+    feed: EpochFeed,
+    validation: tuple[NDArray[np.uint8], NDArray[np.int64]] | None,
+    folder: Path,
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> Learned:
+    """`learn`, over the devices that the feed is split for."""
     trainee = compile_for_training(model, config, make_optimizer(config, feed.num_batches))
+    trainee.model.training_rows = feed.sizes
     checkpoints = Checkpoints(folder / "checkpoints")
     history = checkpoints.history()
     if history:
@@ -83,10 +98,10 @@ def learn(
     return Learned(history, epoch, interrupted)
 
 
-def make_feed(source: Source, config: TrainingConfig, classes: int) -> EpochFeed:
+def make_feed(source: Source, config: TrainingConfig, classes: int, split: Split = ONE_DEVICE) -> EpochFeed:
     """The source in batches, each image weighed as the config says."""
     weights = balancing_weights(source.labels, classes) if config.class_weights else np.ones(classes, np.float32)
-    return EpochFeed(source, weights, batch_size=config.batch_size, seed=config.seed)
+    return EpochFeed(source, weights, batch_size=config.batch_size, seed=config.seed, split=split)
 
 
 def make_optimizer(config: TrainingConfig, steps: int) -> keras.optimizers.Optimizer:
@@ -163,7 +178,8 @@ class _Recorder(keras.callbacks.Callback):
         seconds = round(time.perf_counter() - self.started, 3)
         self.history.append({"epoch": epoch + 1, **values, "learning_rate": rate, "seconds": seconds})
         Checkpoints(self.folder / "checkpoints").save(self.model, self.history)
-        write_history(self.folder / "history.csv", self.history)
+        if current().leads:
+            write_history(self.folder / "history.csv", self.history)
         self.model.stop_training = should_stop(self.history, self.config)
 
 
@@ -175,15 +191,18 @@ def _fit(
     recorder: _Recorder,
     callbacks: Iterable[keras.callbacks.Callback],
 ) -> bool:
-    """Run Keras's loop from where the history ends; tells whether Ctrl-C ended it."""
+    """Run Keras's loop from where the history ends; tells whether Ctrl-C ended it.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C ended it on one of several hosts, which cannot go on without each other.
+    """
     first = len(recorder.history)
     feed.epoch = first
     averaging = [AveragedValidation(trainee.twin, feed)] if config.ema else []
     try:
         trainee.model.fit(
             feed,
-            validation_data=None if validation is None else as_inputs(validation[0], feed.targets[validation[1]]),
-            validation_batch_size=max(1, VALIDATION_PIXELS // config.input.size**2),
+            **_watching(trainee, config, feed, validation),
             initial_epoch=first,
             epochs=config.epochs,
             callbacks=[*averaging, recorder, *callbacks],
@@ -191,8 +210,28 @@ def _fit(
             verbose=0,
         )
     except KeyboardInterrupt:
+        if current().count > 1:
+            raise
         return True
     return False
+
+
+def _watching(
+    trainee: Trainee,
+    config: TrainingConfig,
+    feed: EpochFeed,
+    validation: tuple[NDArray[np.uint8], NDArray[np.int64]] | None,
+) -> dict[str, Any]:
+    """What Keras's `fit` takes to validate with: arrays on one device, a feed where batches are split."""
+    if validation is None:
+        return {}
+    batch_size = max(1, VALIDATION_PIXELS // config.input.size**2)
+    inputs = as_inputs(validation[0], feed.targets[validation[1]])
+    if feed.split.devices == 1:
+        return {"validation_data": inputs, "validation_batch_size": batch_size}
+    held = ValidationFeed(*inputs[0], batch_size=batch_size, split=feed.split)
+    trainee.model.validation_rows = held.sizes
+    return {"validation_data": held}
 
 
 def _take_weights(trainee: Trainee, model: keras.Model, config: TrainingConfig, feed: EpochFeed) -> None:

@@ -11,12 +11,13 @@ from typing import Any
 import keras
 from keras import ops
 
+from mien.epochs import FilledModel
 from mien.errors import UsageError
 
 _TINY = 1e-12
 
 
-class SharpnessAware(keras.Model):
+class SharpnessAware(FilledModel):
     """A Keras model that is trained by SAM, under TensorFlow or JAX.
 
     Both gradients of a step see one augmented batch with one dropout mask; the running means of batch norm follow the
@@ -62,7 +63,7 @@ class SharpnessAware(keras.Model):
 
     if keras.backend.backend() == "tensorflow":
 
-        def train_step(self, data: Any) -> Any:
+        def train_step(self, data: Any) -> Any:  # type: ignore[override]
             """One step of SAM."""
             x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
             weights = self.trainable_variables

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from mien import backend
 from mien.augmentation import TrainingSize, augmentation_layers
 from mien.config import TrainingConfig
+from mien.epochs import FilledModel
 from mien.errors import UsageError
 from mien.modelspec import ModelSpec
 from mien.preprocessing import SCALE
@@ -82,7 +83,7 @@ class Trainee:
         twin: the part of it that learns.
     """
 
-    model: keras.Model
+    model: FilledModel
     twin: keras.Model
 
 
@@ -235,8 +236,8 @@ def _vary(faces: Any, labels: Any, config: TrainingConfig) -> tuple[Any, Any]:
     return images, labels
 
 
-def _model(inputs: Any, outputs: Any, sam: float) -> keras.Model:
-    return SharpnessAware(inputs, outputs, radius=sam) if sam else keras.Model(inputs, outputs)
+def _model(inputs: Any, outputs: Any, sam: float) -> FilledModel:
+    return SharpnessAware(inputs, outputs, radius=sam) if sam else FilledModel(inputs, outputs)
 
 
 class _CrossEntropy(keras.losses.Loss):

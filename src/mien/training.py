@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import keras
@@ -22,8 +24,10 @@ from mien.datasets.pixels import Progress
 from mien.errors import DataError, MissingExtraError, ModelError, UsageError, listing
 from mien.evaluation import Evaluation, evaluate
 from mien.export import KerasClassifier, describe, save_h5, save_keras, save_onnx
+from mien.feeding import Source
 from mien.files import write_json, write_text
 from mien.framing import FER2013_MARGIN
+from mien.hosts import current
 from mien.judging import judge_answers
 from mien.labels import EXPRESSIONS
 from mien.learning import Learned, learn
@@ -94,21 +98,18 @@ def train(
         DataError: the data cannot be used.
     """
     config, selection, say = config or TrainingConfig(), selection or Selection(), say or _silent
-    RunFolder.refuse_used(out)
+    if current().leads:
+        RunFolder.refuse_used(out)
     check_network(config.network, config.input.size)
     check_models(config)
     say(f"Reading {data}")
     materials = gather(open_dataset(data, ferplus=config.ferplus), config, selection, progress)
     check_models(config, materials.classes)
-    folder = RunFolder.create(out)
-    folder.write_config(
-        {
-            "data": {"path": str(Path(data).expanduser().resolve()), **materials.facts},
-            "selection": dataclasses.asdict(selection),
-            "training": config.to_dict(),
-            "precision": backend.choose_precision(config.precision),
-        }
-    )
+    record = {
+        "data": {"path": str(Path(data).expanduser().resolve()), **materials.facts},
+        "selection": dataclasses.asdict(selection),
+    }
+    folder, config = _begin(out, record, materials, config)
     return _run(folder, materials if tests else dataclasses.replace(materials, tests=None), config, callbacks, say)
 
 
@@ -126,8 +127,7 @@ def resume(
         DataError: its data is not what it was.
     """
     say = say or _silent
-    folder = RunFolder.open(run)
-    record = folder.read_config()
+    record = current().told_json(lambda: RunFolder.open(run).read_config())
     config = dataclasses.replace(TrainingConfig.from_dict(record["training"]), precision=record["precision"])
     data = record["data"]["path"]
     say(f"Reading {data}")
@@ -136,7 +136,7 @@ def resume(
         raise DataError(
             f"{data}: the training images are not those that {run} began with; restore them, or start a new run"
         )
-    return _run(folder, materials, config, callbacks, say)
+    return _run(RunFolder(Path(run)), materials, config, callbacks, say)
 
 
 def fit(
@@ -188,9 +188,7 @@ def fit(
         raise UsageError(f"ferplus: arrays come with their labels, and have no votes; received {config.ferplus!r}")
     check_models(config, classes)
     materials = from_faces(faces_from_arrays(halves, config.input, tuple(classes)), config, Selection())
-    folder = RunFolder.create(out)
-    precision = backend.choose_precision(config.precision)
-    folder.write_config({"data": materials.facts, "training": config.to_dict(), "precision": precision})
+    folder, config = _begin(out, {"data": materials.facts}, materials, config)
     return _run(folder, materials, config, callbacks, _silent, model)
 
 
@@ -205,7 +203,6 @@ def _run(
     """Train, export, judge and draw: the stages that every way of starting a run shares."""
     if config.deterministic:
         backend.make_deterministic()
-    backend.spread_over_devices()
     if model is None:
         spec = config.input
         model = network(
@@ -214,6 +211,36 @@ def _run(
     if config.init and not Checkpoints(folder.path / "checkpoints").history():
         say(f"Starting from the weights of {config.init}")
         start_from(model, config.init, materials.classes)
+    _announce(config, materials, model, say)
+    held = materials.validation
+    validation = None if held is None else (held.images, held.labels)
+    source = materials.source
+    if config.teachers and config.teacher_view == "plain":
+        source = _taught(source, materials, config, folder, say)
+    learned = learn(model, config, source, validation, folder.path, callbacks)
+    if not learned.epoch:
+        say(f"Interrupted before an epoch was complete: nothing is kept, and {folder.path} can be deleted")
+        raise KeyboardInterrupt
+    trained_on = {**materials.facts, "recipe": _without_folders(config)}
+    description = describe(model, materials.classes, crop_margin=FER2013_MARGIN, trained_on=trained_on)
+    if not current().leads:
+        say(f"Host 0 saves and judges the model of epoch {learned.epoch}")
+        return TrainingResult(
+            folder.path, model, description, columns(learned.history), {}, learned.epoch, learned.interrupted
+        )
+    say(f"Saving the model of epoch {learned.epoch}")
+    judge = _save(folder.path, model, description, say)
+    description, judge = _calibrate(folder.path, model, judge, description, materials.validation, say)
+    scores = _judge(judge, materials, learned)
+    if not learned.interrupted:
+        judged = ", ".join(name for name in scores if name != "validation")
+        nothing = "There is no test split to judge it on" if materials.tests else "The test splits were left unread"
+        say(f"Judged it on {judged}" if judged else nothing)
+    return _finish(folder, model, description, learned, scores)
+
+
+def _announce(config: TrainingConfig, materials: Materials, model: keras.Model, say: Say) -> None:
+    """Say what is about to be trained, on what images and devices."""
     facts = materials.facts
     if facts.get("without_face") is not None:
         say(f"Cut the images to their faces; {facts['without_face']:,} have none that MTCNN finds, and stay whole")
@@ -225,26 +252,37 @@ def _run(
         f"Training {config.network} ({model.count_params():,} parameters) on {facts['n_train']:,} images, "
         f"{facts['n_validation']:,} to watch it by"
     )
-    held = materials.validation
-    validation = None if held is None else (held.images, held.labels)
-    source = materials.source
-    if config.teachers and config.teacher_view == "plain":
-        source = taught(source, config, len(materials.classes), folder.path / "checkpoints" / "teachers.npy", say)
-    learned = learn(model, config, source, validation, folder.path, callbacks)
-    if not learned.epoch:
-        say(f"Interrupted before an epoch was complete: nothing is kept, and {folder.path} can be deleted")
-        raise KeyboardInterrupt
-    say(f"Saving the model of epoch {learned.epoch}")
-    trained_on = {**facts, "recipe": _without_folders(config)}
-    description = describe(model, materials.classes, crop_margin=FER2013_MARGIN, trained_on=trained_on)
-    judge = _save(folder.path, model, description, say)
-    description, judge = _calibrate(folder.path, model, judge, description, materials.validation, say)
-    scores = _judge(judge, materials, learned)
-    if not learned.interrupted:
-        judged = ", ".join(name for name in scores if name != "validation")
-        nothing = "There is no test split to judge it on" if materials.tests else "The test splits were left unread"
-        say(f"Judged it on {judged}" if judged else nothing)
-    return _finish(folder, model, description, learned, scores)
+    if devices := backend.devices_in_words():
+        say(devices)
+
+
+def _begin(
+    out: str | Path | None, record: dict[str, Any], materials: Materials, config: TrainingConfig
+) -> tuple[RunFolder, TrainingConfig]:
+    """Make the run folder and write config.json, of several hosts on the first, once all are seen to want the same.
+
+    Returns:
+        The folder, and the config, whose precision is the first host's where there are several.
+
+    Raises:
+        UsageError: the folder cannot be made, or this host has other images or settings than the first.
+    """
+    hosts = current()
+    precision = hosts.told_json(lambda: backend.choose_precision(config.precision))
+    hosts.refuse_difference("training images (SHA-256)", materials.facts["sha256"])
+    hosts.refuse_difference("settings", json.loads(json.dumps(_without_folders(config))))
+    folder = RunFolder(Path(hosts.told_json(lambda: str(RunFolder.create(out).path))))
+    if hosts.leads:
+        folder.write_config({**record, "training": config.to_dict(), "precision": precision})
+    return folder, dataclasses.replace(config, precision=precision) if hosts.count > 1 else config
+
+
+def _taught(source: Source, materials: Materials, config: TrainingConfig, folder: RunFolder, say: Say) -> Source:
+    """The source with plain teachers' answers: each of several hosts asks them itself, the first keeps the answers."""
+    if current().leads:
+        return taught(source, config, len(materials.classes), folder.path / "checkpoints" / "teachers.npy", say)
+    with TemporaryDirectory(prefix="mien-") as own:
+        return taught(source, config, len(materials.classes), Path(own) / "teachers.npy", say)
 
 
 def _without_folders(config: TrainingConfig) -> dict[str, Any]:

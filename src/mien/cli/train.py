@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -91,6 +91,19 @@ def train_command(
     resume: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Go on with a run that was killed; with its own settings.")
     ] = None,
+    hosts: Annotated[
+        str | None,
+        typer.Option(metavar="HOST0:PORT,HOST1,...", help="Train on these machines together (JAX); the same on each."),
+    ] = None,
+    host_index: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K",
+            envvar=["MIEN_HOST_INDEX", "SLURM_PROCID", "JOB_COMPLETION_INDEX"],
+            help="Which of --hosts this machine is, from 0.",
+        ),
+    ] = None,
+    hosts_timeout: Annotated[float, typer.Option(help="Seconds to wait for the other hosts to begin.")] = 300.0,
 ) -> None:
     """Train a network on labelled faces, judge it, and save it with its history and scores."""
     from mien.config import AUGMENTATIONS
@@ -127,14 +140,34 @@ def train_command(
     }
     if tensorboard is not None and find_spec("tensorboard") is None:
         raise MissingExtraError("--tensorboard", "tensorboard")
+    others = _other_hosts(context, hosts, host_index, hosts_timeout)
     load_keras("training")
     if resume is not None:
         _refuse_settings(context)
-        go_on(resume, tensorboard=tensorboard)
+        with others:
+            go_on(resume, tensorboard=tensorboard)
         return
     given = {name: value for name, value in changes.items() if value is not None}
     config = starting_from(context, recipe, config_file, given, assigned(assignments or [], given))
-    run_training(data, config, out=out, selection=selection, tensorboard=tensorboard)
+    with others:
+        run_training(data, config, out=out, selection=selection, tensorboard=tensorboard)
+
+
+def _other_hosts(
+    context: typer.Context, hosts: str | None, index: int | None, seconds: float
+) -> AbstractContextManager[Any]:
+    """What to train within: the hosts that are named, or this one alone.
+
+    Raises:
+        UsageError: the options are wrong.
+    """
+    from mien.hosts import HostList, together
+
+    if hosts is not None:
+        return together(HostList.parse(hosts, index), seconds=seconds)
+    if _on_command_line(context, "host_index"):
+        raise UsageError("--host-index: says which of --hosts this machine is; give --hosts too")
+    return nullcontext()
 
 
 def run_training(
@@ -191,10 +224,14 @@ def _watching(tensorboard: Path | None) -> Iterator[dict[str, Any]]:
 
 
 def _report(result: TrainingResult, *, resumable: bool = True) -> None:
-    """Print the scores and where everything is."""
+    """Print the scores and where everything is; of several hosts the first does."""
     from rich.console import Console
 
+    from mien.hosts import current
+
     console = Console()
+    if not current().leads:
+        return
     if result.scores:
         console.print(scores_table(result.scores))
     for path in sorted(result.folder.iterdir()):
@@ -275,7 +312,8 @@ def _refuse_settings(context: typer.Context) -> None:
     given = [
         names[name]
         for name in context.params
-        if name not in ("resume", "tensorboard") and _on_command_line(context, name)
+        if name not in ("resume", "tensorboard", "hosts", "host_index", "hosts_timeout")
+        and _on_command_line(context, name)
     ]
     if given:
         raise UsageError(f"--resume: goes on with the run's own data and settings; leave out {', '.join(given)}")

@@ -32,6 +32,9 @@ BATCHES_AHEAD = 4
 MAX_THREADS = 16
 """Threads that decode: one a core, no more than this."""
 
+ALL = slice(None)
+"""All rows of a batch."""
+
 Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
@@ -88,10 +91,12 @@ def epoch_dataset(
     epoch: int = 0,
     shuffle: bool = True,
     drop_remainder: bool = False,
+    rows: slice = ALL,
 ) -> Any:
     """The batches of one epoch as a `grain.MapDataset`: its i-th item reads and decodes the i-th batch, in any thread.
 
-    Arguments and errors are those of `epoch_batches`, which reads them in order and ahead.
+    Arguments and errors are those of `epoch_batches`, which reads them in order and ahead. Of each batch only `rows`
+    are read, such as those of one host among several; what a batch holds does not depend on them.
     """
     if not dataset.streamable:
         raise UsageError(f"dataset: {dataset.format} cannot be streamed; unpack it into a folder, or load it whole")
@@ -99,10 +104,10 @@ def epoch_dataset(
         if value < least:
             raise UsageError(f"{name}: must be at least {least}, received {value}")
     grain = import_grain()
-    rows = grain.MapDataset.source(range(len(dataset)))
+    order = grain.MapDataset.source(range(len(dataset)))
     if shuffle:
-        rows = rows.shuffle(seed=_epoch_seed(seed, epoch))
-    return rows.batch(batch_size, drop_remainder=drop_remainder).map(_Reader(dataset, spec))
+        order = order.shuffle(seed=_epoch_seed(seed, epoch))
+    return order.batch(batch_size, drop_remainder=drop_remainder).map(_Reader(dataset, spec, rows))
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:
@@ -115,9 +120,10 @@ class _Reader:
 
     dataset: Dataset
     spec: InputSpec
+    wanted: slice
 
     def __call__(self, rows: Sequence[int]) -> Batch:
-        chosen = np.asarray(rows, np.int64)
+        chosen = np.asarray(rows, np.int64)[self.wanted]
         images = np.empty((len(chosen), *self.spec.shape), np.uint8)
         for place, row in enumerate(chosen.tolist()):
             images[place] = self.dataset.read(row, self.spec)
