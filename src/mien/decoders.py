@@ -112,6 +112,27 @@ class PyAVDecoder:
         self.frames = self._stream.frames or (round(self.seconds * self.fps) if self.seconds else None)
         self.end: float | None = None
         self.damaged = 0
+        self._first: int | None = None
+
+    def skip_to(self, stamp: int) -> None:
+        """Begin with the frame that has this timestamp, in the stream's own units, or the first after it.
+
+        Raises:
+            DataError: the file cannot be sought in.
+        """
+        try:
+            self._container.seek(stamp, stream=self._stream, backward=True)
+        except self._errors as error:
+            raise DataError(f"cannot be sought in ({_detail(error)})") from error
+        self._first = stamp
+
+    def stamps(self) -> list[int]:
+        """Timestamps of all frames that are shown, in the stream's own units, rising; nothing is decoded.
+
+        The decoder gives no frames after that.
+        """
+        packets = (packet for packet in self._packets() if packet.size and not packet.is_discard)
+        return sorted(packet.pts for packet in packets if packet.pts is not None)
 
     def _length(self) -> float | None:
         if self._stream.duration and self._stream.time_base:
@@ -130,6 +151,8 @@ class PyAVDecoder:
                 continue
             for frame in frames:
                 decoded += 1
+                if self._first is not None and frame.pts is not None and frame.pts < self._first:
+                    continue
                 yield frame.time, _turn(frame.to_ndarray(format="rgb24"), frame.rotation)
         if failed and self.exact and packets == self.frames:  # an edit list shows fewer
             self.damaged = max(0, packets - decoded)

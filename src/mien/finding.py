@@ -21,6 +21,9 @@ from mien.pictures import Archive
 
 LIST_SUFFIX, ARCHIVE_SUFFIX = ".txt", ".zip"
 
+SHARD_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".parquet", ".pq")
+"""Endings of files of many pictures, which `mien.batch` reads."""
+
 MAX_WEBCAM = 9999
 """Cameras are counted up to here."""
 
@@ -77,18 +80,23 @@ def find(sources: Sequence[str | Path | int]) -> list[Item]:
     """
     found: dict[tuple[str, str, int], Item] = {}
     for source in sources:
-        for item in _find_one(source):
+        for item in find_one(source):
             found.setdefault((item.name, item.address, item.number), item)
     if all(item.kind is Kind.MISSING for item in found.values()):
-        named = ", ".join(map(_shown, sources)) or "nothing"
-        why = printable(listing([f"{item.name}: {item.reason}" for item in found.values()], 3))
-        why = f" ({why})" if why else ""
-        raise UsageError(
-            f"source: no images found in {named}, nor videos{why}; name files, a folder, a glob pattern, "
-            f"a .txt list, a .zip, an address or a webcam's number (images end in {', '.join(sorted(IMAGE_SUFFIXES))}; "
-            f"videos in {', '.join(sorted(VIDEO_SUFFIXES))})"
-        )
+        raise nothing_found(sources, list(found.values()))
     return list(found.values())
+
+
+def nothing_found(sources: Sequence[str | Path | int], missing: Sequence[Item]) -> UsageError:
+    """The error where sources name nothing that can be read; `missing` says why."""
+    named = ", ".join(map(_shown, sources)) or "nothing"
+    why = printable(listing([f"{item.name}: {item.reason}" for item in missing], 3))
+    why = f" ({why})" if why else ""
+    return UsageError(
+        f"source: no images found in {named}, nor videos{why}; name files, a folder, a glob pattern, "
+        f"a .txt list, a .zip, an address or a webcam's number (images end in {', '.join(sorted(IMAGE_SUFFIXES))}; "
+        f"videos in {', '.join(sorted(VIDEO_SUFFIXES))})"
+    )
 
 
 def _shown(source: str | Path | int) -> str:
@@ -96,8 +104,13 @@ def _shown(source: str | Path | int) -> str:
     return printable(without_secrets(text) if _ADDRESS.match(text) else text)
 
 
-def _find_one(source: str | Path | int, base: Path | None = None) -> Iterable[Item]:
-    """`base` is the folder of the list that names the source."""
+def find_one(source: str | Path | int, base: Path | None = None) -> Iterable[Item]:
+    """What one source means, as far as possible one by one, without looking for doubles.
+
+    Args:
+        source: see `mien.sources.open_sources`.
+        base: the folder of the list that names the source.
+    """
     text = str(source)
     address = _ADDRESS.match(text)
     if address:
@@ -147,6 +160,8 @@ def _file(path: Path, place: str) -> list[Item]:
     suffix = path.suffix.lower()
     if suffix == ARCHIVE_SUFFIX:
         return _members(path)
+    if path.name.lower().endswith(SHARD_SUFFIXES) and is_file(path):
+        return [Item(Kind.BROKEN, in_utf8(str(path)), path=path, reason="holds many pictures; --engine ray reads it")]
     moving = suffix in VIDEO_SUFFIXES or (suffix not in IMAGE_SUFFIXES and is_file(path) and looks_like_video(path))
     return [Item(Kind.VIDEO if moving else Kind.PICTURE, in_utf8(str(path)), in_utf8(place), path)]
 
@@ -232,12 +247,21 @@ def _is_matched(path: Path) -> bool:
 
 def _read_list(path: Path) -> list[Item]:
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        names = list_lines(path.read_bytes())
     except (OSError, UnicodeDecodeError) as error:
         return [_missing(path, f"the list cannot be read as UTF-8 text ({error})")]
-    names = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    items = [item for name in names for item in _find_one(name, path.parent)]
+    items = [item for name in names for item in find_one(name, path.parent)]
     return items or [_missing(path, "the list names nothing")]
+
+
+def list_lines(text: bytes) -> list[str]:
+    """The sources that a list names: a line each, without empty ones and those that begin with ``#``.
+
+    Raises:
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    lines = text.decode("utf-8-sig").splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
 
 
 def _members(path: Path) -> list[Item]:
@@ -254,6 +278,8 @@ def _members(path: Path) -> list[Item]:
 def _member(archive: Archive, number: int, name: str) -> Iterator[Item]:
     """The member of an archive where it is a picture, or a video, which is not read; nothing otherwise."""
     shown = in_utf8(f"{archive.path}/{name}")
+    if name.endswith("/"):
+        return
     if is_image_name(name):
         yield Item(Kind.MEMBER, shown, in_utf8(name), number=number, archive=archive)
     elif _is_wanted(PurePosixPath(name).name) and PurePosixPath(name).suffix.lower() not in _SHARED_SUFFIXES:
@@ -263,7 +289,8 @@ def _member(archive: Archive, number: int, name: str) -> Iterator[Item]:
 def _address(text: str, scheme: str) -> Item:
     name = in_utf8(without_secrets(text))
     if scheme not in ("http", "https", "rtsp", "rtsps"):
-        return Item(Kind.BROKEN, name, reason="addresses begin with http://, https://, rtsp:// or rtsps://")
+        reason = "addresses begin with http://, https://, rtsp:// or rtsps://; --engine ray reads object stores"
+        return Item(Kind.BROKEN, name, reason=reason)
     try:
         parts = urlsplit(text)
         place = in_utf8(unquote(PurePosixPath(parts.path).name) or parts.hostname or "stream")

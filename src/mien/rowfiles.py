@@ -186,7 +186,7 @@ class Parquet(RowWriter):
 
     def __init__(self, path: Path, classes: tuple[str, ...]) -> None:
         super().__init__(path, classes)
-        _pyarrow()
+        need_pyarrow()
         self._journal = path.with_name(path.name + JOURNAL_SUFFIX)
         if self._journal.exists():
             raise UsageError(
@@ -241,8 +241,8 @@ def _read_journal(journal: Path) -> Iterator[Record]:
 
 
 def _to_parquet(journal: Path, path: Path, classes: tuple[str, ...]) -> int:
-    arrow, parquet = _pyarrow()
-    schema, rows, count = _schema(arrow, classes), [], 0
+    arrow, parquet = need_pyarrow()
+    schema, rows, count = row_schema(arrow, classes), [], 0
     with replacing(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
         for row in _read_journal(journal):
             rows.append(row)
@@ -254,14 +254,20 @@ def _to_parquet(journal: Path, path: Path, classes: tuple[str, ...]) -> int:
     return count
 
 
-def _schema(arrow: Any, classes: tuple[str, ...]) -> Any:
+def row_schema(arrow: Any, classes: Sequence[str]) -> Any:
+    """The Arrow schema of flat rows: `ROW_COLUMNS`, then each class."""
     types = {"source": arrow.string(), "frame": arrow.int64(), "time": arrow.float64(), "track": arrow.int64()}
     types["expression"] = arrow.string()
     columns = [*ROW_COLUMNS, *classes]
     return arrow.schema([arrow.field(name, types.get(name, arrow.float32())) for name in columns])
 
 
-def _pyarrow() -> tuple[Any, Any]:
+def need_pyarrow() -> tuple[Any, Any]:
+    """pyarrow and pyarrow.parquet.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
     try:
         import pyarrow
         import pyarrow.parquet

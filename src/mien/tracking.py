@@ -22,6 +22,9 @@ LOST = 0.5
 FRAME_SECONDS = 1 / 30
 """How long a frame lasts where no time is given."""
 
+DETECT_EVERY = 6
+"""The whole picture is searched in every so-many-th frame, where nothing else is asked for."""
+
 _SAME = 0.5
 """Two followed boxes that overlap so much lie on one face."""
 
@@ -47,13 +50,15 @@ class FaceTracker:
     """Finds the faces of a video's frames and numbers them. One tracker serves one video, from one thread.
 
     Every `detect_every` frames the whole picture is searched; between, each face is followed from where it was. A face
-    that cannot be followed is searched for at once. One that is gone keeps its number for `forget` seconds.
+    that cannot be followed is searched for at once. One that is gone keeps its number for `forget` seconds. Frames whose
+    number is a multiple of `detect_every` are searched whatever was searched before them, so that pieces of a video that
+    begin at such a frame are searched at the same frames as the whole (`mien.batch.segments`).
 
     A new face with a score below `SURE` is reported only once a second detection, made in the very next frame, has
     found it too; in the first frame every face is reported, so that a video of one frame loses none.
     """
 
-    def __init__(self, detector: Detector, *, detect_every: int = 6, forget: float = 1.0) -> None:
+    def __init__(self, detector: Detector, *, detect_every: int = DETECT_EVERY, forget: float = 1.0) -> None:
         """Make a tracker.
 
         Args:
@@ -72,13 +77,14 @@ class FaceTracker:
         self._tracks: list[_Track] = []
         self._numbers = count(1)
         self._since: int | None = None
+        self._count = 0
         self._time = -FRAME_SECONDS
         self._shape: tuple[int, int] | None = None
 
     @property
     def due(self) -> int:
         """How many frames can still be followed before the whole picture must be searched; 0: the next one must be."""
-        return 0 if self._since is None else max(0, self._every - self._since - 1)
+        return 0 if self._since is None else -self._count % self._every
 
     def next(
         self, image: Image, time: float | None = None, found: Detections | None = None
@@ -95,7 +101,8 @@ class FaceTracker:
             The faces, largest first, and their numbers, int64 (n,): from 1, in the order in which they came.
         """
         time = self._begin(image, time)
-        search = found is not None or self._since is None or self._since >= self._every
+        search = found is not None or self._since is None or self._count % self._every == 0
+        self._count += 1
         if search or self._follow(image, time):
             self._detect(image, time, found)
         self._tracks = [track for track in self._tracks if track.seen or time - track.motion.time <= self._forget]

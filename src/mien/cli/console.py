@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mien.errors import MissingExtraError, UsageError
@@ -43,6 +45,31 @@ def load_keras(needed_for: str) -> None:
             raise MissingExtraError(needed_for, "train") from error
         except ValueError as error:
             raise UsageError(f"KERAS_BACKEND: {error}") from error
+
+
+@contextmanager
+def without_library_talk() -> Iterator[None]:
+    """Send what libraries say nowhere: on stdout, and those written in C++ on the file descriptor 2.
+
+    What Python writes to stderr still goes there.
+
+    Everything is let through under ``--debug``, or where the user has set ``TF_CPP_MIN_LOG_LEVEL`` below 3.
+    """
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") != "3":
+        yield
+        return
+    before = sys.stderr
+    try:
+        sys.stderr = os.fdopen(os.dup(before.fileno()), "w", buffering=1, encoding="utf-8", errors="backslashreplace")
+    except (OSError, ValueError):  # it is no file
+        sys.stderr = before
+    try:
+        with _without_stderr(), Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+            yield
+    finally:
+        if sys.stderr is not before:
+            sys.stderr.close()
+            sys.stderr = before
 
 
 @contextmanager

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mien.cli.bars import many
 from mien.errors import DataError, UsageError, unknown_choice
 
 if TYPE_CHECKING:
     from mien.analysis import Analysis
     from mien.analyzer import Analyzer
-    from mien.sources import Frame, Reading, Sources
+    from mien.sources import Frame, Reading
 
     Taker = Callable[[Frame, Analysis], object]
     """Takes each picture or frame with its result."""
@@ -48,7 +49,11 @@ def predict_command(
         str | None, typer.Option("--format", help="table, json, jsonl or csv, on stdout.", show_default="table")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write rows there as they come: .jsonl, .json, .csv, .parquet.")
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write rows there as they come: .jsonl, .json, .csv, .parquet. With --engine ray: a folder.",
+        ),
     ] = None,
     save: Annotated[Path | None, typer.Option(metavar="DIR", help="Write annotated pictures and videos there.")] = None,
     timeline: Annotated[
@@ -70,8 +75,37 @@ def predict_command(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, coreml...; where an .onnx runs.")] = "auto",
     threads: Annotated[int, typer.Option(help="CPU threads; 0: as many as there are cores.")] = 0,
+    engine: Annotated[
+        str, typer.Option(help="local: in this process; ray: on a Ray cluster, rows as Parquet in the folder --out.")
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT", help="ray: the cluster's head, or auto.", show_default="RAY_ADDRESS, or this machine"
+        ),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="ray: go on with the run in --out, or begin it.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(help="ray: how many.", show_default="as many as there is room for")
+    ] = None,
+    cpus_per_worker: Annotated[
+        int | None, typer.Option(help="ray: cores, and threads, of each worker.", show_default="1")
+    ] = None,
+    gpus_per_worker: Annotated[
+        float | None, typer.Option(help="ray: GPUs of each worker; 0.5: two share one.", show_default="0")
+    ] = None,
+    part_size: Annotated[
+        int | None, typer.Option(help="ray: pictures that are done together or not at all.", show_default="64 to 2,048")
+    ] = None,
+    keep_empty: Annotated[
+        bool, typer.Option("--keep-empty", help="ray: a row without a box for each picture without a face.")
+    ] = False,
+    column: Annotated[
+        str | None, typer.Option(help="ray: column of Parquet sources with pictures or paths.", show_default="found")
+    ] = None,
 ) -> None:
     """Find faces and say what they show. What cannot be read is named on stderr, and the rest goes on."""
+    from mien.cli.predict_ray import predict_on_ray
     from mien.cli.rows import STDOUT_FORMATS
     from mien.images import MAX_PIXELS
     from mien.results import check_min_confidence
@@ -87,12 +121,31 @@ def predict_command(
     if not all(sources):
         raise UsageError("SOURCE: must not be empty; . is this folder")
     max_pixels = MAX_PIXELS if max_pixels is None else max_pixels
+    ray_only: dict[str, Any] = {
+        "address": address,
+        "resume": resume,
+        "workers": workers,
+        "cpus_per_worker": cpus_per_worker,
+    }
+    ray_only |= {"gpus_per_worker": gpus_per_worker, "part_size": part_size, "keep_empty": keep_empty, "column": column}
+    if engine == "ray":
+        _refuse_given({"format": output_format, "save": save, "timeline": timeline, "batch_size": batch_size}, engine)
+        _refuse_given({"threads": threads}, engine, "--cpus-per-worker")
+        asked = {"detector": detector, "min_face_size": min_face_size, "margin": margin, "align": align, "tta": tta}
+        asked |= {"min_confidence": min_confidence, "max_pixels": max_pixels, "smooth": smooth}
+        asked |= {"detect_every": detect_every, "allow_private": allow_private}
+        with _terminated_as_interrupted(), _without_pillows_limit():
+            predict_on_ray(sources, model, out, device, asked, ray_only)
+        return
+    if engine != "local":
+        raise unknown_choice("--engine", engine, ("local", "ray"))
+    _refuse_given(ray_only, engine)
     options = {"margin": margin, "align": align, "tta": tta, "max_pixels": max_pixels}
     options |= {"min_confidence": min_confidence}
     options |= {"batch_size": batch_size, "device": device, "threads": threads}
     analyzer = _open_analyzer(model, detector, min_face_size, options)
     work = _Work(analyzer, Reading(allow_private=allow_private, max_pixels=max_pixels), smooth, detect_every)
-    wanted = _Wanted(output_format or "table", out, save, timeline)
+    wanted = _Wanted(output_format or "table", None if out is None else Path(out), save, timeline)
     counts, failures = _Counts(), list[str]()
 
     def tell() -> None:
@@ -107,7 +160,16 @@ def predict_command(
         raise
     tell()
     if failures:
-        raise DataError(f"{_many(len(failures), 'source')} failed", failures)
+        raise DataError(f"{many(len(failures), 'source')} failed", failures)
+
+
+def _refuse_given(values: dict[str, Any], engine: str, instead: str = "") -> None:
+    """Refuse options of the other engine."""
+    for name, value in values.items():
+        if value:
+            option = f"--{name.replace('_', '-')}"
+            hint = f"use {instead}" if instead else "leave it out"
+            raise UsageError(f"{option}: is not for --engine {engine}; {hint}")
 
 
 @dataclass(frozen=True)
@@ -150,8 +212,8 @@ class _Counts:
     def lines(self, wanted: _Wanted) -> Iterator[str]:
         """What is said at the end."""
         if wanted.out or wanted.save or wanted.timeline or self.pictures + self.frames > 1:
-            seen = [_many(count, what) for count, what in ((self.pictures, "picture"), (self.frames, "frame")) if count]
-            yield f"{' and '.join(seen) or 'no picture'}: {_many(self.faces, 'face')}; {self.empty:,} without a face"
+            seen = [many(count, what) for count, what in ((self.pictures, "picture"), (self.frames, "frame")) if count]
+            yield f"{' and '.join(seen) or 'no picture'}: {many(self.faces, 'face')}; {self.empty:,} without a face"
         written = [wanted.out] if wanted.out else []
         written += [wanted.timeline] if wanted.timeline and self.plotted else []
         yield from (f"wrote {path}" for path in written if path.exists())
@@ -184,10 +246,11 @@ def _open_analyzer(model: str | None, detector: str, min_face_size: int | None, 
 
 def _run(work: _Work, sources: Sequence[str], wanted: _Wanted, counts: _Counts, failures: list[str]) -> None:
     """Analyse everything, handing each result to all who want it; notes what was done and what failed."""
+    from mien.cli.bars import AnalysingBar
     from mien.sources import open_sources
 
     with ExitStack() as stack:
-        bar = _Bar(shown=wanted.out is not None or not sys.stdout.isatty())
+        bar = AnalysingBar(shown=wanted.out is not None or not sys.stdout.isatty())
         opened = stack.enter_context(open_sources(sources, reading=work.reading, on_failure=bar.note(failures)))
         _refuse_inputs(wanted, opened.paths)
         takers: list[Taker] = [counts, *_takers(stack, wanted, work.analyzer.classes, counts, opened.paths)]
@@ -236,10 +299,6 @@ def _terminated_as_interrupted() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _many(count: int, what: str) -> str:
-    return f"{count:,} {what}" + "s" * (count != 1)
-
-
 def _takers(
     stack: ExitStack, wanted: _Wanted, classes: Sequence[str], counts: _Counts, inputs: Sequence[Path]
 ) -> Iterator[Taker]:
@@ -282,40 +341,3 @@ def _plot(stack: ExitStack, path: Path, classes: Sequence[str], counts: _Counts)
 
     stack.callback(save)
     return lambda _, analysis: timeline.add(analysis)
-
-
-class _Bar:
-    """Progress with the time left, on stderr where that is a terminal and rows do not go to the same one."""
-
-    def __init__(self, *, shown: bool) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        from mien.cli.console import to_stderr
-
-        self._console = to_stderr()
-        columns = (TextColumn("analysing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        hidden = not (shown and self._console.is_terminal)
-        self._bar = Progress(*columns, console=self._console, transient=True, disable=hidden, redirect_stdout=False)
-        self._task = self._bar.add_task("", total=None)
-
-    @contextmanager
-    def over(self, sources: Sources) -> Iterator[None]:
-        """Show the bar while the body runs."""
-        if not self._bar.disable:
-            self._bar.update(self._task, total=sources.total)
-        with self._bar:
-            yield
-
-    def advance(self) -> None:
-        """One more is done."""
-        self._bar.advance(self._task)
-
-    def note(self, failures: list[str]) -> Callable[[str, str], None]:
-        """What is called with a source that failed and why: names it on stderr and adds it to `failures`."""
-        from mien.frames import printable
-
-        def fail(source: str, reason: str) -> None:
-            failures.append(printable(source))
-            self._console.print(f"{printable(source)}: {reason}", soft_wrap=True, markup=False, highlight=False)
-
-        return fail

@@ -1,0 +1,158 @@
+"""Scoring past one machine: the same `mien.Analyzer` as workers of a Ray cluster, rows as partitioned Parquet.
+
+A run is planned first: everything that the sources name is found and cut into parts, and the plan is written into the
+run's folder. Workers then do parts, each whole or not at all. A part that is done is never done again, and one that was
+lost with its worker is done by another, so that a run that was killed ends, after going on, with exactly the rows of an
+undisturbed one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mien.batch.plan import Part, make_plan, read_parts
+from mien.batch.settings import RUN, SUMMARY, ModelFile, Settings, Workers, begin, check_folder, describe
+from mien.batch.stores import Store, is_store
+from mien.batch.tables import Counts, done_parts, read_counts
+from mien.batch.work import WORK, done_segments, forget_notes
+from mien.errors import DataError
+
+if TYPE_CHECKING:
+    from mien.faces import Detector
+
+__all__ = ["Counts", "Progress", "Settings", "Workers", "run_batch"]
+
+Progress = Callable[[int, int, Counts], None]
+"""Called with parts done, parts in all, and what was done so far."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a run gave.
+
+    Attributes:
+        folder: its address, as it may be shown.
+        counts: what was done, earlier sittings included.
+        parts: how many parts there are.
+        before: how many of them were done before.
+    """
+
+    folder: str
+    counts: Counts
+    parts: int
+    before: int
+
+
+def run_batch(
+    sources: Sequence[str | Path | int],
+    out: str | Path,
+    *,
+    model: str | Path | None = None,
+    settings: Settings | None = None,
+    workers: Workers | None = None,
+    address: str | None = None,
+    resume: bool = False,
+    detector: Detector | None = None,
+    progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Done:
+    """Find the faces of any number of pictures and videos and say what they show, on a Ray cluster.
+
+    Args:
+        sources: see `mien.batch.discovery.discover`.
+        out: the run's folder, new or empty: a path that all machines share, or an address such as ``s3://bucket/run``.
+            It will hold ``faces/`` and ``failures/``, Parquet files of rows as `mien.Analysis.rows` gives them and of
+            what could not be read.
+        model: an ``.onnx`` file, or the name of a bundled model; None for the bundled default.
+        settings: what decides the rows.
+        workers: how many, and what each may use.
+        address: of the cluster, ``HOST:PORT``; None starts Ray on this machine, unless ``RAY_ADDRESS`` names a cluster.
+        resume: go on with the run that the folder holds; begins one where it holds none.
+        detector: takes the place of the one that the settings name; it must pickle.
+        progress: called as parts are done.
+        say: called with a line as each stage begins.
+
+    Raises:
+        UsageError: a source, a setting, the folder or the address is wrong.
+        DataError: the folder cannot be written to, or a worker cannot work.
+        MissingExtraError: Ray or pyarrow is not installed.
+    """
+    from mien.batch.cluster import connected, count_workers, do_parts, need_ray
+
+    need_ray()
+    settings, workers, say = settings or Settings(), workers or Workers(), say or _silent
+    model_file = ModelFile.read(model)
+    folder = Store.open(str(out))
+    asked = describe(settings, model_file, sources)
+    goes_on = check_folder(folder, asked, resume=resume)
+    with connected(address) as ray:
+        if not goes_on:
+            say("Finding pictures")
+            make_plan(folder, sources, settings=settings, workers=count_workers(ray, workers))
+            begin(folder, asked, model_file)
+        else:
+            forget_notes(folder)
+        run = folder.child(RUN).read().decode()
+        parts = read_parts(folder)
+        tally = _Tally(folder, parts, progress)
+        place = str(out) if is_store(str(out)) else folder.path
+        for stage in _stages(parts, tally.done):
+            do_parts(ray, place, run, stage, settings, workers, detector=detector, done=tally.add)
+    return tally.finish()
+
+
+def _stages(parts: Sequence[Part], done: set[int]) -> list[list[Part]]:
+    """What is still to be done: first all but videos that were cut, then those."""
+    waiting = [part for part in parts if part.number not in done]
+    stages = [[part for part in waiting if not part.segments], [part for part in waiting if part.segments]]
+    return [stage for stage in stages if stage]
+
+
+class _Tally:
+    """Counts what is done, and writes it down at the end."""
+
+    def __init__(self, folder: Store, parts: Sequence[Part], progress: Progress | None) -> None:
+        self._folder, self._parts, self._progress = folder, len(parts), progress
+        finished = done_parts(folder)
+        answered = done_segments(folder)
+        self.done = {part.number for part in parts if {part.number, part.video} & finished or part.number in answered}
+        self._before = len(self.done)
+        self._counts = Counts()
+        for number in sorted(finished):
+            self._counts.add(read_counts(folder, number))
+        self._tell()
+
+    def add(self, number: int, counts: Counts) -> None:
+        """One more part is done."""
+        if number not in self.done:
+            self.done.add(number)
+            self._counts.add(counts)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._progress is not None:
+            self._progress(len(self.done), self._parts, self._counts)
+
+    def finish(self) -> Done:
+        """Write ``summary.json``, which says that the run is complete.
+
+        Raises:
+            DataError: it is not.
+        """
+        if len(self.done) < self._parts:
+            missing = self._parts - len(self.done)
+            raise DataError(
+                f"{self._folder.shown}: {missing:,} of {self._parts:,} parts came to nothing; --resume does them"
+            )
+        self._folder.child(WORK).delete_folder()
+        document = {"parts": self._parts, **asdict(self._counts)}
+        self._folder.child(SUMMARY).write((json.dumps(document, indent=2) + "\n").encode())
+        return Done(self._folder.shown, self._counts, self._parts, self._before)
+
+
+def _silent(line: str) -> None:
+    """Say nothing."""
