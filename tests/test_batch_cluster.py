@@ -233,7 +233,7 @@ def test_a_full_disk_ends_the_run_in_one_line_and_it_goes_on(
 
 def test_a_folder_that_workers_do_not_see_is_said(cluster: Any, tmp_path: Path) -> None:
     """A worker elsewhere finds another run, or nothing, under the same path."""
-    with connected(None) as connection, pytest.raises(DataError, match="does not see .* must be a folder that all"):
+    with connected(None) as connection, pytest.raises(DataError, match=r"does not see .* must be a folder that all"):
         do_parts(
             connection, str(tmp_path), "{}", [Part(0, "items")], Settings(), Workers(), done=lambda number, counts: None
         )

@@ -50,9 +50,9 @@ class FaceTracker:
     """Finds the faces of a video's frames and numbers them. One tracker serves one video, from one thread.
 
     Every `detect_every` frames the whole picture is searched; between, each face is followed from where it was. A face
-    that cannot be followed is searched for at once. One that is gone keeps its number for `forget` seconds. Frames whose
-    number is a multiple of `detect_every` are searched whatever was searched before them, so that pieces of a video that
-    begin at such a frame are searched at the same frames as the whole (`mien.batch.segments`).
+    that cannot be followed is searched for at once. One that is gone keeps its number for `forget` seconds. Frames
+    whose number is a multiple of `detect_every` are searched whatever was searched before them, so that pieces of a
+    video that begin at such a frame are searched at the same frames as the whole (`mien.batch.segments`).
 
     A new face with a score below `SURE` is reported only once a second detection, made in the very next frame, has
     found it too; in the first frame every face is reported, so that a video of one frame loses none.

@@ -170,11 +170,13 @@ class RayWorker:
 
 def _build_worker(folder: str, run: str, settings: Settings, workers: Workers, detector: Detector | None) -> PartWorker:
     import cv2
+    import PIL.Image
 
     from mien.batch.settings import RUN
     from mien.batch.work import PartWorker, build_analyzer
 
     cv2.setNumThreads(workers.cpus)
+    PIL.Image.MAX_IMAGE_PIXELS = None  # our own limit holds
     store = Store.open(folder)
     seen = store.child(RUN)
     if not seen.exists() or seen.read().decode() != run:

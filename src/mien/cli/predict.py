@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 MANY_PATHS = 8
 """More files than these are counted at the end, not named."""
 
-SOURCES_HELP = "Images, videos, folders, glob patterns, .txt lists, .zip, http(s) and rtsp addresses, webcam numbers."
+SOURCES_HELP = (
+    "Images, videos, folders, glob patterns, .txt lists, .zip, http(s) and rtsp addresses, webcam numbers; "
+    "with --engine ray tar shards, Parquet and s3:// addresses too."
+)
 
 
 def predict_command(

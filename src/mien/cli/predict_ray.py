@@ -43,7 +43,8 @@ def predict_on_ray(
     if asked["detector"] not in DETECTORS:
         raise unknown_choice("--detector", asked["detector"], DETECTORS)
     kept = {name: ray[name] for name in ("keep_empty", "column", "part_size")}
-    workers = Workers(ray["workers"], ray["cpus_per_worker"] or 1, ray["gpus_per_worker"] or 0.0, device)
+    cpus = 1 if ray["cpus_per_worker"] is None else ray["cpus_per_worker"]
+    workers = Workers(ray["workers"], cpus, ray["gpus_per_worker"] or 0.0, device)
     bar = AnalysingBar(shown=True)
     seen = [0, 0]
 
