@@ -69,6 +69,11 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/detection_quality.py
 	$(BIN)/python benchmarks/video.py speed --model $(MODEL)
 	$(BIN)/python benchmarks/video.py memory --model $(MODEL)
+	test -d build/faces10k || $(BIN)/mien data sample build/faces10k --count 10000 --size 96 --channels 3
+	$(BIN)/python benchmarks/batch.py engines --pictures build/faces10k
+	$(BIN)/python benchmarks/batch.py workers --pictures build/faces10k
+	$(BIN)/python benchmarks/batch.py scale
+	$(BIN)/python benchmarks/distributed_training.py $(DATA)
 
 dist: $(VENV)/.dev
 	@test -d $(ORT_WEB) || echo "without onnxruntime-web: 'make web' first puts it in, for the page that reads in the browser"

@@ -13,7 +13,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 import mien.batch.plan
-import mien.batch.shards
+import mien.batch.tars
 from batches import CENTRES, CLASSES, FullDisk, png, tar_bytes, value_of, write, write_parquet
 from mien.batch.plan import ITEMS, PARTS, Part, PlanError, good_size, make_plan, read_items, read_parts
 from mien.batch.reading import entries_of
@@ -81,7 +81,7 @@ def test_parts_have_a_good_size(pictures, size):
 
 
 def test_everything_is_in_exactly_one_part(tmp_path, folder, monkeypatch):
-    monkeypatch.setattr(mien.batch.shards, "INDEXED_BYTES", 2000)
+    monkeypatch.setattr(mien.batch.tars, "INDEXED_BYTES", 2000)
     data, grey = tmp_path / "data", iter(range(200))
     for number in range(3):
         write(data / f"{number}.png", png(next(grey)))
@@ -123,7 +123,7 @@ def test_row_groups_of_pictures_are_not_cut(tmp_path, folder):
 
 
 def test_many_tars_are_not_looked_into(tmp_path, folder, monkeypatch):
-    monkeypatch.setattr(mien.batch.shards, "INDEXED_BYTES", 0)
+    monkeypatch.setattr(mien.batch.tars, "INDEXED_BYTES", 0)
     monkeypatch.setattr(mien.batch.plan, "PARTS_WANTED", 3)
     for number in range(5):
         write(tmp_path / f"{number}.tar", tar_bytes([("a.png", png(number)), ("b.png", png(number + 10))]))

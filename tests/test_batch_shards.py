@@ -15,10 +15,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import mien.batch.columns
 import mien.batch.shards
+import mien.batch.tars
 from batches import png, tar_bytes, value_of, write, write_parquet
-from mien.batch.shards import Entry, find_column, index_tar, load_path, read_parquet, read_tar
+from mien.batch.columns import find_column, read_parquet
+from mien.batch.shards import Entry, load_path
 from mien.batch.stores import Store
+from mien.batch.tars import index_tar, read_tar
 from mien.errors import DataError, UsageError
 from mien.fetching import FetchLimits
 from mien.images import MAX_PIXELS
@@ -61,7 +65,7 @@ def cut_short(path: Path, start: int = 0, stop: int = 0) -> tuple[list[str], str
 @pytest.fixture
 def indexed(monkeypatch):
     """Every tar is large enough to be cut."""
-    monkeypatch.setattr(mien.batch.shards, "INDEXED_BYTES", 0)
+    monkeypatch.setattr(mien.batch.tars, "INDEXED_BYTES", 0)
 
 
 def pieces(path: Path, size: int) -> list[list[tuple[str, object]]]:
@@ -145,7 +149,7 @@ def test_pictures_that_are_none_fail_alone(tmp_path, monkeypatch):
     path = write(
         tmp_path / "s.tar", tar_bytes([("a.png", b"no"), ("b.png", b""), *PICTURES[:1], ("c.png", png(1) * 9)])
     )
-    monkeypatch.setattr(mien.batch.shards, "MAX_FILE_BYTES", 500)
+    monkeypatch.setattr(mien.batch.tars, "MAX_FILE_BYTES", 500)
     (first, one), (second, two), third, (fourth, four) = tar(path)
     assert [first, second, third, fourth] == ["a.png", "b.png", ("d/0.png", 0), "c.png"]
     assert ["decoded" in one or "image" in one, two, four[:3]] == [True, "is empty (0 bytes)", "has"]
@@ -220,7 +224,7 @@ def test_every_picture_once_whatever_the_cut(tmp_path, indexed, members, size, f
     path = write(tmp_path / "s.tar", tar_bytes(members, format=form))
     cuts = pieces(path, size)
     assert joined(cuts) == tar(path)
-    assert len(tar(path)) == sum(mien.batch.shards.is_wanted(name.rstrip("/")) for name, _ in members)
+    assert len(tar(path)) == sum(mien.batch.tars.is_wanted(name.rstrip("/")) for name, _ in members)
     assert all(0 < len(piece) <= size for piece in cuts) or not tar(path)
 
 
@@ -369,7 +373,7 @@ def test_which_column_it_must_be(tmp_path):
 @pytest.mark.parametrize("rows", [1, 2, 3, 7, 100])
 @pytest.mark.parametrize("at_once", [1, 2, 5, 32])
 def test_rows_of_any_range(tmp_path, monkeypatch, rows, at_once):
-    monkeypatch.setattr(mien.batch.shards, "ROWS_AT_ONCE", at_once)
+    monkeypatch.setattr(mien.batch.columns, "ROWS_AT_ONCE", at_once)
     path = write_parquet(tmp_path / "t.parquet", pyarrow.array([png(number) for number in range(9)]), rows=rows)
     for start in range(10):
         for stop in range(start, 11):

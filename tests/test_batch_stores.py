@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batches import FullDisk, object_store
-from mien.batch.stores import Store, is_store, masked, parquet_writer, split_options, told
+from mien.batch.locations import is_store, masked, split_options
+from mien.batch.stores import Store, parquet_writer, told
 from mien.errors import DataError, UsageError
 from mien.rowfiles import need_pyarrow
 

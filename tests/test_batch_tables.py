@@ -14,7 +14,7 @@ from mien.batch.stores import Store
 from mien.batch.tables import (
     FACES,
     FAILURES,
-    SCRATCH,
+    WORK,
     Counts,
     PartTables,
     done_parts,
@@ -157,7 +157,7 @@ def test_a_full_disk(folder, room, failures, monkeypatch):
         fill(full, 0, *seen, failures=failures)
     assert error.value.__traceback__ is not None  # whose frames are still there
     assert done_parts(folder) == set()
-    assert [name for table in (FACES, SCRATCH) for name in folder.child(table).names()] == []
+    assert [name for table in (FACES, WORK) for name in folder.child(table).names()] == []
 
 
 def test_only_parts_are_taken_for_parts(tmp_path, folder):

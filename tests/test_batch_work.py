@@ -18,8 +18,8 @@ from mien.batch.plan import Part, make_plan, read_parts
 from mien.batch.reading import Entry, read_entries
 from mien.batch.settings import ModelFile, Settings, begin, describe
 from mien.batch.stores import Store
-from mien.batch.tables import FACES, Counts, done_parts, part_file, read_failures
-from mien.batch.work import WORK, PartWorker, build_analyzer
+from mien.batch.tables import FACES, WORK, Counts, done_parts, part_file, read_failures
+from mien.batch.work import PartWorker, build_analyzer
 from mien.errors import DataError
 from models import save_brightness
 

@@ -21,7 +21,8 @@ from mien.pictures import Archive
 
 LIST_SUFFIX, ARCHIVE_SUFFIX = ".txt", ".zip"
 
-SHARD_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".parquet", ".pq")
+PARQUET_SUFFIXES = (".parquet", ".pq")
+SHARD_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", *PARQUET_SUFFIXES)
 """Endings of files of many pictures, which `mien.batch` reads."""
 
 MAX_WEBCAM = 9999

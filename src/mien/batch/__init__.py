@@ -14,11 +14,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mien.batch.discovery import discover
+from mien.batch.locations import is_store
 from mien.batch.plan import Part, make_plan, read_parts
 from mien.batch.settings import RUN, SUMMARY, ModelFile, Settings, Workers, begin, check_folder, describe
-from mien.batch.stores import Store, is_store
-from mien.batch.tables import Counts, done_parts, read_counts
-from mien.batch.work import WORK, done_segments, forget_notes
+from mien.batch.stores import Store
+from mien.batch.tables import WORK, Counts, done_parts, read_counts
+from mien.batch.work import done_segments, forget_notes
 from mien.errors import DataError
 
 if TYPE_CHECKING:
@@ -81,7 +83,7 @@ def run_batch(
         DataError: the folder cannot be written to, or a worker cannot work.
         MissingExtraError: Ray or pyarrow is not installed.
     """
-    from mien.batch.cluster import connected, count_workers, do_parts, need_ray
+    from mien.batch.cluster import connected, count_workers, do_parts, need_ray, on_this_machine
 
     need_ray()
     settings, workers, say = settings or Settings(), workers or Workers(), say or _silent
@@ -89,16 +91,22 @@ def run_batch(
     folder = Store.open(str(out))
     asked = describe(settings, model_file, sources)
     goes_on = check_folder(folder, asked, resume=resume)
+    if not goes_on:
+        next(discover(sources))  # which says so where there is nothing, before anything is started
+    say("Starting Ray on this machine" if on_this_machine(address) else "Connecting to Ray")
     with connected(address) as ray:
-        if not goes_on:
-            say("Finding pictures")
-            make_plan(folder, sources, settings=settings, workers=count_workers(ray, workers))
-            begin(folder, asked, model_file)
-        else:
+        count = count_workers(ray, workers)
+        if goes_on:
             forget_notes(folder)
+        else:
+            say("Finding what there is to read")
+            make_plan(folder, sources, settings=settings, workers=count)
+            begin(folder, asked, model_file)
         run = folder.child(RUN).read().decode()
         parts = read_parts(folder)
         tally = _Tally(folder, parts, progress)
+        waiting = len(parts) - len(tally.done)
+        say(f"{waiting:,} of {len(parts):,} parts to do, workers: {min(count, waiting):,}")
         place = str(out) if is_store(str(out)) else folder.path
         for stage in _stages(parts, tally.done):
             do_parts(ray, place, run, stage, settings, workers, detector=detector, done=tally.add)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from mien import __version__
 from mien.batch.plan import Part
 from mien.batch.settings import ModelFile, Settings, Workers
-from mien.batch.stores import Store
+from mien.batch.stores import Store, first_line
 from mien.batch.tables import Counts
 from mien.errors import DataError, MienError, MissingExtraError, UsageError
 
@@ -52,6 +52,11 @@ def need_ray() -> Any:
     except ImportError as error:
         raise MissingExtraError("--engine ray", "ray") from error
     return ray
+
+
+def on_this_machine(address: str | None) -> bool:
+    """Whether `connected` starts Ray here, as no cluster is named."""
+    return (address or os.environ.get("RAY_ADDRESS") or "local") == "local" and not need_ray().is_initialized()
 
 
 @contextmanager
@@ -108,7 +113,7 @@ def _connect(ray: Any, address: str | None) -> None:
         ray.init(address=address, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UsageError(
-            f"--address: no Ray cluster answers at {address} ({_first_line(error)}); where it wants a token, set "
+            f"--address: no Ray cluster answers at {address} ({first_line(error)}); where it wants a token, set "
             "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
         ) from error
 
@@ -127,13 +132,9 @@ def _check_answer(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise UsageError(
-            f"--address: nothing answers at {address} ({_first_line(error)}); name the cluster's head, HOST:PORT as "
+            f"--address: nothing answers at {address} ({first_line(error)}); name the cluster's head, HOST:PORT as "
             "ray start said, or leave --address out to start Ray on this machine"
         ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 class RayWorker:

@@ -14,9 +14,10 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from mien import finding
-from mien.batch.settings import RUN
+from mien.batch.locations import is_store, local_path, masked, split_options
+from mien.batch.settings import PLAN, RUN
 from mien.batch.shards import is_shard_name
-from mien.batch.stores import Store, is_store, local_path, masked, split_options
+from mien.batch.stores import Store
 from mien.containers import VIDEO_SUFFIXES
 from mien.errors import DataError, MissingExtraError, UsageError
 from mien.finding import Item, Kind
@@ -175,7 +176,7 @@ def _walk(root: Path) -> Iterator[Path]:
 
 def _is_run(folders: Sequence[str], files: Sequence[str]) -> bool:
     """Whether a folder holds what a batch run wrote."""
-    return "_plan" in folders and RUN in files
+    return PLAN in folders and RUN in files
 
 
 def _is_meant(name: str) -> bool:

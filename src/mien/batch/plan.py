@@ -18,16 +18,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.batch.columns import Column, find_column
 from mien.batch.discovery import Found, discover
-from mien.batch.settings import Settings
-from mien.batch.shards import Column, find_column, index_tar, is_parquet_name
+from mien.batch.settings import PLAN, Settings
+from mien.batch.shards import is_parquet_name
 from mien.batch.stores import Store, parquet_writer, told
+from mien.batch.tars import index_tar
 from mien.batch.videos import cut_video
 from mien.errors import DataError, MienError, UsageError
 from mien.frames import Reading, in_utf8, printable, reason
 from mien.rowfiles import need_pyarrow
 
-ITEMS, PARTS = "_plan/items.parquet", "_plan/parts.parquet"
+ITEMS, PARTS = f"{PLAN}/items.parquet", f"{PLAN}/parts.parquet"
 
 ITEM_ROWS = 1024
 """Rows of a row group of the table of items: what a worker reads at once."""

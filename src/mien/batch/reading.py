@@ -9,10 +9,12 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
+from mien.batch.columns import read_parquet
 from mien.batch.discovery import Found
 from mien.batch.plan import Part, read_items
-from mien.batch.shards import Entry, load_address, load_stored, read_parquet, read_tar
+from mien.batch.shards import Entry, load_address, load_stored
 from mien.batch.stores import Store
+from mien.batch.tars import read_tar
 from mien.errors import DataError
 from mien.fetching import FetchLimits
 from mien.frames import Frame, Reading, in_utf8, reason

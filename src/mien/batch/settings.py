@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from mien import __version__
-from mien.batch.stores import Store, masked
-from mien.batch.tables import check_columns
+from mien.batch.locations import masked
+from mien.batch.stores import Store
+from mien.batch.tables import WORK, check_columns
 from mien.errors import DataError, UsageError, listing
 from mien.frames import in_utf8, printable
 from mien.images import MAX_PIXELS
@@ -21,7 +22,10 @@ from mien.results import check_min_confidence
 from mien.views import check_tta
 from mien.weights import find_model
 
-RUN, MODEL, SUMMARY = "run.json", "_plan/model.onnx", "summary.json"
+PLAN = "_plan"
+"""The folder of what is to be done."""
+
+RUN, MODEL, SUMMARY = "run.json", f"{PLAN}/model.onnx", "summary.json"
 """Files of a run's folder: what it was asked for, the model, and what it did once it is complete."""
 
 
@@ -183,10 +187,12 @@ def check_folder(folder: Store, asked: dict[str, Any], *, resume: bool) -> bool:
     Raises:
         UsageError: the folder holds another run, or other files; or `resume` is not set where it holds this one.
     """
-    before = read_run(folder)
     shown = printable(folder.shown)
+    if folder.is_file():
+        raise UsageError(f"--out: {shown} is a file; --engine ray writes into a folder, name a new or empty one")
+    before = read_run(folder)
     if before is None:
-        others = [name for name in folder.names() if name not in ("_plan", "_work") and not name.startswith(".")]
+        others = [name for name in folder.names() if name not in (PLAN, WORK) and not name.startswith(".")]
         if others:
             raise UsageError(f"--out: {shown} holds other files ({listing(others, 3)}); name a new or empty folder")
         return False

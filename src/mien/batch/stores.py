@@ -1,8 +1,7 @@
 """Folders and files wherever they are: on a disk that all machines share, or in an object store.
 
 An address such as ``s3://bucket/faces`` goes to pyarrow's own filesystems (S3, GCS, Azure, HDFS) and, for other
-schemes, to what fsspec knows. All else is a path, and so is ``file:///faces``. Options of a filesystem stand at an
-address's end, ``?region=eu-west-1``; any other question mark is part of a name.
+schemes, to what fsspec knows. All else is a path, and so is ``file:///faces``.
 """
 
 from __future__ import annotations
@@ -11,75 +10,25 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
-from urllib.parse import unquote
 
-from mien.addresses import without_secrets
+from mien.batch.locations import (
+    ARROW_SCHEMES,
+    address_below,
+    is_store,
+    local_path,
+    masked,
+    password_is_cut,
+    split_options,
+    without_password,
+)
 from mien.errors import DataError, MienError, UsageError
 from mien.frames import in_utf8, printable
 from mien.rowfiles import need_pyarrow
-
-_SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
-_OPTIONS = re.compile(r"\?(?:[\w.-]+=[^?]*)?\Z")
-_LOCAL = frozenset({"file", "local"})
-_ARROW = frozenset({"s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs"})
-
-STREAMED = frozenset({"http", "https", "rtsp", "rtsps"})
-"""Schemes that `mien.sources` reads itself: of pictures and streams, not of folders."""
-
-
-def is_store(text: str) -> bool:
-    """Whether an address names something in an object store or another filesystem."""
-    scheme = _SCHEME.match(text)
-    return scheme is not None and scheme[1].lower() not in STREAMED
-
-
-def local_path(text: str) -> str | None:
-    """The path that a ``file://`` address means; None of all else.
-
-    Raises:
-        UsageError: it names no path.
-    """
-    scheme = _SCHEME.match(text)
-    if scheme is None or scheme[1].lower() not in _LOCAL:
-        return None
-    path = unquote(text[scheme.end() :].removeprefix("localhost"), errors="surrogateescape")
-    if not path:
-        raise UsageError(f"{printable(text)}: names no path; file:///faces is the folder /faces")
-    return path
-
-
-def split_options(address: str) -> tuple[str, str]:
-    """An address, and the options at its end: ``?region=eu-west-1``, or nothing."""
-    options = _OPTIONS.search(address)
-    return (address, "") if options is None else (address[: options.start()], options[0])
-
-
-def masked(address: str) -> str:
-    """An address as it may be shown: without user names that have passwords, and values of ``token=`` and the like."""
-    if not is_store(address):
-        return in_utf8(without_secrets(address))
-    place, options = split_options(address)
-    return in_utf8(_without_password(place) + without_secrets(options))
-
-
-def _without_password(place: str) -> str:
-    """Without ``user:password@``. What stands before an @ alone is a container's name, as Azure has it."""
-    scheme, mark, rest = place.partition("://")
-    host, slash, path = rest.partition("/")
-    user, at, server = host.rpartition("@")
-    if at:
-        return f"{scheme}{mark}{server if ':' in user else host}{slash}{path}"
-    return f"{scheme}{mark}{path.partition('@')[2]}" if _password_is_cut(host, path) else place
-
-
-def _password_is_cut(host: str, path: str) -> bool:
-    """Whether there is a slash in a password, as there often is in those of S3."""
-    return ":" in host and "@" not in host and not host.rpartition(":")[2].isdecimal() and "@" in path
 
 
 @dataclass(frozen=True)
@@ -125,18 +74,18 @@ class Store:
     @property
     def shown(self) -> str:
         """The address without passwords, tokens and options, as UTF-8 can write it."""
-        return in_utf8(_without_password(split_options(self.address)[0]) if is_store(self.address) else self.address)
+        return in_utf8(without_password(split_options(self.address)[0]) if is_store(self.address) else self.address)
 
     def child(self, *parts: str) -> Store:
         """What lies below."""
         base, options = split_options(self.address) if is_store(self.address) else (self.address, "")
-        return Store(_below(base, parts, options), "/".join((self.path.rstrip("/"), *parts)), self.filesystem)
+        return Store(address_below(base, parts, options), "/".join((self.path.rstrip("/"), *parts)), self.filesystem)
 
     def beside(self, path: str) -> Store:
         """What a path means that stands in this file: below the file's folder."""
         base, options = split_options(self.address) if is_store(self.address) else (self.address, "")
         folder, slash, _ = base.rpartition("/")
-        address = _below(folder, [path], options) if slash else path
+        address = address_below(folder, [path], options) if slash else path
         return Store(address, f"{self.path.rpartition('/')[0]}/{path}", self.filesystem)
 
     def exists(self) -> bool:
@@ -312,12 +261,6 @@ class Store:
             self.filesystem.delete_dir(self.path)
 
 
-def _below(base: str, parts: Sequence[str], options: str) -> str:
-    """An address; where a name has a question mark, a last one says that no options follow."""
-    place = "/".join((base.rstrip("/"), *parts))
-    return place + (options or "?" * (is_store(base) and "?" in place))
-
-
 def _local_kind(path: str) -> tuple[str, int]:
     try:
         status = os.stat(path)  # noqa: PTH116 - text is at hand
@@ -383,7 +326,7 @@ def _root(address: str) -> tuple[Any, str]:
     try:
         found: tuple[Any, str] = FileSystem.from_uri(address)
     except (ArrowInvalid, ArrowNotImplementedError) as error:
-        if isinstance(error, ArrowInvalid) and address.partition("://")[0].lower() in _ARROW:
+        if isinstance(error, ArrowInvalid) and address.partition("://")[0].lower() in ARROW_SCHEMES:
             raise UsageError(f"is no address of a filesystem ({_reason(error)})") from error
         return _from_fsspec(address)
     return found
@@ -400,7 +343,7 @@ def _filesystem(address: str) -> tuple[Any, str]:
     scheme, _, rest = place.partition("://")
     host, _, path = rest.partition("/")
     try:
-        if _password_is_cut(host, path):
+        if password_is_cut(host, path):
             raise UsageError("its password has a slash, which is written %2F")
         with told(Store(address, "", None)):
             filesystem, root = _root(f"{scheme}://{host}/{options.rstrip('?')}")

@@ -25,8 +25,8 @@ FACES, FAILURES = "faces", "failures"
 
 _PART = re.compile(r"part-(\d{6,})\.parquet")
 
-SCRATCH = "_work"
-"""The folder of files that are not whole yet."""
+WORK = "_work"
+"""The folder of files that are not whole yet, and of what workers note while they work."""
 
 BUFFERED = 8192
 """Rows that wait to be written."""
@@ -70,7 +70,7 @@ class PartTables:
         self._arrow, _ = need_pyarrow()
         check_columns(classes)
         self._folder, self._number, self._keep_empty = folder, number, keep_empty
-        self._faces, self._scratch = part_file(folder, FACES, number), folder.child(SCRATCH)
+        self._faces, self._scratch = part_file(folder, FACES, number), folder.child(WORK)
         self._schema = row_schema(self._arrow, classes)
         self._nothing = dict.fromkeys([*ROW_COLUMNS, *classes])
         self._rows: list[dict[str, Any]] = []

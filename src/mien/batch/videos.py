@@ -8,7 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from mien.batch.stores import Store, is_store, told
+from mien.batch.locations import is_store
+from mien.batch.stores import Store, told
 from mien.decoders import Decoder, PyAVDecoder, has_pyav, open_decoder
 from mien.errors import DataError
 from mien.frames import Frame, Reading

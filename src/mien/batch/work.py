@@ -19,14 +19,14 @@ from mien.batch.segments import Answers, coming_up, with_answers
 from mien.batch.settings import ModelFile, Settings
 from mien.batch.shards import Entry
 from mien.batch.stores import Store, first_line
-from mien.batch.tables import FACES, Counts, PartTables, part_file, read_counts
+from mien.batch.tables import FACES, WORK, Counts, PartTables, part_file, read_counts
 from mien.batch.videos import segment_frames, video_frames
 from mien.errors import DataError, MienError
 from mien.faces import Detector, open_detector
 from mien.frames import Frame, Reading, reason
 
-WORK, ANSWERS = "_work", "_work/answers"
-"""The folder of what workers note while they work; that of what was found out about segments of videos."""
+ANSWERS = f"{WORK}/answers"
+"""The folder of what was found out about segments of videos."""
 
 PATIENCE = 2
 """Workers that may die over a part before it is done picture by picture, and over a picture before it is given up."""

@@ -29,10 +29,15 @@ class AnalysingBar:
         self._bar = Progress(*columns, console=self._console, transient=True, disable=hidden, redirect_stdout=False)
         self._task = self._bar.add_task("", total=None)
 
+    @property
+    def visible(self) -> bool:
+        """Whether anybody sees it."""
+        return not self._bar.disable
+
     @contextmanager
     def over(self, sources: Sources) -> Iterator[None]:
         """Show the bar while the body runs."""
-        if not self._bar.disable:
+        if self.visible:
             self._bar.update(self._task, total=sources.total)
         with self._bar:
             yield
@@ -42,6 +47,10 @@ class AnalysingBar:
         """Show the bar while the body runs; gives what moves it: how many are done, and of how many."""
         with self._bar:
             yield lambda done, total: self._bar.update(self._task, completed=done, total=total)
+
+    def say(self, line: str) -> None:
+        """A line on stderr, above the bar."""
+        self._console.print(line, soft_wrap=True, markup=False, highlight=False)
 
     def advance(self) -> None:
         """One more is done."""
@@ -53,6 +62,6 @@ class AnalysingBar:
 
         def fail(source: str, reason: str) -> None:
             failures.append(printable(source))
-            self._console.print(f"{printable(source)}: {reason}", soft_wrap=True, markup=False, highlight=False)
+            self.say(f"{printable(source)}: {reason}")
 
         return fail

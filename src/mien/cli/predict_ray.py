@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,68 +10,86 @@ import typer
 
 from mien.cli.bars import AnalysingBar, many
 from mien.cli.console import without_library_talk
+from mien.cli.signals import terminated_as_interrupted
 from mien.errors import DataError, UsageError, unknown_choice
 
 if TYPE_CHECKING:
-    from mien.batch import Done
+    from mien.batch import Done, Settings, Workers
 
 SHOWN = 5
 """Failures that are named at the end; all of them are in the table."""
 
 
-def predict_on_ray(
-    sources: Sequence[str], model: str | None, out: str | None, device: str, asked: dict[str, Any], ray: dict[str, Any]
-) -> None:
+LOG_SECONDS = 30.0
+"""How often a line says how far it is, where no bar can be shown, as in the log of a job."""
+
+SETTINGS = (
+    *("detector", "min_face_size", "margin", "align", "tta", "min_confidence", "smooth", "detect_every"),
+    *("allow_private", "keep_empty", "column", "part_size"),
+)
+"""Options that are fields of `mien.batch.Settings`."""
+
+
+def predict_on_ray(sources: Sequence[str], asked: dict[str, Any]) -> None:
     """Run a batch and say what came of it.
 
     Args:
         sources: as they were named.
-        model: a file or name.
-        out: the folder.
-        device: of the workers.
-        asked: fields of `mien.batch.Settings`.
-        ray: what is for this engine only, by the names of the options.
+        asked: the options of the command, by name.
 
     Raises:
         UsageError: the request is wrong.
         DataError: sources failed, or the work did.
     """
-    from mien.batch import Settings, Workers, run_batch
+    from mien.batch import Settings, Workers
     from mien.faces import DETECTORS
+    from mien.images import MAX_PIXELS
 
-    if out is None:
+    if asked["out"] is None:
         raise UsageError("--out: --engine ray writes into a folder; name one that all machines of the cluster share")
     if asked["detector"] not in DETECTORS:
         raise unknown_choice("--detector", asked["detector"], DETECTORS)
-    kept = {name: ray[name] for name in ("keep_empty", "column", "part_size")}
-    cpus = 1 if ray["cpus_per_worker"] is None else ray["cpus_per_worker"]
-    workers = Workers(ray["workers"], cpus, ray["gpus_per_worker"] or 0.0, device)
-    bar = AnalysingBar(shown=True)
-    seen = [0, 0]
+    chosen = {name: asked[name] for name in SETTINGS}
+    settings = Settings(**chosen, max_pixels=asked["max_pixels"] or MAX_PIXELS)
+    cpus = 1 if asked["cpus_per_worker"] is None else asked["cpus_per_worker"]
+    workers = Workers(asked["workers"], cpus, asked["gpus_per_worker"] or 0.0, asked["device"])
+    done = _run(sources, asked, settings, workers)
+    _tell(done)
+    if done.counts.failed:
+        _tell_failures(asked["out"], done)
+
+
+def _run(sources: Sequence[str], asked: dict[str, Any], settings: Settings, workers: Workers) -> Done:
+    """Run the batch behind a bar; where it is ended from outside, say how much is done."""
+    from mien.batch import run_batch
+
+    bar, seen, told = AnalysingBar(shown=True), [0, 0], time.monotonic()
 
     def tell(parts: int, of: int) -> None:
+        nonlocal told
         seen[:] = parts, of
         move(parts, of)
+        if not bar.visible and parts < of and time.monotonic() - told >= LOG_SECONDS:
+            told = time.monotonic()
+            bar.say(f"{parts:,} of {of:,} parts are done")
 
     try:
-        with without_library_talk(), bar.counting() as move:
-            done = run_batch(
+        with terminated_as_interrupted(), without_library_talk(), bar.counting() as move:
+            return run_batch(
                 sources,
-                out,
-                model=model,
-                settings=Settings(**asked, **kept),
+                asked["out"],
+                model=asked["model"],
+                settings=settings,
                 workers=workers,
-                address=ray["address"],
-                resume=ray["resume"],
+                address=asked["address"],
+                resume=asked["resume"],
                 progress=lambda parts, of, _: tell(parts, of),
+                say=bar.say,
             )
     except KeyboardInterrupt:
         if seen[1]:
             typer.echo(f"of {many(seen[1], 'part')}, {seen[0]:,} are done; --resume does the rest", err=True)
         raise
-    _tell(done)
-    if done.counts.failed:
-        _tell_failures(out, done)
 
 
 def _tell(done: Done) -> None:
