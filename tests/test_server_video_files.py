@@ -286,6 +286,27 @@ def test_folders_that_others_could_swap_are_refused(tmp_path):
     assert (tmp_path / "open" / "lock").exists()
 
 
+def test_a_folder_that_goes_while_it_is_made_is_made_again(tmp_path, monkeypatch) -> None:
+    """`Path.mkdir` says that there is something, and the last service takes it away before it looks what it is."""
+    folder, real, calls = tmp_path / "shared", Path.mkdir, []
+
+    def mkdir(self, *args, **kwargs):
+        calls.append(self)
+        if len(calls) == 1:
+            raise FileExistsError(17, "File exists", str(self))
+        real(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    store = VideoStore(folder)
+    store.open()
+    assert store.session is not None
+    assert calls[:2] == [folder, folder]
+    store.close()
+    folder.write_text("mine")
+    with pytest.raises(UsageError, match="cannot be used"):
+        VideoStore(folder).open()
+
+
 def test_services_that_begin_and_end_at_the_same_time_do_not_trip_each_other(tmp_path) -> None:
     folder = tmp_path / "shared"
 

@@ -111,9 +111,14 @@ class VideoStore:
     def _open_gate(self) -> int:
         """The gate's file; the folder is made where the last service that ended has just taken it away."""
         for _ in range(MOST_TRIES):
-            with suppress(FileNotFoundError):
+            try:
                 self._prepare()
                 return os.open(self.folder / GATE, os.O_RDWR | os.O_CREAT | _no_links(), PRIVATE_FILE)
+            except FileNotFoundError:
+                continue
+            except FileExistsError:  # also where the folder was there, and gone when mkdir looked what it is
+                if os.path.lexists(self.folder) and not self.folder.is_dir():
+                    raise
         raise FileNotFoundError(errno.ENOENT, "it goes away again and again", str(self.folder))
 
     def make(self) -> Path:
