@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 
 from interrupting import Interrupt
-from mien import learning
-from mien.checkpoints import Checkpoints
+from mien import backend, learning
+from mien.checkpoints import Checkpoints, best_epoch, columns
 from mien.config import AUGMENTATIONS, TrainingConfig
 from mien.feeding import ArraySource
 from mien.learning import learn, learning_rate, make_optimizer, should_stop, write_history
 from mien.networks import network
+from mien.preprocessing import InputSpec
+from mien.reports import plot_curves
 from pictures import pattern
 
 CONFIG = TrainingConfig(
@@ -17,13 +19,13 @@ CONFIG = TrainingConfig(
 )
 
 
-def arrays(n: int, first: int = 0) -> ArraySource:
+def arrays(n: int, first: int = 0, size: int = 48) -> ArraySource:
     images = np.stack([pattern(index % 7, first + index) for index in range(n)])[..., None]
-    return ArraySource(images, np.arange(n) % 7)
+    return ArraySource(images[:, :: 48 // size, :: 48 // size], np.arange(n) % 7)
 
 
-def validation() -> tuple[np.ndarray, np.ndarray]:
-    held = arrays(28, first=1000)
+def validation(size: int = 48) -> tuple[np.ndarray, np.ndarray]:
+    held = arrays(28, first=1000, size=size)
     return held.images, held.labels
 
 
@@ -32,8 +34,9 @@ def without_seconds(history):
 
 
 def run(folder, config=CONFIG, *callbacks, train=None):
-    model = network(config.network, seed=config.seed)
-    learned = learn(model, config, train or arrays(84), validation(), folder, callbacks)
+    size = config.input.size
+    model = network(config.network, size=size, seed=config.seed)
+    learned = learn(model, config, train or arrays(84, size=size), validation(size), folder, callbacks)
     return model, learned
 
 
@@ -125,8 +128,10 @@ def test_schedules():
 
 @pytest.mark.parametrize("policy", sorted(AUGMENTATIONS))
 def test_every_policy_trains(tmp_path, policy):
-    config = dataclasses.replace(CONFIG, epochs=1, augmentation=AUGMENTATIONS[policy], network="vgg", precision="auto")
-    _, learned = run(tmp_path, config, train=arrays(32))
+    config = dataclasses.replace(CONFIG, epochs=1, augmentation=AUGMENTATIONS[policy], precision="auto")
+    if policy == "standard":  # with one of them the only network that has dropout, which is slow
+        config = dataclasses.replace(config, network="vgg", input=InputSpec(24, 1))
+    _, learned = run(tmp_path, config, train=arrays(32, size=config.input.size))
     assert np.isfinite(learned.history[0]["loss"])
 
 
@@ -147,3 +152,42 @@ def test_missing_values_leave_empty_cells(tmp_path):
 def test_checkpoints_are_there_after_an_interruption(tmp_path):
     run(tmp_path, CONFIG, Interrupt(1))
     assert len(Checkpoints(tmp_path / "checkpoints").history()) == 1
+
+
+def test_validation_is_looked_at_as_often_as_asked_and_after_the_last_epoch(tmp_path):
+    config = dataclasses.replace(CONFIG, epochs=5, validate_every=2)
+    _, learned = run(tmp_path, config)
+    assert [row["epoch"] for row in learned.history if "val_loss" in row] == [2, 4, 5]
+    assert learned.epoch in (2, 4, 5)
+    curves = columns(learned.history)
+    assert np.isnan(curves["val_accuracy"]).tolist() == [True, False, True, False, False]
+    assert plot_curves(curves, tmp_path / "curves.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("keep", ["last", "best"])
+def test_where_epochs_are_quick_only_some_are_written_down(tmp_path, monkeypatch, keep):
+    saved = []
+    save = Checkpoints.save
+    monkeypatch.setattr(Checkpoints, "save", lambda self, *rest: saved.append(len(rest[1])) or save(self, *rest))
+    monkeypatch.setattr(backend, "seconds_between_checkpoints", lambda: 3600.0)
+    config = dataclasses.replace(CONFIG, keep=keep, learning_rate=0.001)
+    model, learned = run(tmp_path, config)
+    accuracies = [row["val_accuracy"] for row in learned.history]
+    rises = [epoch for epoch in range(1, 5) if epoch == best_epoch(learned.history[:epoch])]
+    assert saved == ([4] if keep == "last" else sorted({*rises, 4}))
+    assert learned.epoch == (4 if keep == "last" else rises[-1])
+    assert len(accuracies) == 4
+    images, labels = validation()
+    right = np.asarray(model(images.astype(np.float32) / 255)).argmax(axis=1) == labels
+    assert right.mean() == pytest.approx(accuracies[learned.epoch - 1], abs=0.01)
+
+
+def test_what_was_not_written_down_before_an_interruption_is_trained_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(backend, "seconds_between_checkpoints", lambda: 3600.0)
+    config = dataclasses.replace(CONFIG, keep="last")
+    _, first = run(tmp_path / "broken", config, Interrupt(2))
+    assert (first.epoch, first.history, first.interrupted) == (0, [], True)
+    resumed, _ = run(tmp_path / "broken", config)
+    whole, _ = run(tmp_path / "whole", config)
+    for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)

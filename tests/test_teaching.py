@@ -1,18 +1,20 @@
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 from mien.answers import ask
 from mien.classifier import open_model
-from mien.config import AUGMENTATIONS, TrainingConfig
+from mien.config import AUGMENTATIONS, AugmentationPolicy, TrainingConfig
 from mien.ensembles import save_ensemble
-from mien.errors import DataError, UsageError
+from mien.errors import DataError, ModelError, UsageError
 from mien.feeding import ArraySource
 from mien.labels import EXPRESSIONS
 from mien.materials import Selection
 from mien.modelspec import ModelSpec, write_to_onnx
+from mien.networks import network
 from mien.preprocessing import InputSpec
 from mien.teaching import taught
 from mien.trainee import check_models
@@ -22,6 +24,11 @@ from models import save_brightness
 from pictures import pattern
 
 PLAIN = TrainingConfig(teacher_view="plain", teacher_weight=0.6)
+
+
+@pytest.fixture(scope="module")
+def student():
+    return network("seed", seed=0)
 
 
 @pytest.fixture
@@ -37,10 +44,10 @@ def teacher(path, temperature=1.0):
     return str(path)
 
 
-def test_targets_are_the_share_of_each_and_the_files_temperature_is_left_out(source, tmp_path):
+def test_targets_are_the_share_of_each_and_the_files_temperature_is_left_out(source, student, tmp_path):
     paths = (teacher(tmp_path / "a.onnx", temperature=3.0), str(find_model("mien-small")))
     config = dataclasses.replace(PLAIN, teachers=paths)
-    learned = taught(source, config, 7, tmp_path / "answers.npy", lambda line: None)
+    learned = taught(source, config, student, tmp_path / "kept", lambda line: None)
     one, two = (ask(open_model(path), source.images, tta="flip")[1] for path in paths)
     expected = 0.6 * (one + two) / 2 + 0.4 * np.eye(7)[source.labels]
     np.testing.assert_allclose(learned.targets, expected, atol=1e-5)
@@ -51,36 +58,38 @@ def test_targets_are_the_share_of_each_and_the_files_temperature_is_left_out(sou
     np.testing.assert_array_equal(targets, learned.targets[rows])
 
 
-def test_soft_labels_stay_the_own_part(source, tmp_path):
+def test_soft_labels_stay_the_own_part(source, student, tmp_path):
     soft = dataclasses.replace(source, targets=np.full((14, 7), 1 / 7, np.float32))
     config = dataclasses.replace(PLAIN, teachers=(teacher(tmp_path / "a.onnx"),), teacher_weight=0.0)
-    learned = taught(soft, config, 7, tmp_path / "answers.npy", lambda line: None)
+    learned = taught(soft, config, student, tmp_path / "kept", lambda line: None)
     np.testing.assert_allclose(learned.targets, 1 / 7, atol=1e-6)
 
 
-def test_teachers_are_asked_once(source, tmp_path):
-    stored, said = tmp_path / "answers.npy", []
+def test_teachers_are_asked_once(source, student, tmp_path):
+    stored, said = tmp_path / "kept", []
     config = dataclasses.replace(PLAIN, teachers=(teacher(tmp_path / "a.onnx"),))
-    first = taught(source, config, 7, stored, said.append)
+    first = taught(source, config, student, stored, said.append)
     (tmp_path / "a.onnx").unlink()
-    again = taught(source, config, 7, stored, said.append)
+    again = taught(source, config, student, stored, said.append)
     np.testing.assert_array_equal(first.targets, again.targets)
     assert said == ["Asking 1 teacher about 14 training images"]
 
 
-def test_stored_answers_that_do_not_fit_are_refused(source, tmp_path):
-    other, empty, text = (tmp_path / name for name in ("other.npy", "empty.npy", "text.npy"))
-    np.save(other, np.zeros((3, 7), np.float32))
-    empty.touch()
-    text.write_text("answers")
-    for stored, message in ((other, "holds answers of shape"), (empty, "cannot be read"), (text, "cannot be read")):
+def test_stored_answers_that_do_not_fit_are_refused(source, student, tmp_path):
+    np.save(tmp_path / "other.npy", np.zeros((3, 7), np.float32))
+    (tmp_path / "empty.npy").touch()
+    (tmp_path / "text.npy").write_text("answers")
+    for name, message in (("other", "holds answers of shape"), ("empty", "cannot be read"), ("text", "cannot be read")):
+        folder = tmp_path / f"of-{name}"
+        folder.mkdir()
+        shutil.copy(tmp_path / f"{name}.npy", folder / "teachers.npy")
         with pytest.raises(DataError, match=f"{message}.* delete it to ask the teachers again"):
-            taught(source, dataclasses.replace(PLAIN, teachers=("mien-small",)), 7, stored, lambda line: None)
+            taught(source, dataclasses.replace(PLAIN, teachers=("mien-small",)), student, folder, lambda line: None)
 
 
 def test_streamed_images_are_refused(tmp_path):
     with pytest.raises(UsageError, match="teacher_view: plain needs the training images in memory"):
-        taught(object(), dataclasses.replace(PLAIN, teachers=("a",)), 7, tmp_path / "answers.npy", lambda line: None)
+        taught(object(), dataclasses.replace(PLAIN, teachers=("a",)), None, tmp_path, lambda line: None)
 
 
 def test_an_ensemble_may_teach_by_plain_views_and_not_by_the_same(tmp_path):
@@ -104,3 +113,69 @@ def test_a_whole_run_learns_from_the_teacher_and_says_so(patterns, tmp_path):
     assert stored.shape == (63, 7)
     with pytest.raises(UsageError, match="complete"):
         resume(result.folder)
+
+
+STORED = dataclasses.replace(
+    PLAIN, teacher_view="stored", teacher_views=3, teachers=("mien-small", "mien-small"), precision="float32",
+    augmentation=AUGMENTATIONS["standard"],
+)  # fmt: skip
+
+
+def test_teachers_say_of_each_stored_view_what_they_say_of_it_alone(source, student, tmp_path):
+    said: list[str] = []
+    learned = taught(source, STORED, student, tmp_path, said.append)
+    assert said == ["Asking 2 teachers about 3 views of 14 training images"]
+    assert learned.views.shape == (3, 14, 48, 48, 1)
+    assert learned.views.dtype == np.uint8
+    assert len(np.unique(learned.views.reshape(42, -1), axis=0)) == 42
+    model = open_model(find_model("mien-small"))
+    for view, targets in zip(learned.views, learned.targets, strict=True):
+        expected = 0.6 * ask(model, np.asarray(view))[1] + 0.4 * np.eye(7)[source.labels]
+        np.testing.assert_allclose(targets, expected, atol=1e-4)
+
+
+def test_views_show_the_images_that_they_are_of(source, student, tmp_path):
+    """With next to no variation, view and image are nearly one."""
+    config = dataclasses.replace(STORED, augmentation=AugmentationPolicy(shift=0.001), teacher_views=1)
+    learned = taught(source, config, student, tmp_path, lambda line: None)
+    np.testing.assert_allclose(learned.views[0].astype(float), source.images.astype(float), atol=16)
+
+
+def test_each_epoch_has_the_next_view_of_all_images(source, student, tmp_path):
+    learned = taught(source, STORED, student, tmp_path, lambda line: None)
+    for epoch in range(5):
+        parts = [learned.batch(index, batch_size=4, seed=1, epoch=epoch) for index in range(4)]
+        images, targets = (np.concatenate([part[half] for part in parts]) for half in (0, 1))
+        for image, target in zip(images, targets, strict=True):
+            row = int(np.flatnonzero((learned.views[epoch % 3] == image).all(axis=(1, 2, 3)))[0])
+            np.testing.assert_array_equal(target, learned.targets[epoch % 3, row])
+        assert len(np.unique(images.reshape(14, -1), axis=0)) == 14
+
+
+def test_stored_views_are_asked_about_once_and_again_where_a_file_is_gone(source, student, tmp_path):
+    said: list[str] = []
+    first = taught(source, STORED, student, tmp_path, said.append)
+    again = taught(source, STORED, student, tmp_path, said.append)
+    assert len(said) == 1
+    np.testing.assert_array_equal(first.views, again.views)
+    (tmp_path / "views.npy").unlink()
+    anew = taught(source, STORED, student, tmp_path, said.append)
+    assert len(said) == 2
+    np.testing.assert_array_equal(first.views, anew.views)
+    np.testing.assert_allclose(first.targets, anew.targets, atol=1e-5)
+
+
+def test_a_whole_run_learns_from_stored_views_and_leaves_none_behind(patterns, tmp_path):
+    config = dataclasses.replace(STORED, epochs=2, batch_size=16, teachers=("mien-small",), teacher_views=2)
+    said: list[str] = []
+    result = train(patterns, config, out=tmp_path / "run", selection=Selection(limit=70), say=said.append)
+    assert "Asking 1 teacher about 2 views of 63 training images" in said
+    kept = result.folder / "checkpoints"
+    assert np.load(kept / "teachers.npy").shape == (2, 63, 7)
+    assert not (kept / "views.npy").exists()
+
+
+def test_an_ensemble_cannot_be_asked_about_stored_views(tmp_path):
+    both = save_ensemble([find_model("mien-small"), find_model("mien-small")], tmp_path / "both.onnx")
+    with pytest.raises(ModelError):
+        check_models(dataclasses.replace(STORED, teachers=(str(both),)), EXPRESSIONS)

@@ -254,9 +254,19 @@ def shares_cpu() -> bool:
 
 def steps_per_execution() -> int:
     """How many steps one call of the compiled function runs: Python's share of a short step is large."""
-    if shares_cpu():
+    if shares_cpu() or scans():
         return 1
     return {"tensorflow": 16, "jax": 16}.get(keras.backend.backend(), 1)
+
+
+def scans() -> bool:
+    """Whether one call runs a loop of many steps on the device (`jax.lax.scan`): a CPU gains nothing by it."""
+    return keras.backend.backend() == "jax" and keras.distribution.distribution() is None and has_accelerator()
+
+
+def seconds_between_checkpoints() -> float:
+    """How long a run may go unsaved: on an accelerator, an epoch can be over sooner than it is written down."""
+    return 20.0 if has_accelerator() else 0.0
 
 
 def compiles() -> bool:

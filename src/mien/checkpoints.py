@@ -8,6 +8,7 @@ and the best are kept. Random streams are not stored: they follow from (seed, ep
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,16 +100,16 @@ def best_epoch(history: list[Row]) -> int:
     """
     if not history:
         raise ModelError("history: no epoch is complete, so none is the best; train for one at least")
-    if "val_accuracy" not in history[-1]:
+    looked_at = [(index, row) for index, row in enumerate(history) if "val_accuracy" in row]
+    if not looked_at:
         return len(history)
-    ranked = [(row["val_accuracy"], -row["val_loss"], -index) for index, row in enumerate(history)]
-    return 1 - max(ranked)[2]
+    return 1 - max((row["val_accuracy"], -row["val_loss"], -index) for index, row in looked_at)[2]
 
 
 def columns(history: list[Row]) -> dict[str, list[float]]:
-    """The history as Keras gives it: a list for each name."""
+    """The history as Keras gives it: a list for each name, NaN where an epoch has no value."""
     names: dict[str, Any] = dict.fromkeys(name for row in history for name in row)
-    return {name: [row[name] for row in history] for name in names}
+    return {name: [row.get(name, math.nan) for row in history] for name in names}
 
 
 def _first_line(error: Exception) -> str:

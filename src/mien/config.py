@@ -17,7 +17,7 @@ Precision = Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"]
 Keep = Literal["best", "last"]
 Validation = Literal["holdout", "public"]
 FerPlus = Literal["none", "majority", "distribution"]
-TeacherView = Literal["same", "plain"]
+TeacherView = Literal["same", "stored", "plain"]
 
 
 def _build(kind: Any, values: dict[str, Any], what: str) -> Any:
@@ -120,8 +120,11 @@ class TrainingConfig:
             the targets (Hinton et al. 2015); empty for none.
         teacher_weight: the teachers' share of the targets, 0 to 1.
         teacher_view: what teachers are asked about: the ``same`` augmented image that the network sees, in each step;
-            or each ``plain`` training image, once, upright and mirrored, before training, which costs no time in it and
-            takes any model that mien reads, ensembles and int8 files too.
+            ``stored``: `teacher_views` augmented views of each image, once, before training, which then goes through
+            the views, an epoch each, and varies them by mirroring and mixup alone (Shen & Xing 2022, "A fast knowledge
+            distillation framework"); or each ``plain`` training image, once, upright and mirrored, before training,
+            which takes any model that mien reads, ensembles and int8 files too.
+        teacher_views: how many views of each image are stored; a byte a pixel of disk each.
         init: a model file, or the name of a bundled model, from whose weights training begins, all but the last layer's
             where the classes differ; empty for random weights.
         progressive: sides of the training images in equal shares of the epochs, such as (32, 40, 48): small pictures
@@ -129,6 +132,7 @@ class TrainingConfig:
         validation: ``holdout`` takes validation images out of Training; ``public`` trains on all of it and watches
             PublicTest, for what is chosen on PublicTest anyway, and is as ``holdout`` where the data has none. A split
             ``val`` goes before both.
+        validate_every: epochs from one look at validation to the next; the last epoch is always looked at.
         validation_fraction: share of Training held out to choose epochs on, where the data has no ``val`` split;
             0 to 0.5.
         ferplus: whose labels are learned: the data's own (``none``), or FER+'s beside ``fer2013.csv``, in eight
@@ -158,9 +162,11 @@ class TrainingConfig:
     teachers: tuple[str, ...] = ()
     teacher_weight: float = 0.7
     teacher_view: TeacherView = "same"
+    teacher_views: int = 20
     init: str = ""
     progressive: tuple[int, ...] = ()
     validation: Validation = "holdout"
+    validate_every: int = 1
     validation_fraction: float = 0.1
     ferplus: FerPlus = "none"
     class_weights: bool = False
@@ -181,6 +187,8 @@ class TrainingConfig:
         _within(self, "mixup", 0, 1)
         _within(self, "sam", 0, 10)
         _within(self, "teacher_weight", 0, 1)
+        _within(self, "teacher_views", 1, 10_000, whole=True)
+        _within(self, "validate_every", 1, 100_000, whole=True)
         _within(self, "validation_fraction", 0, 0.5)
         _within(self, "early_stopping", 0, 100_000, whole=True)
         _within(self, "ema", 0, 0.99999)

@@ -6,6 +6,7 @@ cuts those rows off again in the compiled step; `mien.feeding` says why.
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import keras
@@ -14,6 +15,9 @@ from numpy.typing import NDArray
 
 from mien import backend
 from mien.feeding import ONE_DEVICE, Rows, Source, Split, fill_up
+
+STACK = 512
+"""The most batches that one call runs: 28,709 images in batches of 64 are one call."""
 
 Batch = tuple[tuple[NDArray[np.uint8], NDArray[np.float32]], NDArray[np.float32], NDArray[np.float32]]
 """Images uint8 (b, size, size, channels) and targets float32 (b, classes); the targets again; weights float32 (b,)."""
@@ -70,7 +74,11 @@ class EpochFeed(keras.utils.PyDataset):
         return min(self.batch_size, len(self.source.labels) - index * self.batch_size)
 
     def __getitem__(self, index: int) -> Batch:
-        images, labels = self._rows(index)
+        return self.batch(index, self.epoch)
+
+    def batch(self, index: int, epoch: int) -> Batch:
+        """A batch of any epoch, from 0."""
+        images, labels = self._rows(index, epoch)
         soft = labels.ndim == 2
         targets: NDArray[np.float32] = labels.astype(np.float32, copy=False) if soft else self.targets[labels]
         weights: NDArray[np.float32] = targets @ self.class_weights
@@ -78,12 +86,64 @@ class EpochFeed(keras.utils.PyDataset):
         images, targets, weights = (fill_up(part, filled) for part in (images, targets, weights))
         return (images, targets), targets, weights
 
-    def _rows(self, index: int) -> Rows:
+    def _rows(self, index: int, epoch: int) -> Rows:
         """This host's images of a batch; all where it is alone."""
-        which: dict[str, Any] = {"batch_size": self.batch_size, "seed": self.seed, "epoch": self.epoch}
+        which: dict[str, Any] = {"batch_size": self.batch_size, "seed": self.seed, "epoch": epoch}
         if self.split.hosts > 1:
             which["rows"] = self.split.rows(self.split.filled(self.images_in(index), self.batch_size))
         return self.source.batch(index, **which)
+
+
+class StackedFeed(keras.utils.PyDataset):
+    """The batches of a feed in stacks of many: ((images, targets), targets, weights), each (steps, b, ...).
+
+    For backends that run a whole stack in one call of the compiled function (`FilledModel.stacked`). A last, smaller
+    batch is filled up with images of the epoch's beginning that weigh nothing, so that all have one size and batch norm
+    sees as many images as ever. The stack after the one that was asked for last is made in a thread.
+    """
+
+    def __init__(self, feed: EpochFeed, steps: int = STACK) -> None:
+        """Stack the batches of a feed.
+
+        Args:
+            feed: what is read; whoever sets its `epoch` sets that of the stacks.
+            steps: the most batches in a stack; the stacks of an epoch are about equally long.
+        """
+        super().__init__()
+        self.feed = feed
+        count = -(-feed.num_batches // steps)
+        self.edges = [round(index * feed.num_batches / count) for index in range(count + 1)]
+        self._thread = ThreadPoolExecutor(1)
+        self._ahead: dict[tuple[int, int], Future[Batch]] = {}
+
+    @property
+    def num_batches(self) -> int:
+        """Stacks in one epoch."""
+        return len(self.edges) - 1
+
+    def __getitem__(self, index: int) -> Batch:
+        epoch = self.feed.epoch
+        ready = self._ahead.pop((epoch, index), None)
+        following = (epoch, index + 1) if index + 1 < self.num_batches else (epoch + 1, 0)
+        self._ahead = {following: self._thread.submit(self.stack, *following)}
+        return ready.result() if ready else self.stack(epoch, index)
+
+    def stack(self, epoch: int, index: int) -> Batch:
+        """The batches between two edges, of an epoch from 0."""
+        batches = [self.feed.batch(at, epoch) for at in range(self.edges[index], self.edges[index + 1])]
+        if len(batches[-1][1]) < self.feed.batch_size and self.feed.num_batches > 1:
+            batches[-1] = _filled(batches[-1], self.feed.batch(0, epoch), self.feed.batch_size)
+        targets = np.stack([batch[1] for batch in batches])
+        images = np.stack([batch[0][0] for batch in batches])
+        return (images, targets), targets, np.stack([batch[2] for batch in batches])
+
+
+def _filled(last: Batch, first: Batch, batch_size: int) -> Batch:
+    """A small batch with images of another behind its own, their weights 0."""
+    missing = batch_size - len(last[1])
+    images = np.concatenate([last[0][0], first[0][0][:missing]])
+    targets = np.concatenate([last[1], first[1][:missing]])
+    return (images, targets), targets, np.concatenate([last[2], 0 * first[2][:missing]])
 
 
 class ValidationFeed(keras.utils.PyDataset):
@@ -130,6 +190,7 @@ class FilledModel(keras.Model):
     Attributes:
         training_rows: for each number of rows that a training batch may have, how many of them are images.
         validation_rows: the same for validation. Batches with other numbers of rows are taken as they are.
+        stacked: whether training data come as `StackedFeed` gives them, and one call runs a step for each batch.
     """
 
     train_function: Any
@@ -139,12 +200,26 @@ class FilledModel(keras.Model):
         super().__init__(*args, **kwargs)
         self.training_rows: dict[int, int] = {}
         self.validation_rows: dict[int, int] = {}
+        self.stacked = False
+
+    def build_metrics(self, batch: Batch) -> None:
+        """Make the variables of loss and metrics for batches like this one, which Keras cannot tell from a stack."""
+        self._symbolic_build(data_batch=batch)
 
     if keras.backend.backend() == "jax":
 
         def train_step(self, state: Any, data: Any) -> Any:
-            """Keras's own, on the images alone."""
-            return super().train_step(state, _cut(data, self.training_rows))
+            """Keras's own, on the images alone; of a stack, on each batch in turn."""
+            if not self.stacked:
+                return super().train_step(state, _cut(data, self.training_rows))
+            import jax
+
+            def step(state: Any, batch: Any) -> Any:
+                logs, state = keras.Model.train_step(self, state, batch)
+                return state, logs
+
+            state, logs = jax.lax.scan(step, state, data)
+            return jax.tree.map(lambda values: values[-1], logs), state
 
         def test_step(self, state: Any, data: Any) -> Any:
             """Keras's own, on the images alone."""

@@ -97,7 +97,7 @@ class ArraySource:
 
     def batch(self, index: int, *, batch_size: int, seed: int, epoch: int, rows: slice = ALL) -> Rows:
         """A slice of the epoch's permutation."""
-        chosen = _permutation(len(self.labels), seed, epoch)[index * batch_size : (index + 1) * batch_size][rows]
+        chosen = permutation(len(self.labels), seed, epoch)[index * batch_size : (index + 1) * batch_size][rows]
         return self.images[chosen], self.labels[chosen] if self.targets is None else self.targets[chosen]
 
 
@@ -131,8 +131,8 @@ def fill_up(rows: NDArray[Any], count: int) -> NDArray[Any]:
 
 
 @lru_cache(maxsize=2)
-def _permutation(total: int, seed: int, epoch: int) -> NDArray[Any]:
-    """The order of an epoch."""
+def permutation(total: int, seed: int, epoch: int) -> NDArray[Any]:
+    """The order of an epoch, from 0: int64 (total,)."""
     return np.random.default_rng((seed, epoch)).permutation(total)
 
 

@@ -16,8 +16,8 @@ from mien import backend
 from mien.averaging import IMAGES_SAVING, AveragedValidation, estimate_statistics
 from mien.checkpoints import Checkpoints, Row, best_epoch
 from mien.config import TrainingConfig
-from mien.epochs import EpochFeed, ValidationFeed
-from mien.feeding import ONE_DEVICE, Source, Split, balancing_weights
+from mien.epochs import EpochFeed, StackedFeed, ValidationFeed
+from mien.feeding import ONE_DEVICE, Source, Split, StreamSource, balancing_weights
 from mien.files import write_text
 from mien.hosts import current
 from mien.trainee import Trainee, as_inputs, compile_for_training, resize
@@ -89,6 +89,7 @@ def _learn(
     interrupted = False
     if not should_stop(history, config):
         interrupted = _fit(trainee, config, feed, validation, _Recorder(config, history, folder, feed), callbacks)
+    history = checkpoints.history()  # after an interruption it may be shorter than what was trained
     if not history:
         return Learned(history, 0, interrupted)
     epoch = best_epoch(history) if config.keep == "best" else len(history)
@@ -134,6 +135,12 @@ def learning_rate(config: TrainingConfig, steps: int) -> Any:
     return config.learning_rate
 
 
+def looks(config: TrainingConfig) -> list[int]:
+    """The epochs, from 1, after which validation is looked at: each `validate_every`-th, and the last."""
+    every = range(config.validate_every, config.epochs + 1, config.validate_every)
+    return sorted({*every, config.epochs})
+
+
 def should_stop(history: list[Row], config: TrainingConfig) -> bool:
     """Whether training is over: all epochs done, or validation loss no better for `early_stopping` of them.
 
@@ -143,7 +150,7 @@ def should_stop(history: list[Row], config: TrainingConfig) -> bool:
         return True
     if not config.early_stopping or not history or "val_loss" not in history[-1]:
         return False
-    losses = [row["val_loss"] for row in history]
+    losses = [row.get("val_loss", np.inf) for row in history]
     return len(losses) - 1 - int(np.argmin(losses)) >= config.early_stopping
 
 
@@ -164,6 +171,7 @@ class _Recorder(keras.callbacks.Callback):
         self.folder = folder
         self.feed = feed
         self.started = 0.0
+        self.saved = time.perf_counter()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.started = time.perf_counter()
@@ -177,10 +185,18 @@ class _Recorder(keras.callbacks.Callback):
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         seconds = round(time.perf_counter() - self.started, 3)
         self.history.append({"epoch": epoch + 1, **values, "learning_rate": rate, "seconds": seconds})
-        Checkpoints(self.folder / "checkpoints").save(self.model, self.history)
+        self.model.stop_training = should_stop(self.history, self.config)
+        if self._due():
+            Checkpoints(self.folder / "checkpoints").save(self.model, self.history)
+            self.saved = time.perf_counter()
         if current().leads:
             write_history(self.folder / "history.csv", self.history)
-        self.model.stop_training = should_stop(self.history, self.config)
+
+    def _due(self) -> bool:
+        """Whether this epoch is written down: all are where epochs are slow, and always the last and the best."""
+        is_best = self.config.keep == "best" and best_epoch(self.history) == len(self.history)
+        waited = time.perf_counter() - self.saved >= backend.seconds_between_checkpoints()
+        return waited or is_best or self.model.stop_training
 
 
 def _fit(
@@ -201,7 +217,7 @@ def _fit(
     averaging = [AveragedValidation(trainee.twin, feed)] if config.ema else []
     try:
         trainee.model.fit(
-            feed,
+            _as_it_runs(trainee, feed),
             **_watching(trainee, config, feed, validation),
             initial_epoch=first,
             epochs=config.epochs,
@@ -216,6 +232,15 @@ def _fit(
     return False
 
 
+def _as_it_runs(trainee: Trainee, feed: EpochFeed) -> keras.utils.PyDataset:
+    """The feed as the compiled function takes it: in stacks where one call can run many steps."""
+    if not backend.scans() or feed.split.devices > 1 or isinstance(feed.source, StreamSource):
+        return feed
+    trainee.model.stacked = True
+    trainee.model.build_metrics(feed[0])
+    return StackedFeed(feed)
+
+
 def _watching(
     trainee: Trainee,
     config: TrainingConfig,
@@ -228,10 +253,10 @@ def _watching(
     batch_size = max(1, VALIDATION_PIXELS // config.input.size**2)
     inputs = as_inputs(validation[0], feed.targets[validation[1]])
     if feed.split.devices == 1:
-        return {"validation_data": inputs, "validation_batch_size": batch_size}
+        return {"validation_data": inputs, "validation_batch_size": batch_size, "validation_freq": looks(config)}
     held = ValidationFeed(*inputs[0], batch_size=batch_size, split=feed.split)
     trainee.model.validation_rows = held.sizes
-    return {"validation_data": held}
+    return {"validation_data": held, "validation_freq": looks(config)}
 
 
 def _take_weights(trainee: Trainee, model: keras.Model, config: TrainingConfig, feed: EpochFeed) -> None:

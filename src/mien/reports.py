@@ -178,7 +178,8 @@ def draw_panel(axes: Axes, curves: History, quantity: str, best: int | None) -> 
     series = [(quantity, "training", TRAINING, "--"), (f"val_{quantity}", "validation", VALIDATION, "-")]
     for name, label, colour, line in series:
         if name in curves:
-            axes.plot(epochs, curves[name], line, color=colour, label=label, linewidth=1.8, marker=marker, markersize=4)
+            known = [(epoch, value) for epoch, value in zip(epochs, curves[name], strict=True) if not math.isnan(value)]
+            axes.plot(*np.transpose(known), line, color=colour, label=label, linewidth=1.8, marker=marker, markersize=4)
     if best is not None:
         _mark_best(axes, curves.get(f"val_{quantity}", curves[quantity]), quantity, best)
     axes.set_title(quantity.capitalize(), loc="left", fontweight="bold", color=INK)

@@ -1,59 +1,110 @@
-"""Targets from teachers that were asked once about each training image, before training (Hinton et al. 2015)."""
+"""Targets from teachers that were asked before training (Hinton et al. 2015), about each image or about views of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
+from keras import ops
 from numpy.typing import NDArray
 
+from mien import backend
 from mien.answers import ask
+from mien.augmentation import augmentation_layers
 from mien.classifier import open_model
 from mien.config import TrainingConfig
 from mien.errors import DataError, UsageError
-from mien.feeding import ArraySource, Source
+from mien.feeding import ALL, ArraySource, Rows, Source, permutation
 from mien.files import replacing
+from mien.preprocessing import SCALE
+from mien.trainee import open_teacher
 from mien.weights import find_model
 
 TTA = "flip"
-"""Views that the teachers' answers are the mean of."""
+"""Views that the teachers' answers to plain images are the mean of."""
+
+ANSWERS, VIEWS = "teachers.npy", "views.npy"
+"""Files in the run's folder of checkpoints."""
+
+ASKED_AT_ONCE = 256 * 48 * 48
+"""Pixels of a batch that teachers are asked about."""
+
+
+@dataclass(frozen=True)
+class ViewSource:
+    """Stored views of images: each epoch goes through one view of all of them, and after the last begins again.
+
+    Attributes:
+        views: uint8 (views, n, size, size, channels), in a file.
+        targets: float32 (views, n, classes).
+        labels: int64 (n,).
+    """
+
+    views: NDArray[np.uint8]
+    targets: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    workers: int = 1
+
+    def batch(self, index: int, *, batch_size: int, seed: int, epoch: int, rows: slice = ALL) -> Rows:
+        """A slice of the epoch's permutation of the epoch's view."""
+        chosen = permutation(len(self.labels), seed, epoch)[index * batch_size : (index + 1) * batch_size][rows]
+        view = epoch % len(self.views)
+        return self.views[view][chosen], self.targets[view][chosen]
 
 
 def taught(
-    source: Source, config: TrainingConfig, classes: int, stored: Path, say: Callable[[str], None]
-) -> ArraySource:
-    """The same images, with the teachers' answers mixed into their targets.
+    source: Source, config: TrainingConfig, student: keras.Model, folder: Path, say: Callable[[str], None]
+) -> Source:
+    """The same images, or views of them, with the teachers' answers mixed into their targets.
 
     Args:
         source: the training images, in memory.
-        config: names the teachers, and their share of the targets.
-        classes: number of outputs.
-        stored: an ``.npy`` file for the teachers' mean answer, float32 (n, classes); read where it is there already, so
-            that a resumed run asks nothing twice.
+        config: names the teachers, their share of the targets, and what they are asked about: not the ``same`` view.
+        student: the network that will learn.
+        folder: where what was asked is kept, and read where it is there already, so that a resumed run asks nothing
+            twice.
         say: takes a line for people before the work.
 
     Raises:
-        UsageError: the images are not in memory.
+        UsageError: the images are not in memory, or a teacher does not fit the student.
         DataError: the stored answers are not of these images.
         ModelError: a teacher cannot be read.
     """
     if not isinstance(source, ArraySource):
         raise UsageError(
-            "teacher_view: plain needs the training images in memory, and they are streamed; use --in-memory, or "
-            "--set teacher_view=same"
+            f"teacher_view: {config.teacher_view} needs the training images in memory, and they are streamed; use "
+            "--in-memory, or --set teacher_view=same"
         )
-    if not stored.exists():
-        count = len(config.teachers)
-        teachers = "teacher" if count == 1 else "teachers"
-        say(f"Asking {count} {teachers} about {len(source.labels):,} training images")
-        answers = _mean_answer(config.teachers, source.images)
-        with replacing(stored) as temporary:
-            np.save(temporary, answers)
-    answers = _read(stored, (len(source.labels), classes))
+    count, classes = len(source.labels), student.output_shape[-1]
     own = np.eye(classes, dtype=np.float32)[source.labels] if source.targets is None else source.targets
-    targets = config.teacher_weight * answers + (1 - config.teacher_weight) * own
-    return ArraySource(source.images, source.labels, source.workers, targets.astype(np.float32))
+    teachers = f"{len(config.teachers)} teacher{'s' if len(config.teachers) > 1 else ''}"
+    folder.mkdir(parents=True, exist_ok=True)
+    if config.teacher_view == "plain":
+        if not (folder / ANSWERS).exists():
+            say(f"Asking {teachers} about {count:,} training images")
+            _write(folder / ANSWERS, _mean_answer(config.teachers, source.images))
+        answers = _read(folder / ANSWERS, (count, classes))
+        return ArraySource(source.images, source.labels, source.workers, _mixed(answers, own, config))
+    if not (folder / ANSWERS).exists() or not (folder / VIEWS).exists():
+        say(f"Asking {teachers} about {config.teacher_views} views of {count:,} training images")
+        _ask_views(source.images, config, student, folder)
+    answers = _read(folder / ANSWERS, (config.teacher_views, count, classes))
+    views = _read(folder / VIEWS, (config.teacher_views, *source.images.shape), mapped=True)
+    return ViewSource(views, _mixed(answers, own, config), source.labels)
+
+
+def forget_views(folder: Path) -> None:
+    """Delete the views of a run that is over: they take much room, and can be made again."""
+    (folder / VIEWS).unlink(missing_ok=True)
+
+
+def _mixed(answers: NDArray[np.float32], own: NDArray[np.float32], config: TrainingConfig) -> NDArray[np.float32]:
+    mixed = config.teacher_weight * answers + (1 - config.teacher_weight) * own
+    return mixed.astype(np.float32)
 
 
 def _mean_answer(teachers: tuple[str, ...], images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -62,14 +113,76 @@ def _mean_answer(teachers: tuple[str, ...], images: NDArray[np.uint8]) -> NDArra
     return np.asarray(np.mean(answers, axis=0, dtype=np.float64), np.float32)
 
 
-def _read(stored: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
+def _ask_views(images: NDArray[np.uint8], config: TrainingConfig, student: keras.Model, folder: Path) -> None:
+    """Write the views, and then what the teachers say of them, which tells that both are there."""
+    precision = backend.choose_precision(config.precision)
+    teachers = [backend.training_twin(open_teacher(path, student), precision) for path in config.teachers]
+    asking = _asking(teachers, config, student.input_shape[1:])
+    count, batch_size = len(images), max(1, ASKED_AT_ONCE // config.input.size**2)
+    whole = images[np.arange(-(-count // batch_size) * batch_size) % count]  # all batches of one size: compiled once
+    shape = (config.teacher_views, *images.shape)
+    answers = np.empty((config.teacher_views, count, student.output_shape[-1]), np.float32)
+    with replacing(folder / VIEWS) as temporary:
+        views = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+        for view in range(config.teacher_views):
+            backend.reseed(asking, config.seed, view)
+            seen, said = asking.predict(whole, batch_size=batch_size, verbose=0)
+            views[view], answers[view] = seen[:count], said[:count]
+        views.flush()
+    _write(folder / ANSWERS, answers)
+
+
+def _asking(teachers: Sequence[keras.Model], config: TrainingConfig, shape: tuple[int, ...]) -> keras.Model:
+    """From uint8 images to views of them, uint8, and the mean answer of teachers to those, float32 (n, classes)."""
+    faces = keras.Input(shape, dtype="uint8")
+    images = keras.layers.Rescaling(1.0, dtype="float32")(faces)
+    views = _Varying(augmentation_layers(config.augmentation, config.seed), dtype="float32")(images)
+    scaled = keras.layers.Rescaling(SCALE, dtype="float32")(views)
+    asking = keras.Model(faces, [ops.cast(views, "uint8"), _Asked(teachers, dtype="float32")(scaled)])
+    asking.compile(jit_compile=backend.compiles())
+    return asking
+
+
+class _Varying(keras.layers.Layer):
+    """Augmentation that is at work outside training too; whole grey values come out."""
+
+    def __init__(self, stack: Sequence[keras.Layer], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.stack = list(stack)
+
+    def call(self, images: Any) -> Any:
+        """Vary the images."""
+        for layer in self.stack:
+            images = layer(images, training=True)
+        return ops.clip(ops.round(images), 0, 255)
+
+
+class _Asked(keras.layers.Layer):
+    """The mean answer of models; their names need not differ, as they would in a graph."""
+
+    def __init__(self, teachers: Sequence[keras.Model], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.teachers = list(teachers)
+
+    def call(self, images: Any) -> Any:
+        """Images in [0, 1] to probabilities, float32 (n, classes)."""
+        answers = [ops.cast(teacher(images, training=False), "float32") for teacher in self.teachers]
+        return sum(answers) / len(answers)
+
+
+def _write(path: Path, values: NDArray[np.float32]) -> None:
+    with replacing(path) as temporary:
+        np.save(temporary, values)
+
+
+def _read(path: Path, shape: tuple[int, ...], *, mapped: bool = False) -> NDArray[Any]:
     try:
-        answers: NDArray[np.float32] = np.load(stored, allow_pickle=False)
+        values: NDArray[Any] = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
     except (EOFError, OSError, ValueError) as error:
-        raise DataError(f"{stored}: cannot be read ({error}); delete it to ask the teachers again") from error
-    if answers.shape != shape:
+        raise DataError(f"{path}: cannot be read ({error}); delete it to ask the teachers again") from error
+    if values.shape != shape:
         raise DataError(
-            f"{stored}: holds answers of shape {answers.shape}, but the training images need {shape}; delete it to "
+            f"{path}: holds answers of shape {values.shape}, but the training images need {shape}; delete it to "
             "ask the teachers again"
         )
-    return answers
+    return values

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mien import backend
 from mien.augmentation import TrainingSize, augmentation_layers
-from mien.config import TrainingConfig
+from mien.config import AugmentationPolicy, TrainingConfig
 from mien.epochs import FilledModel
 from mien.errors import UsageError
 from mien.modelspec import ModelSpec
@@ -159,7 +159,7 @@ def check_models(config: TrainingConfig, classes: Sequence[str] | None = None) -
         ModelError: a file cannot be read.
     """
     for path in config.teachers:
-        spec = _read_spec(path, restorable=config.teacher_view == "same")
+        spec = _read_spec(path, restorable=config.teacher_view != "plain")
         if spec.input != config.input:
             raise UsageError(
                 f"teachers: {path} takes {spec.input.shape}, but the student takes {config.input.shape}; they must be "
@@ -226,7 +226,10 @@ def start_from(model: keras.Model, path: str, classes: Sequence[str]) -> None:
 def _vary(faces: Any, labels: Any, config: TrainingConfig) -> tuple[Any, Any]:
     """Augment the images, and mix pairs of them with their labels."""
     images = keras.layers.Rescaling(1.0, dtype="float32")(faces)
-    for layer in augmentation_layers(config.augmentation, config.seed):
+    policy = config.augmentation
+    if config.teachers and config.teacher_view == "stored":
+        policy = AugmentationPolicy(flip=policy.flip)  # the stored views are varied already
+    for layer in augmentation_layers(policy, config.seed):
         images = layer(images)
     if config.mixup:
         mixed = keras.layers.MixUp(config.mixup, seed=config.seed, dtype="float32")(

@@ -24,7 +24,6 @@ from mien.datasets.pixels import Progress
 from mien.errors import DataError, MissingExtraError, ModelError, UsageError, listing
 from mien.evaluation import Evaluation, evaluate
 from mien.export import KerasClassifier, describe, save_h5, save_keras, save_onnx
-from mien.feeding import Source
 from mien.files import write_json, write_text
 from mien.framing import FER2013_MARGIN
 from mien.hosts import current
@@ -37,7 +36,7 @@ from mien.networks import check_network, network
 from mien.preprocessing import InputSpec
 from mien.reports import plot_confusion, plot_curves
 from mien.runs import RunFolder
-from mien.teaching import taught
+from mien.teaching import forget_views, taught
 from mien.trainee import check_models, start_from
 
 Say = Callable[[str], None]
@@ -215,9 +214,11 @@ def _run(
     held = materials.validation
     validation = None if held is None else (held.images, held.labels)
     source = materials.source
-    if config.teachers and config.teacher_view == "plain":
-        source = _taught(source, materials, config, folder, say)
-    learned = learn(model, config, source, validation, folder.path, callbacks)
+    with TemporaryDirectory(prefix="mien-") as own:  # each of several hosts asks the teachers itself
+        kept = folder.path / "checkpoints" if current().leads else Path(own)
+        if config.teachers and config.teacher_view != "same":
+            source = taught(source, config, model, kept, say)
+        learned = learn(model, config, source, validation, folder.path, callbacks)
     if not learned.epoch:
         say(f"Interrupted before an epoch was complete: nothing is kept, and {folder.path} can be deleted")
         raise KeyboardInterrupt
@@ -275,14 +276,6 @@ def _begin(
     if hosts.leads:
         folder.write_config({**record, "training": config.to_dict(), "precision": precision})
     return folder, dataclasses.replace(config, precision=precision) if hosts.count > 1 else config
-
-
-def _taught(source: Source, materials: Materials, config: TrainingConfig, folder: RunFolder, say: Say) -> Source:
-    """The source with plain teachers' answers: each of several hosts asks them itself, the first keeps the answers."""
-    if current().leads:
-        return taught(source, config, len(materials.classes), folder.path / "checkpoints" / "teachers.npy", say)
-    with TemporaryDirectory(prefix="mien-") as own:
-        return taught(source, config, len(materials.classes), Path(own) / "teachers.npy", say)
 
 
 def _without_folders(config: TrainingConfig) -> dict[str, Any]:
@@ -370,6 +363,7 @@ def _finish(
     if not learned.interrupted:
         document = {"epoch": learned.epoch, "splits": {name: score.to_dict() for name, score in scores.items()}}
         write_json(path / "metrics.json", document)
+        forget_views(path / "checkpoints")
     return result
 
 
