@@ -92,7 +92,7 @@ def test_config_says_what_the_page_must_know() -> None:
 def test_models_are_described() -> None:
     document = ask(lambda client: client.get("/v1/models"), Analyzers()).json()
     names = [(one["name"], one["default"], one["input"]) for one in document["models"]]
-    assert names == [("mien-small", True, [48, 48, 1]), ("mien-medium", False, [48, 48, 1])]
+    assert names == [("mien-small", True, [48, 48, 1])]
     assert document["models"][0]["parameters"] > 1000
     assert document["detectors"] == ["mtcnn", "none"]
     assert document["tta"] == ["none", "flip", "full"]

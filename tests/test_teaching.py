@@ -93,7 +93,7 @@ def test_streamed_images_are_refused(tmp_path):
 
 
 def test_an_ensemble_may_teach_by_plain_views_and_not_by_the_same(tmp_path):
-    both = save_ensemble([find_model("mien-small"), find_model("mien-medium")], tmp_path / "both.onnx")
+    both = save_ensemble([find_model("mien-small"), find_model("mien-small")], tmp_path / "both.onnx")
     check_models(dataclasses.replace(PLAIN, teachers=(str(both),)), EXPRESSIONS)
     with pytest.raises(UsageError, match="must be the same"):
         check_models(dataclasses.replace(PLAIN, teachers=(str(both),)), EXPRESSIONS[::-1])

@@ -22,6 +22,7 @@ from mien.config import AugmentationPolicy, TrainingConfig
 from mien.epochs import FilledModel
 from mien.errors import UsageError
 from mien.modelspec import ModelSpec
+from mien.networks import NETWORKS
 from mien.preprocessing import SCALE
 from mien.sharpness import SharpnessAware
 from mien.weights import find_model
@@ -194,6 +195,17 @@ def _read_spec(path: str, *, restorable: bool) -> ModelSpec:
     if restorable:
         refuse_unrestorable(found)
     return ModelSpec.from_onnx(found)
+
+
+def network_in(path: str) -> str | None:
+    """The name of the network that a model file holds, where it is one of `mien.networks.NETWORKS`.
+
+    Raises:
+        UsageError: there is no such file.
+        ModelError: it cannot be read.
+    """
+    name = _read_spec(path, restorable=True).trained_on.get("recipe", {}).get("network")
+    return name if name in NETWORKS else None
 
 
 def start_from(model: keras.Model, path: str, classes: Sequence[str]) -> None:

@@ -148,9 +148,19 @@ def train_command(
             go_on(resume, tensorboard=tensorboard)
         return
     given = {name: value for name, value in changes.items() if value is not None}
+    if init and not network and not any(one.startswith("network=") for one in assignments or []):
+        given |= _network_in(given["init"])
     config = starting_from(context, recipe, config_file, given, assigned(assignments or [], given))
     with others:
         run_training(data, config, out=out, selection=selection, tensorboard=tensorboard)
+
+
+def _network_in(init: str) -> dict[str, Any]:
+    """The network of the model that training begins with, as a setting; nothing where its file does not name one."""
+    from mien.trainee import network_in
+
+    name = network_in(init)
+    return {"network": name} if name else {}
 
 
 def _other_hosts(

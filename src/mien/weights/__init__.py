@@ -9,8 +9,7 @@ from pathlib import Path
 from mien.errors import ModelError
 
 BUNDLED: dict[str, str] = {
-    "mien-small": "258286828e74b8cea948bb275611b92dc0106c42f9b45591bc0072caba697f71",
-    "mien-medium": "eb4f28dd1f6b9a98c1e8b8acd280f19b1e7744b9179788b013784e38f5414704",
+    "mien-small": "07b5c05d268b66856604ff6490cb106e0090b47481b4753b9c0e578e3d962626",
 }
 """Name to the SHA-256 of its file, ``NAME.onnx``; the first is the default."""
 
