@@ -1,5 +1,6 @@
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 
@@ -40,12 +41,19 @@ def run(folder, config=CONFIG, *callbacks, train=None):
     return model, learned
 
 
+@pytest.fixture(scope="module")
+def last_of_two(tmp_path_factory):
+    """A run of two epochs that keeps the last: its folder, its config, the model and what was learned."""
+    folder, config = tmp_path_factory.mktemp("last"), dataclasses.replace(CONFIG, epochs=2, keep="last")
+    return folder, config, *run(folder, config)
+
+
 @pytest.mark.parametrize("config", [CONFIG, dataclasses.replace(CONFIG, optimizer="sgd", ema=0.9, weight_decay=1e-4)])
 def test_an_interrupted_and_resumed_run_equals_an_undisturbed_one(tmp_path, config):
     whole, learned = run(tmp_path / "whole", config)
     _, first = run(tmp_path / "broken", config, Interrupt(2))
     assert first.interrupted
-    assert len(first.history) == 2
+    assert len(first.history) == len(Checkpoints(tmp_path / "broken" / "checkpoints").history()) == 2
     resumed, second = run(tmp_path / "broken", config)
     assert not second.interrupted
     for mine, other in zip(without_seconds(learned.history), without_seconds(second.history), strict=True):
@@ -63,9 +71,8 @@ def test_it_learns_and_keeps_the_best_epoch(tmp_path):
     assert best > 0.5
 
 
-def test_the_last_epoch_is_kept_when_asked(tmp_path):
-    _, learned = run(tmp_path, dataclasses.replace(CONFIG, epochs=2, keep="last"))
-    assert learned.epoch == 2
+def test_the_last_epoch_is_kept_when_asked(last_of_two):
+    assert last_of_two[3].epoch == 2
 
 
 def test_averaged_weights_are_what_is_saved(tmp_path):
@@ -77,9 +84,9 @@ def test_averaged_weights_are_what_is_saved(tmp_path):
     assert 0 < moved[0] < moved[1]
 
 
-def test_history_has_a_row_for_each_epoch_and_is_on_disk(tmp_path):
-    _, learned = run(tmp_path, dataclasses.replace(CONFIG, epochs=2))
-    lines = (tmp_path / "history.csv").read_text().splitlines()
+def test_history_has_a_row_for_each_epoch_and_is_on_disk(last_of_two):
+    folder, _, _, learned = last_of_two
+    lines = (folder / "history.csv").read_text().splitlines()
     assert lines[0].split(",") == list(learned.history[0])
     assert [line.split(",")[0] for line in lines[1:]] == ["1", "2"]
     assert float(lines[2].split(",")[2]) == learned.history[1]["loss"]
@@ -135,23 +142,17 @@ def test_every_policy_trains(tmp_path, policy):
     assert np.isfinite(learned.history[0]["loss"])
 
 
-def test_a_finished_run_is_not_trained_again(tmp_path, monkeypatch):
-    config = dataclasses.replace(CONFIG, epochs=1)
-    first, _ = run(tmp_path, config)
+def test_a_finished_run_is_not_trained_again(last_of_two, monkeypatch):
+    folder, config, first, _ = last_of_two
     monkeypatch.setattr(learning, "_fit", None)
-    again, learned = run(tmp_path, config)
-    assert learned.epoch == 1
+    again, learned = run(folder, config)
+    assert learned.epoch == 2
     assert all(np.array_equal(a, b) for a, b in zip(first.get_weights(), again.get_weights(), strict=True))
 
 
 def test_missing_values_leave_empty_cells(tmp_path):
     write_history(tmp_path / "history.csv", [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25, "val_loss": 3.0}])
     assert (tmp_path / "history.csv").read_text() == "epoch,loss,val_loss\n1,0.5,\n2,0.25,3\n"
-
-
-def test_checkpoints_are_there_after_an_interruption(tmp_path):
-    run(tmp_path, CONFIG, Interrupt(1))
-    assert len(Checkpoints(tmp_path / "checkpoints").history()) == 1
 
 
 def test_validation_is_looked_at_as_often_as_asked_and_after_the_last_epoch(tmp_path):
@@ -180,6 +181,16 @@ def test_where_epochs_are_quick_only_some_are_written_down(tmp_path, monkeypatch
     images, labels = validation()
     right = np.asarray(model(images.astype(np.float32) / 255)).argmax(axis=1) == labels
     assert right.mean() == pytest.approx(accuracies[learned.epoch - 1], abs=0.01)
+
+
+def test_a_run_that_a_callback_ends_keeps_its_last_epoch(tmp_path, monkeypatch):
+    class Enough(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = epoch == 1
+
+    monkeypatch.setattr(backend, "seconds_between_checkpoints", lambda: 3600.0)
+    _, learned = run(tmp_path, dataclasses.replace(CONFIG, keep="last"), Enough())
+    assert (learned.epoch, learned.interrupted, len(learned.history)) == (2, False, 2)
 
 
 def test_what_was_not_written_down_before_an_interruption_is_trained_again(tmp_path, monkeypatch):

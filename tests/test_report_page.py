@@ -291,6 +291,8 @@ def test_the_history_beside_a_model_is_read(tmp_path):
     table = tmp_path / "history.csv"
     table.write_text("epoch,accuracy,loss\n1,0.5,1.5\n2,0.75,1.25\n")
     assert read_history(tmp_path / "model.onnx") == {"epoch": [1, 2], "accuracy": [0.5, 0.75], "loss": [1.5, 1.25]}
+    table.write_text("accuracy,loss,val_loss\n0.5,1.5,\n0.75,1.25,1\n")  # validation is not looked at each epoch
+    np.testing.assert_array_equal((read_history(tmp_path / "model.onnx") or {})["val_loss"], [np.nan, 1])
     for text in ("", "epoch,accuracy\n1,0.5\n", "accuracy,loss\n0.5\n", "accuracy,loss\nx,y\n"):
         table.write_text(text)
         assert read_history(tmp_path / "model.onnx") is None

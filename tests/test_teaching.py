@@ -1,14 +1,17 @@
 import dataclasses
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from mien.answers import ask
+from mien.averaging import estimate_statistics
 from mien.classifier import open_model
 from mien.config import AUGMENTATIONS, AugmentationPolicy, TrainingConfig
 from mien.ensembles import save_ensemble
+from mien.epochs import EpochFeed
 from mien.errors import DataError, ModelError, UsageError
 from mien.feeding import ArraySource
 from mien.labels import EXPRESSIONS
@@ -179,3 +182,36 @@ def test_an_ensemble_cannot_be_asked_about_stored_views(tmp_path):
     both = save_ensemble([find_model("mien-small"), find_model("mien-small")], tmp_path / "both.onnx")
     with pytest.raises(ModelError):
         check_models(dataclasses.replace(STORED, teachers=(str(both),)), EXPRESSIONS)
+
+
+def test_views_that_do_not_fit_the_disk_are_refused_before_asking(source, student, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(UsageError, match=r"teacher_views: 3 views of 14 images take 0.0 GB, but .* store fewer"):
+        taught(source, STORED, student, tmp_path, lambda line: None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_views_without_augmentation_are_refused():
+    with pytest.raises(UsageError, match="teacher_view: stored views are made by the augmentation, and there is none"):
+        dataclasses.replace(STORED, augmentation=AUGMENTATIONS["none"])
+
+
+def test_what_was_left_of_asking_that_was_killed_goes(source, student, tmp_path):
+    (tmp_path / ".views-0123456789ab.npy").touch()
+    taught(source, STORED, student, tmp_path, lambda line: None)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["teachers.npy", "views.npy"]
+
+
+def test_batch_norm_is_told_of_the_images_and_not_of_their_views(source, student, tmp_path):
+    learned = taught(source, STORED, student, tmp_path, lambda line: None)
+    feeds = [EpochFeed(one, np.ones(7, np.float32), batch_size=4, seed=3, epoch=1) for one in (source, learned)]
+    for index in range(4):
+        np.testing.assert_array_equal(feeds[1].plain(index), feeds[0][index][0][0])
+        assert not np.array_equal(feeds[1][index][0][0], feeds[0][index][0][0])
+    found = []
+    for one in feeds:
+        twin = network("seed", seed=0)
+        estimate_statistics(twin, one, 12)
+        found.append(twin.get_weights())
+    for mine, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(mine, other)

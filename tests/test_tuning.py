@@ -44,7 +44,8 @@ class Trainer:
         accuracy = 0.9 - abs(np.log(config.learning_rate / 0.03)) / 5
         for epoch in range(config.epochs):
             for callback in callbacks:
-                callback.on_epoch_end(epoch, {"val_accuracy": accuracy * (epoch + 1) / config.epochs})
+                looked = (epoch + 1) % config.validate_every == 0
+                callback.on_epoch_end(epoch, {"val_accuracy": accuracy * (epoch + 1) / config.epochs} if looked else {})
         score = SimpleNamespace(accuracy=accuracy, n=21)
         return SimpleNamespace(interrupted=False, folder=out, scores={"validation": score})
 
@@ -104,6 +105,12 @@ def test_bad_trials_end_early_and_only_where_asked(patterns, tmp_path, trainer):
     assert all(trial.number >= 5 for trial in pruned)
     kept = tune(patterns, CONFIG, space=space, trials=7, out=tmp_path / "kept", prune=False)
     assert {trial.state for trial in kept.trials} == {"complete"}
+
+
+def test_trials_that_look_at_validation_seldom_report_seldom(patterns, tmp_path, trainer):
+    config = TrainingConfig(epochs=8, learning_rate=0.01, validate_every=4)
+    tuned = tune(patterns, config, space=SPACE, trials=2, out=tmp_path / "study")
+    assert [(trial.state, trial.epochs) for trial in tuned.trials] == [("complete", 8)] * 2
 
 
 def test_a_study_goes_on(patterns, tmp_path, trainer):

@@ -80,17 +80,21 @@ def _run(trial: optuna.Trial, folder: Path, job: Job) -> float:
     """
     import keras
 
+    from mien.teaching import forget_views
     from mien.training import train
 
     keras.backend.clear_session()  # what the last trial compiled
-    result = train(
-        job.data,
-        config_with(job.config, trial.params),
-        out=folder,
-        selection=job.selection,
-        tests=False,
-        callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=_reporter(trial)), *job.watch()],
-    )
+    try:
+        result = train(
+            job.data,
+            config_with(job.config, trial.params),
+            out=folder,
+            selection=job.selection,
+            tests=False,
+            callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=_reporter(trial)), *job.watch()],
+        )
+    finally:
+        forget_views(folder / "checkpoints")
     if result.interrupted:
         raise KeyboardInterrupt
     return _accuracy(trial, result)
@@ -109,6 +113,8 @@ def _reporter(trial: optuna.Trial) -> Callable[[int, Any], None]:
     import optuna
 
     def report(epoch: int, logs: Any) -> None:
+        if "val_accuracy" not in logs:  # not an epoch after which validation is looked at
+            return
         patiently(lambda: trial.report(float(logs["val_accuracy"]), epoch))
         if patiently(trial.should_prune):
             raise optuna.TrialPruned

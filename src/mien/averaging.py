@@ -66,7 +66,7 @@ def estimate_statistics(twin: keras.Model, feed: EpochFeed, images: int, look: L
         return
     look = look or batch_statistics(twin)
     count = min(feed.num_batches, max(1, round(images / feed.batch_size)))
-    batches = [look(feed[index][0][0], feed.images_in(index)) for index in range(count)]
+    batches = [look(feed.plain(index), feed.images_in(index)) for index in range(count)]
     for variable, *values in zip(_statistics(twin), *batches, strict=True):
         variable.assign(np.mean(values, axis=0, dtype=np.float64))
 

@@ -28,6 +28,9 @@ BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16")
 """Flags of x86 processors on which oneDNN multiplies bfloat16 in hardware."""
 
 
+MANY_STEPS = 16
+"""Steps in one call where Keras loops over them."""
+
 CPU_INFO = Path("/proc/cpuinfo")
 """Where Linux tells them; other systems do not have it."""
 
@@ -256,7 +259,7 @@ def steps_per_execution() -> int:
     """How many steps one call of the compiled function runs: Python's share of a short step is large."""
     if shares_cpu() or scans():
         return 1
-    return {"tensorflow": 16, "jax": 16}.get(keras.backend.backend(), 1)
+    return MANY_STEPS if keras.backend.backend() in ("tensorflow", "jax") else 1
 
 
 def scans() -> bool:

@@ -138,7 +138,8 @@ class TrainingConfig:
         ferplus: whose labels are learned: the data's own (``none``), or FER+'s beside ``fer2013.csv``, in eight
             classes: the ``majority`` of ten votes or, as soft targets, their ``distribution`` (Barsoum et al. 2016).
         class_weights: whether errors weigh inversely to class frequency.
-        early_stopping: epochs without a better validation loss after which training ends; 0 for never.
+        early_stopping: epochs without a better validation loss after which training ends; 0 for never. Validation is
+            looked at each `validate_every` epochs, and they are counted all the same.
         keep: whether the saved model is that of the best validation accuracy or of the last epoch.
         ema: decay of an exponential moving average of the weights that is evaluated and saved; 0 for none.
         precision: ``auto`` takes bfloat16 where the machine computes in it, float32 elsewhere.
@@ -213,6 +214,11 @@ class TrainingConfig:
     def _check_models(self) -> None:
         if not isinstance(self.teachers, tuple) or not all(isinstance(path, str) and path for path in self.teachers):
             raise UsageError(f"teachers: must be model files or names of bundled models, received {self.teachers!r}")
+        if self.teachers and self.teacher_view == "stored" and self.augmentation == AugmentationPolicy():
+            raise UsageError(
+                "teacher_view: stored views are made by the augmentation, and there is none; choose one "
+                f"({', '.join(AUGMENTATIONS)}), or teacher_view plain"
+            )
         if not isinstance(self.init, str):
             raise UsageError(f"init: must be a model file or the name of a bundled model, received {self.init!r}")
 

@@ -19,6 +19,9 @@ from mien.feeding import ONE_DEVICE, Rows, Source, Split, fill_up
 STACK = 512
 """The most batches that one call runs: 28,709 images in batches of 64 are one call."""
 
+STACK_BYTES = 256 * 1024**2
+"""The most bytes of images that one call takes, above one batch; two or three calls' are in memory at a time."""
+
 Batch = tuple[tuple[NDArray[np.uint8], NDArray[np.float32]], NDArray[np.float32], NDArray[np.float32]]
 """Images uint8 (b, size, size, channels) and targets float32 (b, classes); the targets again; weights float32 (b,)."""
 
@@ -86,12 +89,17 @@ class EpochFeed(keras.utils.PyDataset):
         images, targets, weights = (fill_up(part, filled) for part in (images, targets, weights))
         return (images, targets), targets, weights
 
-    def _rows(self, index: int, epoch: int) -> Rows:
+    def plain(self, index: int) -> NDArray[np.uint8]:
+        """The images of a batch of the epoch as they are, where the source gives views of them; filled up likewise."""
+        images, _ = self._rows(index, self.epoch, getattr(self.source, "plain", self.source))
+        return fill_up(images, self.split.filled(self.images_in(index), self.batch_size) // self.split.hosts)
+
+    def _rows(self, index: int, epoch: int, source: Source | None = None) -> Rows:
         """This host's images of a batch; all where it is alone."""
         which: dict[str, Any] = {"batch_size": self.batch_size, "seed": self.seed, "epoch": epoch}
         if self.split.hosts > 1:
             which["rows"] = self.split.rows(self.split.filled(self.images_in(index), self.batch_size))
-        return self.source.batch(index, **which)
+        return (source or self.source).batch(index, **which)
 
 
 class StackedFeed(keras.utils.PyDataset):
@@ -99,7 +107,8 @@ class StackedFeed(keras.utils.PyDataset):
 
     For backends that run a whole stack in one call of the compiled function (`FilledModel.stacked`). A last, smaller
     batch is filled up with images of the epoch's beginning that weigh nothing, so that all have one size and batch norm
-    sees as many images as ever. The stack after the one that was asked for last is made in a thread.
+    sees as many images as ever; its own weigh as much more, as the loss is divided by the size of the batch. The stack
+    after the one that was asked for last is made in a thread.
     """
 
     def __init__(self, feed: EpochFeed, steps: int = STACK) -> None:
@@ -111,7 +120,8 @@ class StackedFeed(keras.utils.PyDataset):
         """
         super().__init__()
         self.feed = feed
-        count = -(-feed.num_batches // steps)
+        pixels = feed[0][0][0].nbytes
+        count = -(-feed.num_batches // max(1, min(steps, STACK_BYTES // pixels)))
         self.edges = [round(index * feed.num_batches / count) for index in range(count + 1)]
         self._thread = ThreadPoolExecutor(1)
         self._ahead: dict[tuple[int, int], Future[Batch]] = {}
@@ -139,11 +149,11 @@ class StackedFeed(keras.utils.PyDataset):
 
 
 def _filled(last: Batch, first: Batch, batch_size: int) -> Batch:
-    """A small batch with images of another behind its own, their weights 0."""
-    missing = batch_size - len(last[1])
+    """A small batch with images of another behind its own, their weights 0; its loss stays what it was."""
+    missing, scale = batch_size - len(last[1]), batch_size / len(last[1])
     images = np.concatenate([last[0][0], first[0][0][:missing]])
     targets = np.concatenate([last[1], first[1][:missing]])
-    return (images, targets), targets, np.concatenate([last[2], 0 * first[2][:missing]])
+    return (images, targets), targets, np.concatenate([np.float32(scale) * last[2], 0 * first[2][:missing]])
 
 
 class ValidationFeed(keras.utils.PyDataset):

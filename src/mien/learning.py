@@ -90,6 +90,8 @@ def _learn(
     if not should_stop(history, config):
         interrupted = _fit(trainee, config, feed, validation, _Recorder(config, history, folder, feed), callbacks)
     history = checkpoints.history()  # after an interruption it may be shorter than what was trained
+    if interrupted and history and current().leads:
+        write_history(folder / "history.csv", history)
     if not history:
         return Learned(history, 0, interrupted)
     epoch = best_epoch(history) if config.keep == "best" else len(history)
@@ -172,6 +174,7 @@ class _Recorder(keras.callbacks.Callback):
         self.feed = feed
         self.started = 0.0
         self.saved = time.perf_counter()
+        self.unsaved = False
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.started = time.perf_counter()
@@ -186,17 +189,36 @@ class _Recorder(keras.callbacks.Callback):
         seconds = round(time.perf_counter() - self.started, 3)
         self.history.append({"epoch": epoch + 1, **values, "learning_rate": rate, "seconds": seconds})
         self.model.stop_training = should_stop(self.history, self.config)
+        self.unsaved = True
         if self._due():
-            Checkpoints(self.folder / "checkpoints").save(self.model, self.history)
-            self.saved = time.perf_counter()
+            self.save()
         if current().leads:
             write_history(self.folder / "history.csv", self.history)
 
+    def save(self) -> None:
+        """Write the newest epoch down, unless it is."""
+        if self.unsaved:
+            Checkpoints(self.folder / "checkpoints").save(self.model, self.history)
+            self.saved, self.unsaved = time.perf_counter(), False
+
     def _due(self) -> bool:
         """Whether this epoch is written down: all are where epochs are slow, and always the last and the best."""
-        is_best = self.config.keep == "best" and best_epoch(self.history) == len(self.history)
+        looked = self.config.keep == "best" and "val_accuracy" in self.history[-1]
+        is_best = looked and best_epoch(self.history) == len(self.history)
         waited = time.perf_counter() - self.saved >= backend.seconds_between_checkpoints()
         return waited or is_best or self.model.stop_training
+
+
+class _LastWord(keras.callbacks.Callback):
+    """Behind all other callbacks: where one of them has ended the run, its last epoch is written down."""
+
+    def __init__(self, recorder: _Recorder) -> None:
+        super().__init__()
+        self.recorder = recorder
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if self.model.stop_training:
+            self.recorder.save()
 
 
 def _fit(
@@ -221,7 +243,7 @@ def _fit(
             **_watching(trainee, config, feed, validation),
             initial_epoch=first,
             epochs=config.epochs,
-            callbacks=[*averaging, recorder, *callbacks],
+            callbacks=[*averaging, recorder, *callbacks, _LastWord(recorder)],
             shuffle=False,
             verbose=0,
         )
@@ -229,12 +251,19 @@ def _fit(
         if current().count > 1:
             raise
         return True
+    except Exception as error:  # Keras's tidying up fails where JAX was interrupted within a step, and hides it
+        if current().count > 1 or not isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        return True
     return False
 
 
 def _as_it_runs(trainee: Trainee, feed: EpochFeed) -> keras.utils.PyDataset:
     """The feed as the compiled function takes it: in stacks where one call can run many steps."""
-    if not backend.scans() or feed.split.devices > 1 or isinstance(feed.source, StreamSource):
+    if not backend.scans() or feed.split.devices > 1:
+        return feed
+    if isinstance(feed.source, StreamSource):  # whose files are read while it trains
+        trainee.model.steps_per_execution = backend.MANY_STEPS
         return feed
     trainee.model.stacked = True
     trainee.model.build_metrics(feed[0])

@@ -239,13 +239,15 @@ def read_history(model: str | Path) -> dict[str, list[float]] | None:
         model: the model's file.
 
     Returns:
-        Column to one number an epoch; None where there is no such file, or it is not one of accuracy and loss.
+        Column to one number an epoch, NaN in empty cells; None where there is no such file, or it is not one of
+        accuracy and loss.
     """
     path = Path(model).parent / "history.csv"
     try:
         with open(path, encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
-        curves = {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else ())}
+        names = rows[0] if rows else ()
+        curves = {name: [float("nan" if row[name] == "" else row[name]) for row in rows] for name in names}
     except (OSError, ValueError, TypeError, KeyError, csv.Error):
         return None
     return curves if {"accuracy", "loss"} <= curves.keys() else None

@@ -179,7 +179,8 @@ def draw_panel(axes: Axes, curves: History, quantity: str, best: int | None) -> 
     for name, label, colour, line in series:
         if name in curves:
             known = [(epoch, value) for epoch, value in zip(epochs, curves[name], strict=True) if not math.isnan(value)]
-            axes.plot(*np.transpose(known), line, color=colour, label=label, linewidth=1.8, marker=marker, markersize=4)
+            numbers, values = zip(*known, strict=True) if known else ((), ())
+            axes.plot(numbers, values, line, color=colour, label=label, linewidth=1.8, marker=marker, markersize=4)
     if best is not None:
         _mark_best(axes, curves.get(f"val_{quantity}", curves[quantity]), quantity, best)
     axes.set_title(quantity.capitalize(), loc="left", fontweight="bold", color=INK)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +33,9 @@ TTA = "flip"
 ANSWERS, VIEWS = "teachers.npy", "views.npy"
 """Files in the run's folder of checkpoints."""
 
+SECONDS_OF_SILENCE = 30
+"""After which a person is told how far asking has come."""
+
 ASKED_AT_ONCE = 256 * 48 * 48
 """Pixels of a batch that teachers are asked about."""
 
@@ -41,13 +47,18 @@ class ViewSource:
     Attributes:
         views: uint8 (views, n, size, size, channels), in a file.
         targets: float32 (views, n, classes).
-        labels: int64 (n,).
+        plain: the images themselves, with their labels.
     """
 
     views: NDArray[np.uint8]
     targets: NDArray[np.float32]
-    labels: NDArray[np.int64]
+    plain: ArraySource
     workers: int = 1
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Class of each image, int64 (n,)."""
+        return self.plain.labels
 
     def batch(self, index: int, *, batch_size: int, seed: int, epoch: int, rows: slice = ALL) -> Rows:
         """A slice of the epoch's permutation of the epoch's view."""
@@ -91,15 +102,17 @@ def taught(
         return ArraySource(source.images, source.labels, source.workers, _mixed(answers, own, config))
     if not (folder / ANSWERS).exists() or not (folder / VIEWS).exists():
         say(f"Asking {teachers} about {config.teacher_views} views of {count:,} training images")
-        _ask_views(source.images, config, student, folder)
+        _ask_views(source.images, config, student, folder, say)
     answers = _read(folder / ANSWERS, (config.teacher_views, count, classes))
     views = _read(folder / VIEWS, (config.teacher_views, *source.images.shape), mapped=True)
-    return ViewSource(views, _mixed(answers, own, config), source.labels)
+    return ViewSource(views, _mixed(answers, own, config), source)
 
 
 def forget_views(folder: Path) -> None:
-    """Delete the views of a run that is over: they take much room, and can be made again."""
-    (folder / VIEWS).unlink(missing_ok=True)
+    """Delete the views of a run that is over, and those that were never whole: they take much room."""
+    for path in (folder / VIEWS, *folder.glob(f".{Path(VIEWS).stem}-*")):
+        with suppress(OSError):  # as where Windows still has it open
+            path.unlink()
 
 
 def _mixed(answers: NDArray[np.float32], own: NDArray[np.float32], config: TrainingConfig) -> NDArray[np.float32]:
@@ -113,22 +126,45 @@ def _mean_answer(teachers: tuple[str, ...], images: NDArray[np.uint8]) -> NDArra
     return np.asarray(np.mean(answers, axis=0, dtype=np.float64), np.float32)
 
 
-def _ask_views(images: NDArray[np.uint8], config: TrainingConfig, student: keras.Model, folder: Path) -> None:
-    """Write the views, and then what the teachers say of them, which tells that both are there."""
+def _ask_views(
+    images: NDArray[np.uint8],
+    config: TrainingConfig,
+    student: keras.Model,
+    folder: Path,
+    say: Callable[[str], None],
+) -> None:
+    """Write the views, and then what the teachers say of them, which tells that both are there.
+
+    Raises:
+        UsageError: they do not fit the disk.
+    """
+    forget_views(folder)
+    (folder / ANSWERS).unlink(missing_ok=True)
+    room, needed = shutil.disk_usage(folder).free, config.teacher_views * images.nbytes
+    if needed > room:
+        raise UsageError(
+            f"teacher_views: {config.teacher_views} views of {len(images):,} images take {needed / 1e9:.1f} GB, but "
+            f"{folder} has {room / 1e9:.1f} GB left; store fewer"
+        )
     precision = backend.choose_precision(config.precision)
     teachers = [backend.training_twin(open_teacher(path, student), precision) for path in config.teachers]
     asking = _asking(teachers, config, student.input_shape[1:])
     count, batch_size = len(images), max(1, ASKED_AT_ONCE // config.input.size**2)
     whole = images[np.arange(-(-count // batch_size) * batch_size) % count]  # all batches of one size: compiled once
-    shape = (config.teacher_views, *images.shape)
+    header = {"descr": "|u1", "fortran_order": False, "shape": (config.teacher_views, *images.shape)}
     answers = np.empty((config.teacher_views, count, student.output_shape[-1]), np.float32)
-    with replacing(folder / VIEWS) as temporary:
-        views = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+    told = time.monotonic()
+    # Not through a memory map: a full disk would kill the process there.
+    with replacing(folder / VIEWS) as temporary, open(temporary, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
         for view in range(config.teacher_views):
             backend.reseed(asking, config.seed, view)
             seen, said = asking.predict(whole, batch_size=batch_size, verbose=0)
-            views[view], answers[view] = seen[:count], said[:count]
-        views.flush()
+            file.write(np.ascontiguousarray(seen[:count]).data)
+            answers[view] = said[:count]
+            if time.monotonic() - told > SECONDS_OF_SILENCE:
+                told = time.monotonic()
+                say(f"Asked about view {view + 1} of {config.teacher_views}")
     _write(folder / ANSWERS, answers)
 
 

@@ -204,7 +204,7 @@ def network_in(path: str) -> str | None:
         UsageError: there is no such file.
         ModelError: it cannot be read.
     """
-    name = _read_spec(path, restorable=True).trained_on.get("recipe", {}).get("network")
+    name = _read_spec(path, restorable=True).network
     return name if name in NETWORKS else None
 
 

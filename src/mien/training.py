@@ -219,8 +219,9 @@ def _run(
         if config.teachers and config.teacher_view != "same":
             source = taught(source, config, model, kept, say)
         learned = learn(model, config, source, validation, folder.path, callbacks)
+        del source  # which may hold a file open that is deleted at the end
     if not learned.epoch:
-        say(f"Interrupted before an epoch was complete: nothing is kept, and {folder.path} can be deleted")
+        say(f"Interrupted before a checkpoint was written: no model is kept, and {folder.path} can be deleted")
         raise KeyboardInterrupt
     trained_on = {**materials.facts, "recipe": _without_folders(config)}
     description = describe(model, materials.classes, crop_margin=FER2013_MARGIN, trained_on=trained_on)
@@ -253,6 +254,8 @@ def _announce(config: TrainingConfig, materials: Materials, model: keras.Model, 
         f"Training {config.network} ({model.count_params():,} parameters) on {facts['n_train']:,} images, "
         f"{facts['n_validation']:,} to watch it by"
     )
+    if config.teacher_view == "stored" and not config.teachers:
+        say("No teacher is named: it learns from the labels alone, unsmoothed if so set; --teacher MODEL names one")
     if devices := backend.devices_in_words():
         say(devices)
 
@@ -362,8 +365,8 @@ def _finish(
     write_text(path / "README.md", run_card(folder.read_config(), description, scores))
     if not learned.interrupted:
         document = {"epoch": learned.epoch, "splits": {name: score.to_dict() for name, score in scores.items()}}
-        write_json(path / "metrics.json", document)
         forget_views(path / "checkpoints")
+        write_json(path / "metrics.json", document)
     return result
 
 

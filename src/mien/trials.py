@@ -134,7 +134,7 @@ def _record(frozen: optuna.trial.FrozenTrial) -> TrialRecord:
         state=state_word(frozen),
         accuracy=accuracy,
         n=frozen.user_attrs.get("n"),
-        epochs=len(frozen.intermediate_values),
+        epochs=0 if frozen.last_step is None else frozen.last_step + 1,
         seconds=None if frozen.duration is None else round(frozen.duration.total_seconds(), 1),
         parameters=dict(frozen.params),
         error=frozen.user_attrs.get(ERROR),
