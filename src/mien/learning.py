@@ -164,7 +164,7 @@ def write_history(path: Path, history: list[Row]) -> None:
 
 
 class _Recorder(keras.callbacks.Callback):
-    """Before each epoch sets the random streams; after it writes the checkpoint and the history, and may stop."""
+    """Before each epoch sets the random streams; after it writes the history, a checkpoint where due, and may stop."""
 
     def __init__(self, config: TrainingConfig, history: list[Row], folder: Path, feed: EpochFeed) -> None:
         super().__init__()

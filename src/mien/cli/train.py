@@ -25,13 +25,15 @@ def train_command(
         "FER2013"
     ),
     recipe: Annotated[
-        str, typer.Option(help="Settings to start from: seed, cpu, small, large, speedrun, vgg, demo.")
+        str, typer.Option(help="Settings to start from: seed, cpu, large, vgg, small, distilled, speedrun, demo.")
     ] = "seed",
     config_file: Annotated[
         Path | None,
         typer.Option("--config", metavar="FILE", help="Settings of a JSON file instead, such as a study's best.json."),
     ] = None,
-    network: Annotated[str | None, typer.Option(help="seed, small, large or vgg.", show_default="the recipe's")] = None,
+    network: Annotated[
+        str | None, typer.Option(help="seed, small, compact, medium, large or vgg.", show_default="the recipe's")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data.", show_default="the recipe's")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images a step.", show_default="the recipe's")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Highest rate.", show_default="the recipe's")] = None,

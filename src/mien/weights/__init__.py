@@ -9,7 +9,7 @@ from pathlib import Path
 from mien.errors import ModelError
 
 BUNDLED: dict[str, str] = {
-    "mien-small": "07b5c05d268b66856604ff6490cb106e0090b47481b4753b9c0e578e3d962626",
+    "mien-small": "d0a86706f361be5daad5b25380ec2acaf69a026bd51a1a237182aa7dd6c9405d",
 }
 """Name to the SHA-256 of its file, ``NAME.onnx``; the first is the default."""
 
