@@ -1,4 +1,6 @@
-"""The state of a run after its epochs (each, or one in so many seconds: `mien.learning`), kept so that a run killed at any moment goes on as if it had not been.
+"""The state of a run after its epochs, kept so that a run killed at any moment goes on as if it had not been.
+
+It is kept after each epoch, or where epochs take less time than that, once in so many seconds (`mien.learning`).
 
 A checkpoint is a folder ``checkpoints/epoch-0007`` with ``state.weights.h5`` (weights and optimizer) and ``state.json``
 (the history so far). It is written under another name and renamed, so that it is there whole or not at all. The newest
