@@ -22,6 +22,7 @@ import pytest
 from mien.batch.discovery import Found, discover
 from mien.faces import Detections
 from mien.images import Image
+from processes import free_port
 
 CLASSES = ("dark", "middle", "bright")
 CENTRES = (0.0, 0.5, 1.0)
@@ -132,8 +133,7 @@ def object_store(folder: Path) -> Iterator[str]:
     server = os.environ.get("MIEN_MOTO_SERVER") or shutil.which("moto_server", path=Path(sys.executable).parent)
     if server is None:  # 5.2.1 answers pyarrow's uploads with errors
         pytest.skip("moto is not installed: pip install 'moto[server]>=5.2.5', or name MIEN_MOTO_SERVER=path")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     with (folder / "moto.log").open("wb") as log:
         process = subprocess.Popen([server, "-p", str(port)], stdout=log, stderr=log)
     try:

@@ -3,7 +3,6 @@
 import importlib.util
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from mien.storages import DRIVERS
+from processes import free_port
 
 SERVER = ("-c", "fsync=off", "-c", "unix_socket_directories=", "-c", "listen_addresses=127.0.0.1")
 
@@ -39,11 +39,6 @@ def as_user(folder: Path) -> list[str]:
         pytest.skip("PostgreSQL does not run as root, and there is no user 'postgres' (with runuser)")
     shutil.chown(folder, "postgres")
     return ["runuser", "-u", "postgres", "--"]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]
 
 
 @contextmanager

@@ -17,9 +17,13 @@ from mien.config import AUGMENTATIONS, TrainingConfig
 from mien.feeding import ArraySource
 from mien.preprocessing import InputSpec
 from pictures import pattern
+from processes import QUICK_XLA
 
 KNOWN = ("-W", "ignore:__array__ implementation", "-W", "ignore:Explicitly requested dtype int64")
 """What Keras says on NumPy 2, and in its MixUp on JAX; users can do nothing about either."""
+
+COMPILED = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1"}
+"""What is kept of the programs that JAX compiles, for runs that go on: all."""
 
 SIZE = 16
 DEVICES = 8
@@ -112,8 +116,9 @@ def run_case(root: Path, name: str) -> None:
 
 def in_a_process(folder: Path, *names: str, devices: int = DEVICES) -> None:
     """Run cases in a process that has so many virtual devices."""
-    flags = f"--xla_force_host_platform_device_count={devices}"
+    flags = f"--xla_force_host_platform_device_count={devices} {QUICK_XLA}"
     environment = {**os.environ, "KERAS_BACKEND": "jax", "XLA_FLAGS": flags, "PYTHONPATH": str(Path(__file__).parent)}
+    environment |= {"JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"), **COMPILED}
     command = [sys.executable, "-W", "error", *KNOWN, __file__, str(folder), *names]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr[-4000:]

@@ -50,25 +50,17 @@ def test_train_says_what_it_does_and_is_quiet_otherwise(patterns, tmp_path):
     assert str(tmp_path / "run" / "face_detection.h5") in run.stdout.splitlines()
 
 
-def test_fine_tuning_takes_the_network_of_the_model_that_it_begins_with(patterns, tmp_path):
-    tune = (
-        "train",
-        str(patterns),
-        "--init",
-        "mien-small",
-        "--epochs",
-        "1",
-        "--limit",
-        "40",
-        "--out",
-        str(tmp_path / "run"),
-    )
+def test_fine_tuning_takes_the_network_of_the_model_that_it_begins_with(patterns, tmp_path, capfd):
+    few = ("--epochs", "1", "--limit", "40")
+    tune = ("train", str(patterns), "--init", "mien-small", *few, "--out", f"{tmp_path}/run")
     run = mien(*tune, "--recipe", "cpu", "--set", "progressive=48", "--augmentation", "none")
     assert run.returncode == 0, run.stderr
     assert "Training compact (1,190,231 parameters)" in run.stderr
-    run = mien(*tune[:-1], str(tmp_path / "other"), "--set", "network=seed")
-    assert run.returncode == 2
-    assert "holds the network 'compact' (1,190,231 parameters), whose weights do not fit 'seed'" in run.stderr
+    with pytest.raises(SystemExit) as end:
+        main([*tune[:-1], f"{tmp_path}/other", "--set", "network=seed"])
+    assert end.value.code == 2
+    shown = capfd.readouterr()
+    assert "holds the network 'compact' (1,190,231 parameters), whose weights do not fit 'seed'" in shown.err
 
 
 @pytest.mark.parametrize(

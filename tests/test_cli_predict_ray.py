@@ -2,18 +2,20 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from mien.cli import main
 from models import save_brightness
+from processes import PATIENCE
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'mien[ray]'")
 
-WITHOUT_RAY = "import sys; sys.modules['ray'] = None; from mien.cli import main; sys.exit(main())"
-MAIN = "import sys; from mien.cli import main; sys.exit(main())"
+Refused = Callable[..., str]
 
 
 @pytest.fixture
@@ -30,22 +32,32 @@ def faces(tmp_path: Path) -> Path:
     return folder
 
 
-def predict(*arguments: object, code: str = MAIN) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", code, "predict", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+def predict(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "mien", "predict", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
 
 
-def refused(*arguments: object, code: str = MAIN) -> str:
-    """The one line that a wrong request is answered with."""
-    done = predict(*arguments, code=code)
-    assert done.returncode == 2, done
-    assert done.stdout == ""
-    (line,) = done.stderr.splitlines()
-    return line
+@pytest.fixture
+def refused(capfd: pytest.CaptureFixture[str]) -> Refused:
+    """Gives the one line that a wrong request is answered with; in this process, as nothing is to be started."""
+
+    def ask(*arguments: object) -> str:
+        with pytest.raises(SystemExit) as end:
+            main(["predict", *map(str, arguments)])
+        shown = capfd.readouterr()
+        assert end.value.code == 2, shown
+        assert shown.out == ""
+        (line,) = shown.err.splitlines()
+        return line
+
+    return ask
 
 
-def test_without_ray_the_extra_is_named(faces: Path, tmp_path: Path) -> None:
-    line = refused(faces, "--engine", "ray", "--out", tmp_path / "out", code=WITHOUT_RAY)
+def test_without_ray_the_extra_is_named(
+    faces: Path, tmp_path: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    line = refused(faces, "--engine", "ray", "--out", tmp_path / "out")
     assert line == "mien: --engine ray needs packages that are not installed: pip install 'mien[ray]'"
     assert not (tmp_path / "out").exists()
 
@@ -66,12 +78,12 @@ def test_without_ray_the_extra_is_named(faces: Path, tmp_path: Path) -> None:
         (["--engine", "ray", "--out", "o", "--model", "m.keras"], "--model: workers read .onnx files"),
     ],
 )
-def test_wrong_requests_are_one_line(faces: Path, options: list[str], said: str) -> None:
+def test_wrong_requests_are_one_line(faces: Path, options: list[str], said: str, refused: Refused) -> None:
     assert refused(faces, *options).startswith(f"mien: {said}")
 
 
 def test_nothing_is_started_or_written_where_nothing_is_found_or_the_place_is_taken(
-    faces: Path, tmp_path: Path
+    faces: Path, tmp_path: Path, refused: Refused
 ) -> None:
     out = tmp_path / "out"
     assert "no images found" in refused(tmp_path / "gone", "--engine", "ray", "--out", out)
@@ -82,7 +94,9 @@ def test_nothing_is_started_or_written_where_nothing_is_found_or_the_place_is_ta
     assert "is live" in refused("0", "--engine", "ray", "--out", out)
 
 
-def test_a_run_says_what_it_does_what_came_of_it_and_what_failed(model: Path, faces: Path, tmp_path: Path) -> None:
+def test_a_run_says_what_it_does_what_came_of_it_and_what_failed(
+    model: Path, faces: Path, tmp_path: Path, refused: Refused
+) -> None:
     (faces / "9.png").write_bytes(b"no picture")
     run = (faces, "--engine", "ray", "--out", tmp_path / "out", "--model", model, "--detector", "none", "--resume")
     done = predict(*run, "--workers", 1)

@@ -21,16 +21,19 @@ from mien.errors import MienError, UsageError
 from mien.hosts import ALONE, HostList, Hosts, current, together
 from mien.lines import Line, call_host, gather_hosts
 from pictures import write_patterns
-from processes import PATIENCE, wait_until
+from processes import PATIENCE, Ended, ends, free_port, told, wait_until
 
 NAMES = ["host 0 (a)", "host 1 (b)", "host 2 (c)"]
 
 WORKER = """
 import os, sys, time
+from types import SimpleNamespace
 from mien.errors import DataError
 from mien.hosts import HostList, together
 port, index, what = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-with together(HostList.parse(f"127.0.0.1:{port},other", index), seconds=60) as hosts:
+if what != "works":  # Keras, which takes long to import, is only asked for its backend
+    sys.modules["keras"] = SimpleNamespace(backend=SimpleNamespace(backend=lambda: "jax"))
+with together(HostList.parse(f"127.0.0.1:{port},other", index), seconds=120) as hosts:
     print(hosts.told_json(lambda: ["from", hosts.index]), flush=True)
     import jax
     print(jax.device_count(), flush=True)
@@ -39,14 +42,8 @@ with together(HostList.parse(f"127.0.0.1:{port},other", index), seconds=60) as h
     if index == 1 and what == "dies":
         os._exit(9)
     if what != "works":
-        time.sleep(60)
+        time.sleep(120)
 """
-
-
-def free_port() -> int:
-    """A port that nobody uses, nor the next."""
-    with socket.create_server(("127.0.0.1", 0)) as first:
-        return first.getsockname()[1]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +77,7 @@ def test_other_backends_have_no_hosts():
     assert current() is ALONE
 
 
-def call(port, index, greeting=None, seconds=20):
+def call(port, index, greeting=None, seconds=PATIENCE):
     return call_host(NAMES[0], ("127.0.0.1", port), index, greeting or {}, seconds)
 
 
@@ -105,16 +102,16 @@ def test_all_call_and_host_0_tells_them(closing):
     port = free_port()
     with ThreadPoolExecutor() as threads:
         calls = [threads.submit(call, port, index) for index in (1, 2)]
-        lines = gather_hosts(NAMES, port, {}, 20)
+        lines = gather_hosts(NAMES, port, {}, PATIENCE)
         others = [Hosts(index, 3, {0: future.result()}) for index, future in zip((1, 2), calls, strict=True)]
         first = Hosts(0, 3, lines)
         broken = []
         closing += [*lines.values(), *(other._lines[0] for other in others)]
         for line in closing:
             line.watch(broken.append)
-        told = [threads.submit(other.told_json, lambda: None) for other in others]
+        heard = [threads.submit(other.told_json, lambda: None) for other in others]
         assert first.told_json(lambda: {"epoch": 3}) == {"epoch": 3}
-        assert [future.result(timeout=20) for future in told] == [{"epoch": 3}] * 2
+        assert [future.result(timeout=PATIENCE) for future in heard] == [{"epoch": 3}] * 2
         others[1]._lines[0].close()  # as the end of a process does
         wait_for(lambda: any("host 2 (c) has gone" in reason for reason in broken))
 
@@ -145,7 +142,7 @@ def test_a_host_that_does_not_call_is_named():
         with pytest.raises(UsageError, match=r"^host 2 \(c\) did not call within 2 s"):
             gather_hosts(NAMES, port, {}, 2)
         with pytest.raises(MienError, match=r"host 0 has given up: host 2 \(c\) did not call"):
-            caller.result(timeout=20)
+            caller.result(timeout=PATIENCE)
 
 
 def test_host_0_that_does_not_answer_is_named():
@@ -174,9 +171,9 @@ def test_hosts_that_do_not_fit_are_refused_on_both_sides(index, greeting, messag
     with ThreadPoolExecutor() as threads:
         caller = threads.submit(call, port, index, greeting)
         with pytest.raises(UsageError, match=re.escape(message)):
-            gather_hosts(NAMES, port, {"jax": "0.10"}, 20)
+            gather_hosts(NAMES, port, {"jax": "0.10"}, PATIENCE)
         with pytest.raises(MienError, match=re.escape(message)):
-            caller.result(timeout=20)
+            caller.result(timeout=PATIENCE)
 
 
 def test_the_same_number_twice_is_refused():
@@ -184,27 +181,27 @@ def test_the_same_number_twice_is_refused():
     with ThreadPoolExecutor() as threads:
         callers = [threads.submit(call, port, 1) for _ in range(2)]
         with pytest.raises(UsageError, match=r"two hosts say that they are host 1 \(b\)"):
-            gather_hosts(NAMES, port, {}, 20)
+            gather_hosts(NAMES, port, {}, PATIENCE)
         for caller in callers:
             with pytest.raises(MienError, match="two hosts"):
-                caller.result(timeout=20)
+                caller.result(timeout=PATIENCE)
 
 
 def test_strangers_are_hung_up_on(closing):
     port = free_port()
     with ThreadPoolExecutor() as threads:
-        gathered = threads.submit(gather_hosts, NAMES[:2], port, {}, 20)
+        gathered = threads.submit(gather_hosts, NAMES[:2], port, {}, PATIENCE)
         wait_for(lambda: stranger(port, b"GET / HTTP/1.1\r\n\r\n" + bytes(100)))
         assert stranger(port, b"d\0\0\0\0\0\0\0\x02[]")
         closing.append(call(port, 1))
-        closing += gathered.result(timeout=20).values()
+        closing += gathered.result(timeout=PATIENCE).values()
         assert len(closing) == 2
 
 
 def stranger(port: int, words: bytes) -> bool:
     """Say something to host 0; tells whether it has hung up."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
             connection.sendall(words)
             return connection.recv(100) == b""
     except ConnectionRefusedError:
@@ -240,20 +237,18 @@ def start(stack: ExitStack, command, devices=2, **options) -> subprocess.Popen:
     return process
 
 
-@pytest.mark.parametrize("what", ["works", "fails", "dies"])
-def test_two_processes_see_each_others_devices_and_end_together(what):
+@pytest.mark.parametrize(("what", "codes"), [("works", [0, 0]), ("fails", [1, 1]), ("dies", [1, 9])])
+def test_two_processes_see_each_others_devices_and_end_together(what, codes):
     port = str(free_port())
     with ExitStack() as stack:
         hosts = [start(stack, [sys.executable, "-c", WORKER, port, str(index), what]) for index in (0, 1)]
-        outputs = [host.communicate(timeout=PATIENCE) for host in hosts]
-    codes = [host.returncode for host in hosts]
-    assert "['from', 0]\n4\n" in outputs[0][0].replace("[Gloo]", "\n[Gloo]")
-    if what == "works":
-        assert codes == [0, 0], outputs
-        return
-    reason = "a.png: cannot be read" if what == "fails" else "has gone: it was killed"
-    assert codes == [1, 1 if what == "fails" else 9], outputs
-    assert re.search(rf"^mien: host 1 \(other\):? {reason}.*; the run ends here", outputs[0][1], re.M), outputs[0][1]
+        ended = ends(*hosts, seconds=3 * PATIENCE)
+    assert [host.code for host in ended] == codes, told(ended)
+    assert "['from', 0]\n4\n" in ended[0].stdout.replace("[Gloo]", "\n[Gloo]"), told(ended)
+    if what != "works":
+        reason = "a.png: cannot be read" if what == "fails" else "has gone: it was killed"
+        said = rf"^mien: host 1 \(other\):? {reason}.*; the run ends here"
+        assert re.search(said, ended[0].stderr, re.M), told(ended)
 
 
 SETTINGS = (
@@ -278,17 +273,17 @@ class Trainings:
 
     def alone(self, *arguments: str, devices=1) -> None:
         process = self._start("alone", *arguments, devices=devices)
-        output = process.communicate(timeout=4 * PATIENCE)
-        assert process.returncode == 0, output
+        ended = ends(process, seconds=4 * PATIENCE)
+        assert ended[0].code == 0, told(ended)
 
     def _start(self, folder: str, *arguments: str, devices=2) -> subprocess.Popen:
         return start(self.stack, [sys.executable, "-m", "mien", "train", *arguments], devices, cwd=self.root / folder)
 
-    def train(self, *arguments: str) -> list[str]:
+    def train(self, *arguments: str) -> list[Ended]:
         processes = self.begin(*arguments)
-        outputs = [process.communicate(timeout=4 * PATIENCE) for process in processes]
-        assert [process.returncode for process in processes] == [0, 0], outputs
-        return [errors for _, errors in outputs]
+        ended = ends(*processes, seconds=4 * PATIENCE)
+        assert [process.code for process in ended] == [0, 0], told(ended)
+        return ended
 
 
 @pytest.fixture
@@ -308,7 +303,7 @@ def test_two_hosts_learn_what_one_learns_and_host_0_alone_writes(trainings, extr
     if "--streaming" in extra:
         pytest.importorskip("grain", exc_type=ImportError)
     command = (str(trainings.data), *SETTINGS, "--epochs", "3", "--out", "run", *extra)
-    said = trainings.train(*command)
+    ended = trainings.train(*command)
     trainings.alone(*command)
     mine, other = trainings.root / "0" / "run", trainings.root / "alone" / "run"
     for row, other_row in zip(history(mine), history(other), strict=True):
@@ -318,8 +313,8 @@ def test_two_hosts_learn_what_one_learns_and_host_0_alone_writes(trainings, extr
         name: split["accuracy"] for name, split in splits[1].items()
     }
     assert not list((trainings.root / "1").iterdir())
-    assert "Training on 4 devices of 2 hosts, each batch split among them" in said[0]
-    assert "Host 0 saves and judges the model of epoch 3" in said[1]
+    assert "Training on 4 devices of 2 hosts, each batch split among them" in ended[0].stderr, told(ended)
+    assert "Host 0 saves and judges the model of epoch 3" in ended[1].stderr, told(ended)
 
 
 @pytest.mark.large
@@ -328,11 +323,11 @@ def test_a_host_that_is_killed_ends_the_others_and_the_run_goes_on_without_it(tr
     trainings.alone(*command)
     processes = trainings.begin(*command)
     run = trainings.root / "0" / "run"
-    wait_until((run / "checkpoints" / "epoch-0002").exists, processes[0])
+    wait_until((run / "checkpoints" / "epoch-0002").exists, *processes)
     processes[1].send_signal(signal.SIGKILL)
-    _, errors = processes[0].communicate(timeout=PATIENCE)
-    assert processes[0].returncode == 1, errors
-    assert re.search(r"^mien: host 1 \(other\) has gone.*--resume RUN' goes on$", errors, re.M), errors
+    ended = ends(*processes)
+    assert ended[0].code == 1, told(ended)
+    assert re.search(r"^mien: host 1 \(other\) has gone.*--resume RUN' goes on$", ended[0].stderr, re.M), told(ended)
     broken = run.with_name("again")
     shutil.copytree(run, broken)
     trainings.alone("--resume", str(run))
@@ -346,11 +341,11 @@ def test_a_host_that_is_killed_ends_the_others_and_the_run_goes_on_without_it(tr
 @pytest.mark.large
 def test_ctrl_c_on_one_host_ends_all(trainings):
     processes = trainings.begin(str(trainings.data), *SETTINGS, "--epochs", "500", "--out", "run")
-    wait_until((trainings.root / "0" / "run" / "checkpoints" / "epoch-0001").exists, processes[0])
+    wait_until((trainings.root / "0" / "run" / "checkpoints" / "epoch-0001").exists, *processes)
     processes[1].send_signal(signal.SIGINT)
-    outputs = [process.communicate(timeout=PATIENCE) for process in processes]
-    assert [process.returncode for process in processes] == [1, 130], outputs
-    assert "mien: host 1 (other): was interrupted" in outputs[0][1]
+    ended = ends(*processes)
+    assert [process.code for process in ended] == [1, 130], told(ended)
+    assert "mien: host 1 (other): was interrupted" in ended[0].stderr, told(ended)
 
 
 @pytest.mark.large
@@ -359,7 +354,7 @@ def test_hosts_with_other_images_are_refused(trainings):
     for folder, data in (("0", trainings.data), ("1", other)):
         (trainings.root / folder / "FER2013").symlink_to(data)
     processes = trainings.begin("FER2013", *SETTINGS, "--epochs", "3", "--out", "run")
-    outputs = [process.communicate(timeout=PATIENCE) for process in processes]
-    assert [process.returncode for process in processes] == [1, 2], outputs
-    assert "training images (SHA-256): host 1 has" in outputs[1][1]
-    assert "mien: host 1 (other): training images (SHA-256)" in outputs[0][1]
+    ended = ends(*processes)
+    assert [process.code for process in ended] == [1, 2], told(ended)
+    assert "training images (SHA-256): host 1 has" in ended[1].stderr, told(ended)
+    assert "mien: host 1 (other): training images (SHA-256)" in ended[0].stderr, told(ended)

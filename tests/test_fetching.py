@@ -19,6 +19,7 @@ from mien.errors import DataError
 from mien.fetching import FetchLimits, fetch, open_url
 from mien.frames import Frame
 from mien.sources import Reading, open_sources
+from processes import free_port
 from serving import Answer, body, file_in_parts, redirect, serve
 
 ALLOWED = FetchLimits(max_bytes=10_000, seconds=5, allow_private=True)
@@ -135,9 +136,7 @@ def test_a_server_that_never_answers() -> None:
 
 
 def test_a_closed_port() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    assert "refused" in said(f"http://127.0.0.1:{port}/")
+    assert "refused" in said(f"http://127.0.0.1:{free_port()}/")
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,8 @@ def test_no_trial_is_lost_or_doubled_where_a_machine_dies(address, tmp_path):
         victim = stack.enter_context(tuner(address, tmp_path / "0", total, seconds=600))
         wait_until(lambda: (tmp_path / "0" / "trial-0000").is_dir(), victim)
         others = [stack.enter_context(tuner(address, tmp_path / str(number), total)) for number in (1, 2, 3)]
-        wait_until(lambda: states(address, tmp_path / "0").count("complete") > 2, others[0])
+        # Each of the three has one at most that is not complete; to ask the storage would hold them up.
+        wait_until(lambda: len(list(tmp_path.glob("[123]/trial-*"))) > 5, *others)
         victim.send_signal(signal.SIGKILL)
         for process in others:
             assert process.wait(PATIENCE) == 0

@@ -5,6 +5,7 @@ As a program: ``tuners.py ADDRESS OUT TOTAL [SECONDS]`` works on a study until i
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import optuna
+from sqlalchemy import Engine, event
 
 from mien.spaces import Span
 from mien.storages import close_storage
@@ -70,12 +72,24 @@ def quick_training(seconds: float) -> None:
     sys.modules.update({"keras": keras, "mien.training": training})
 
 
+def trust_the_machine() -> None:
+    """Have journals and SQLite not wait for the disk: processes are killed here, but the machine goes on."""
+
+    def connected(connection: object, _record: object) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous=OFF")
+
+    os.fsync = lambda file: None
+    event.listen(Engine, "connect", connected)
+
+
 def main(address: str, out: str, total: str, seconds: str = "0.02") -> None:
     from mien import pulses, tuning
     from mien.attempts import Job
     from mien.config import TrainingConfig
     from mien.materials import Selection
 
+    trust_the_machine()
     pulses.BEAT, pulses.SILENCE, tuning.LOOKS = BEAT, SILENCE, LOOKS
     quick_training(float(seconds))
     shared = open_tuned(address, Path(out))
