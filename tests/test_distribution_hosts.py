@@ -251,6 +251,15 @@ def test_two_processes_see_each_others_devices_and_end_together(what, codes):
         assert re.search(said, ended[0].stderr, re.M), told(ended)
 
 
+def test_a_port_that_jax_cannot_have_is_named_on_all_hosts():
+    port = free_port()
+    with socket.create_server(("", port + 1)), ExitStack() as stack:
+        hosts = [start(stack, [sys.executable, "-c", WORKER, str(port), str(index), "fails"]) for index in (0, 1)]
+        ended = ends(*hosts, seconds=3 * PATIENCE)
+    assert f"port {port + 1}, which JAX needs beside {port}, cannot be opened here" in ended[0].stderr, told(ended)
+    assert f"host 0 (127.0.0.1:{port}): --hosts: port {port + 1}" in ended[1].stderr, told(ended)
+
+
 SETTINGS = (
     *("--network", "seed", "--size", "16", "--batch-size", "12", "--augmentation", "none", "--precision", "float32"),
     *("--set", "optimizer=sgd", "--set", "learning_rate=0.002", "--set", "schedule=constant"),

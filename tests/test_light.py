@@ -17,7 +17,8 @@ HEAVY = {"keras", "tensorflow", "jax", "torch", "sklearn", "matplotlib", "tf2onn
 
 MAY_USE_KERAS = {
     *("augmentation.py", "averaging.py", "backend.py", "checkpoints.py", "epochs.py", "export.py", "gradients.py"),
-    *("learning.py", "networks.py", "progress.py", "restoring.py", "sharpness.py", "trainee.py", "training.py"),
+    *("learning.py", "networks.py", "progress.py", "restoring.py", "sharpness.py", "teaching.py", "trainee.py"),
+    "training.py",
 }
 """The modules that train, which may import Keras and its kin when they are imported. All others are light."""
 

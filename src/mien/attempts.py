@@ -80,7 +80,7 @@ def _run(trial: optuna.Trial, folder: Path, job: Job) -> float:
     """
     import keras
 
-    from mien.teaching import forget_views
+    from mien.runs import forget_views
     from mien.training import train
 
     keras.backend.clear_session()  # what the last trial compiled

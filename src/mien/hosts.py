@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -185,9 +186,9 @@ def together(hosts: HostList, *, seconds: float = SECONDS) -> Iterator[Hosts]:
     joined = Hosts(hosts.index, len(hosts.addresses), lines)
     for line in lines.values():
         line.watch(lambda reason: _end_process(joined, reason))
-    _connect_jax(hosts, seconds)
-    _current = joined
     try:
+        _connect_jax(hosts, seconds)
+        _current = joined
         yield joined
     except BaseException as error:
         _tell_failure(joined, hosts.name(hosts.index), error)
@@ -217,9 +218,15 @@ def _call_all(hosts: HostList, seconds: float) -> dict[int, Line]:
 
 
 def _connect_jax(hosts: HostList, seconds: float) -> None:
-    """Have JAX see the devices of all hosts. It is the lines that watch over the others, not JAX, which would abort."""
+    """Have JAX see the devices of all hosts. It is the lines that watch over the others, not JAX, which would abort.
+
+    Raises:
+        UsageError: JAX's port on host 0 is taken, or it cannot connect.
+    """
     import jax
 
+    if not hosts.index:
+        _refuse_taken(hosts.port + 1)
     jax.config.update("jax_enable_recoverability", True)
     jax.config.update("jax_enable_preemption_service", False)
     try:
@@ -233,6 +240,23 @@ def _connect_jax(hosts: HostList, seconds: float) -> None:
         jax.devices()  # now, while all are here: later one might still read data, and JAX waits two minutes
     except RuntimeError as error:
         raise UsageError(f"--hosts: JAX cannot connect the hosts ({str(error).splitlines()[0]})") from error
+
+
+def _refuse_taken(port: int) -> None:
+    """Refuse a port that another process has: JAX would crash there.
+
+    Raises:
+        UsageError: it is taken.
+    """
+    try:
+        with socket.socket() as listener:
+            listener.bind(("", port))
+            listener.listen()
+    except OSError as error:
+        raise UsageError(
+            f"--hosts: port {port}, which JAX needs beside {port - 1}, cannot be opened here ({error.strerror}); name "
+            "another behind host 0"
+        ) from error
 
 
 def _end_process(hosts: Hosts, reason: str) -> None:

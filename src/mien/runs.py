@@ -6,6 +6,7 @@ import json
 import platform
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +16,9 @@ from mien.errors import UsageError
 from mien.files import write_json
 
 CONFIG = "config.json"
+
+VIEWS = "views.npy"
+"""In a run's folder of checkpoints: what teachers were asked about (`mien.teaching`)."""
 
 PACKAGES = (
     *("mien", "keras", "tensorflow-cpu", "tensorflow", "jax", "torch"),
@@ -90,6 +94,17 @@ class RunFolder:
     def write_config(self, record: dict[str, Any]) -> None:
         """Write config.json, adding the command and the environment."""
         write_json(self.path / CONFIG, {"command": command_line(), "environment": environment(), **record})
+
+
+def forget_views(folder: Path) -> None:
+    """Delete the stored views of a run that is over, and those that were never whole: they take much room.
+
+    Args:
+        folder: the run's folder of checkpoints.
+    """
+    for path in (folder / VIEWS, *folder.glob(f".{Path(VIEWS).stem}-*")):
+        with suppress(OSError):  # as where Windows still has it open
+            path.unlink()
 
 
 def _unused(path: Path) -> Path:

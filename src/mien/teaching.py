@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,14 +23,15 @@ from mien.errors import DataError, UsageError
 from mien.feeding import ALL, ArraySource, Rows, Source, permutation
 from mien.files import replacing
 from mien.preprocessing import SCALE
+from mien.runs import VIEWS, forget_views
 from mien.trainee import open_teacher
 from mien.weights import find_model
 
 TTA = "flip"
 """Views that the teachers' answers to plain images are the mean of."""
 
-ANSWERS, VIEWS = "teachers.npy", "views.npy"
-"""Files in the run's folder of checkpoints."""
+ANSWERS = "teachers.npy"
+"""Beside the views, in the run's folder of checkpoints."""
 
 SECONDS_OF_SILENCE = 30
 """After which a person is told how far asking has come."""
@@ -106,13 +106,6 @@ def taught(
     answers = _read(folder / ANSWERS, (config.teacher_views, count, classes))
     views = _read(folder / VIEWS, (config.teacher_views, *source.images.shape), mapped=True)
     return ViewSource(views, _mixed(answers, own, config), source)
-
-
-def forget_views(folder: Path) -> None:
-    """Delete the views of a run that is over, and those that were never whole: they take much room."""
-    for path in (folder / VIEWS, *folder.glob(f".{Path(VIEWS).stem}-*")):
-        with suppress(OSError):  # as where Windows still has it open
-            path.unlink()
 
 
 def _mixed(answers: NDArray[np.float32], own: NDArray[np.float32], config: TrainingConfig) -> NDArray[np.float32]:

@@ -35,8 +35,8 @@ from mien.modelspec import ModelSpec, write_beside, write_to_onnx
 from mien.networks import check_network, network
 from mien.preprocessing import InputSpec
 from mien.reports import plot_confusion, plot_curves
-from mien.runs import RunFolder
-from mien.teaching import forget_views, taught
+from mien.runs import RunFolder, forget_views
+from mien.teaching import taught
 from mien.trainee import check_models, start_from
 
 Say = Callable[[str], None]

@@ -102,7 +102,7 @@ class VideoStore:
             gate = self._open_gate()
             try:
                 _lock(gate, wait=True)
-                if path.exists() and os.path.samestat(os.fstat(gate), path.lstat()):
+                if _is_open_as(gate, path):
                     yield
                     return
             finally:
@@ -187,6 +187,14 @@ def _is_safe(path: Path) -> bool:
         return stat.S_ISDIR(found.st_mode)
     open_to_all = found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX
     return found.st_uid in (0, os.geteuid()) and not open_to_all
+
+
+def _is_open_as(descriptor: int, path: Path) -> bool:
+    """Whether a path still names the file that is open."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except FileNotFoundError:
+        return False
 
 
 def _remove_if_left(path: Path) -> None:
