@@ -172,8 +172,9 @@ def miens(source: Path, data: Path | None, folder: Path) -> list[Contender]:
 def fers(python: str) -> list[Contender]:
     """Fer's two files of the same network: TFLite, its default, one face a call; and Keras, as many as there are."""
     where = "import os, fer; print('path', os.path.dirname(fer.__file__))"
-    version = "from importlib.metadata import version as v; print('version', v('fer'), v('tensorflow'))"
-    run = subprocess.run([python, "-c", f"{where}; {version}"], capture_output=True, text=True, check=True)
+    version = "import tensorflow as t; from importlib.metadata import version as v"
+    shown = "print('version', v('fer'), t.__version__)"
+    run = subprocess.run([python, "-c", f"{where}; {version}; {shown}"], capture_output=True, text=True, check=True)
     said = dict(line.split(" ", 1) for line in run.stdout.splitlines() if line.startswith(("path ", "version ")))
     fer, tensorflow = said["version"].split()
     files = {"tflite": "emotion_model_quantized.tflite", "keras": "emotion_model.hdf5"}
