@@ -70,7 +70,7 @@ from mien.learning import learn
 class Interrupted:
     """In the third epoch Ctrl-C comes while the compiled function runs or waits for its images."""
 
-    workers, labels = 1, arrays(36).labels
+    workers, labels, plain = 1, arrays(36).labels, arrays(36)
 
     def batch(self, index, **which):
         if which["epoch"] == 2:

@@ -16,7 +16,7 @@ from mien.images import Image
 from mien.modelspec import ModelSpec
 from mien.preprocessing import InputSpec, fit_images, to_input
 from mien.results import Prediction
-from mien.weights import find_model
+from mien.weights import BUNDLED, find_model
 
 PROVIDERS: dict[str, str] = {
     "cpu": "CPUExecutionProvider",
@@ -149,7 +149,10 @@ def open_model(path: str | Path, *, device: str = "auto", threads: int = 0) -> M
     if suffix == ".onnx":
         return Classifier(path, device=device, threads=threads)
     if suffix not in KERAS_SUFFIXES:
-        raise UsageError(f"{path}: a model file must end in .onnx, .keras or .h5, received {suffix or 'no ending'!r}")
+        raise UsageError(
+            f"{path}: a model file must end in .onnx, .keras or .h5, received {suffix or 'no ending'!r}; bundled is "
+            f"{', '.join(BUNDLED)}"
+        )
     if device != "auto" or threads != 0:
         raise UsageError(f"{path}: device and threads can be chosen for .onnx only; 'mien export' makes one")
     _check_file(Path(path))

@@ -81,7 +81,7 @@ class EpochFeed(keras.utils.PyDataset):
 
     def batch(self, index: int, epoch: int) -> Batch:
         """A batch of any epoch, from 0."""
-        images, labels = self._rows(index, epoch)
+        images, labels = self._rows(index, epoch, self.source)
         soft = labels.ndim == 2
         targets: NDArray[np.float32] = labels.astype(np.float32, copy=False) if soft else self.targets[labels]
         weights: NDArray[np.float32] = targets @ self.class_weights
@@ -91,15 +91,15 @@ class EpochFeed(keras.utils.PyDataset):
 
     def plain(self, index: int) -> NDArray[np.uint8]:
         """The images of a batch of the epoch as they are, where the source gives views of them; filled up likewise."""
-        images, _ = self._rows(index, self.epoch, getattr(self.source, "plain", self.source))
+        images, _ = self._rows(index, self.epoch, self.source.plain)
         return fill_up(images, self.split.filled(self.images_in(index), self.batch_size) // self.split.hosts)
 
-    def _rows(self, index: int, epoch: int, source: Source | None = None) -> Rows:
+    def _rows(self, index: int, epoch: int, source: Source) -> Rows:
         """This host's images of a batch; all where it is alone."""
         which: dict[str, Any] = {"batch_size": self.batch_size, "seed": self.seed, "epoch": epoch}
         if self.split.hosts > 1:
             which["rows"] = self.split.rows(self.split.filled(self.images_in(index), self.batch_size))
-        return (source or self.source).batch(index, **which)
+        return source.batch(index, **which)
 
 
 class StackedFeed(keras.utils.PyDataset):

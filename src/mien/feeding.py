@@ -79,6 +79,10 @@ class Source(Protocol):
     def workers(self) -> int:
         """How many threads should read batches ahead of training."""
 
+    @property
+    def plain(self) -> Source:
+        """The same images as they are, where this gives views of them; this itself elsewhere."""
+
     def batch(self, index: int, *, batch_size: int, seed: int, epoch: int, rows: slice = ALL) -> Rows:
         """Rows of one batch of an epoch, all or those that this host reads; the last batch may be smaller."""
 
@@ -94,6 +98,11 @@ class ArraySource:
     labels: NDArray[np.int64]
     workers: int = 1
     targets: NDArray[np.float32] | None = None
+
+    @property
+    def plain(self) -> ArraySource:
+        """These images are plain."""
+        return self
 
     def batch(self, index: int, *, batch_size: int, seed: int, epoch: int, rows: slice = ALL) -> Rows:
         """A slice of the epoch's permutation."""
@@ -113,6 +122,11 @@ class StreamSource:
     def labels(self) -> NDArray[np.int64]:
         """Class of each image, int64 (n,)."""
         return self.dataset.labels
+
+    @property
+    def plain(self) -> StreamSource:
+        """These images are plain."""
+        return self
 
     def batch(self, index: int, *, batch_size: int, seed: int, epoch: int, rows: slice = ALL) -> Rows:
         """Read and decoded in the calling thread, these rows and no others."""

@@ -255,7 +255,7 @@ def _announce(config: TrainingConfig, materials: Materials, model: keras.Model, 
         f"{facts['n_validation']:,} to watch it by"
     )
     if config.teacher_view == "stored" and not config.teachers:
-        say("No teacher is named: it learns from the labels alone, unsmoothed if so set; --teacher MODEL names one")
+        say("No teacher is named, so it learns from the labels alone; --teacher MODEL names one")
     if devices := backend.devices_in_words():
         say(devices)
 

@@ -111,8 +111,7 @@ def train_command(
     from mien.config import AUGMENTATIONS
     from mien.weights import find_model
 
-    if augmentation is not None and augmentation not in AUGMENTATIONS:
-        raise unknown_choice("--augmentation", augmentation, AUGMENTATIONS)
+    _refuse_early(augmentation, tensorboard)
     changes: dict[str, Any] = {
         "network": network,
         "epochs": epochs,
@@ -140,8 +139,6 @@ def train_command(
         "without_duplicates": without_duplicates,
         "exclude": str(exclude.expanduser().resolve()) if exclude else "",
     }
-    if tensorboard is not None and find_spec("tensorboard") is None:
-        raise MissingExtraError("--tensorboard", "tensorboard")
     others = _other_hosts(context, hosts, host_index, hosts_timeout)
     load_keras("training")
     if resume is not None:
@@ -155,6 +152,21 @@ def train_command(
     config = starting_from(context, recipe, config_file, given, assigned(assignments or [], given))
     with others:
         run_training(data, config, out=out, selection=selection, tensorboard=tensorboard)
+
+
+def _refuse_early(augmentation: str | None, tensorboard: Path | None) -> None:
+    """Refuse what can be seen to be wrong before Keras is loaded, which takes seconds.
+
+    Raises:
+        UsageError: there is no such augmentation.
+        MissingExtraError: TensorBoard is not installed.
+    """
+    from mien.config import AUGMENTATIONS
+
+    if augmentation is not None and augmentation not in AUGMENTATIONS:
+        raise unknown_choice("--augmentation", augmentation, AUGMENTATIONS)
+    if tensorboard is not None and find_spec("tensorboard") is None:
+        raise MissingExtraError("--tensorboard", "tensorboard")
 
 
 def _network_in(init: str) -> dict[str, Any]:
