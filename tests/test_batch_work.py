@@ -1,9 +1,11 @@
 """What a worker does with a part, without Ray: the rows of one process, whatever dies in between."""
 
+import json
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -13,14 +15,14 @@ import pytest
 
 from batches import CENTRES, CLASSES, WholePicture, object_store, png, tar_bytes, write, write_parquet
 from mien import Analyzer
-from mien.batch import work
+from mien.batch import run_batch, work
 from mien.batch.plan import Part, make_plan, read_parts
 from mien.batch.reading import Entry, read_entries
-from mien.batch.settings import ModelFile, Settings, begin, describe
+from mien.batch.settings import SUMMARY, ModelFile, Settings, begin, describe
 from mien.batch.stores import Store
 from mien.batch.tables import FACES, WORK, Counts, done_parts, part_file, read_failures
 from mien.batch.work import PartWorker, build_analyzer
-from mien.errors import DataError
+from mien.errors import DataError, MissingExtraError
 from models import save_brightness
 
 EMPTY = 0
@@ -257,6 +259,26 @@ def test_notes_are_forgotten_and_answers_kept_where_a_run_goes_on(tmp_path, run)
     work.forget_notes(Store.open(str(run)))
     assert not list((run / WORK).glob("*.json"))
     assert work.done_segments(Store.open(str(run))) == {7}
+
+
+def test_ray_is_not_started_where_nothing_is_left_to_do(tmp_path, run, monkeypatch):
+    data, said, seen = write_greys(tmp_path / "data", *GREYS), [], []
+    parts = planned(run, data, part_size=4)
+    given = {"model": tmp_path / "m.onnx", "settings": Settings(part_size=4), "resume": True, "say": said.append}
+    monkeypatch.setitem(sys.modules, "ray", None)
+    for part in parts[:-1]:
+        worker(run).do(part)
+    with pytest.raises(MissingExtraError, match="--engine ray"):
+        run_batch([str(data)], run, **given)
+    assert not (run / SUMMARY).exists()
+    worker(run).do(parts[-1])
+    done = run_batch([str(data)], run, progress=lambda now, of, counts: seen.append((now, of, counts.faces)), **given)
+    assert (done.parts, done.before, done.counts.pictures) == (3, 3, len(GREYS))
+    assert said == ["0 of 3 parts to do"]
+    assert seen == [(3, 3, done.counts.faces)]
+    assert json.loads((run / SUMMARY).read_text()) == {"parts": 3, **asdict(done.counts)}
+    assert not (run / WORK).exists()
+    assert run_batch([str(data)], run, **given) == done
 
 
 def test_pictures_over_a_network_are_fetched_together(tmp_path):

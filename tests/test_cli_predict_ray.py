@@ -115,5 +115,5 @@ def test_a_run_says_what_it_does_what_came_of_it_and_what_failed(
     again = predict(*run, "--workers", 1)
     assert again.returncode == 1
     assert "of 1 part, 1 done before" in again.stdout
-    assert "Finding" not in again.stderr
+    assert again.stderr.splitlines() == ["0 of 1 parts to do", failure, last]  # and Ray was not started
     assert "tta: then none, now flip" in refused(*run, "--tta", "flip")

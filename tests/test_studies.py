@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import optuna
 import pytest
 
+from mien import studies
 from mien.errors import MissingExtraError, UsageError
 from mien.pulses import BEAT, SILENCE
 from mien.spaces import Choices, Span
@@ -256,6 +257,59 @@ def test_where_beginning_fails_others_may_run_the_trial(tmp_path, monkeypatch):
             shared.begin(1)
     assert shared.begin(1).params == FIRST
     assert states(shared) == ["killed", "running"]
+
+
+def give_up_at(moment: str, here: SharedStudy, there: SharedStudy, monkeypatch, times: int = 1) -> None:
+    """Have another machine, which heard nothing of a trial, give it up at this moment of its beginning."""
+    left, ask, rightful = [None] * times, here.study.ask, SharedStudy._is_rightful
+
+    def lose() -> bool:
+        if not left:
+            return False
+        left.pop()
+        there.give_up(there.study.trials[-1])
+        return True
+
+    def asked():
+        trial = ask()
+        lose()
+        return trial
+
+    def drawn(trial, space):
+        lose()
+        draw(trial, space)
+
+    def judged(self, number, total):
+        return not lose() and rightful(self, number, total)
+
+    moments = {
+        "as it is held": (here.study, "ask", asked),
+        "as values are drawn": (studies, "draw", drawn),
+        "as it is withdrawn": (SharedStudy, "_is_rightful", judged),
+    }
+    monkeypatch.setattr(*moments[moment])
+
+
+@pytest.mark.parametrize("moment", ["as it is held", "as values are drawn", "as it is withdrawn"])
+def test_a_trial_that_is_given_up_before_it_has_begun_is_let_go_and_another_begun(moment, tmp_path, monkeypatch):
+    here, there = two_machines(tmp_path)
+    said = []
+    give_up_at(moment, here, there, monkeypatch)
+    again = here.begin(1, said.append)
+    assert again.params == FIRST  # they were put up again
+    assert states(there) == ["killed", "running"]
+    assert [trial.number for trial in here.holds.trials()] == [again.number]
+    assert said == ["trial-0000: given up by another machine that heard nothing of it for long; does not count"]
+    assert here.begin(1, said.append) is None
+    assert len(said) == 1
+
+
+def test_beginning_ends_where_the_total_is_reached_by_trials_that_are_given_up(tmp_path, monkeypatch):
+    here, there = two_machines(tmp_path)
+    give_up_at("as values are drawn", here, there, monkeypatch, times=TRIES)
+    assert here.begin(1) is None  # the last try of its values counts
+    assert states(there) == ["killed"] * TRIES
+    assert not here.holds.trials()
 
 
 def test_a_lock_of_another_machine_in_a_shared_folder_says_nothing(tmp_path, monkeypatch):

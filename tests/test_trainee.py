@@ -174,6 +174,20 @@ def test_training_starts_from_a_models_weights_and_new_classes_get_a_new_last_la
         start_from(network("seed"), path, "abcdefg")
 
 
+def test_where_weights_do_not_fit_the_options_that_make_them_fit_are_said(tmp_path):
+    own = keras.Sequential([keras.Input((48, 48, 1)), keras.layers.Flatten(), keras.layers.Dense(7)], name="own")
+    path, colour = saved(tmp_path / "a.keras", network("small")), network("seed", size=64, channels=3)
+    said = {
+        path: "choose what the file holds: --set network=small, or in Python network='small'",
+        saved(tmp_path / "b.keras", colour): "holds: --size 64 --channels 3, or in Python input=InputSpec(64, 3)",
+        saved(tmp_path / "c.keras", own): "'own' is none of mien's networks: build it yourself and give it to mien.fit",
+    }
+    for file, way in said.items():
+        with pytest.raises(UsageError) as refused:
+            start_from(network("seed"), file, "abcdefg")
+        assert str(refused.value).endswith(way)
+
+
 def test_models_that_cannot_serve_are_named_before_any_work(tmp_path):
     path = saved(tmp_path / "teacher.keras", network("small"))
     config = dataclasses.replace(PLAIN, teachers=(path,))

@@ -17,7 +17,7 @@ from mien.datasets import open_dataset
 from mien.errors import DataError, MienError, UsageError
 from mien.materials import Selection
 from mien.spaces import Span
-from mien.studies import SharedStudy, open_study
+from mien.studies import SharedStudy, draw, open_study
 from mien.trials import TrialRecord
 from mien.tuning import tune
 
@@ -194,8 +194,27 @@ def test_a_trial_that_others_gave_up_is_left_with_a_note(fails, patterns, tmp_pa
     assert "does not count" in (tuned.folder / "trial-0000" / "given-up.txt").read_text()
 
 
+def test_a_trial_that_others_give_up_as_it_begins_is_told_and_the_study_goes_on(
+    patterns, tmp_path, trainer, monkeypatch
+):
+    said = []
+
+    def drawn(trial, space):
+        if trial.number == 0:  # the machine sleeps, and another looks
+            trial.study.enqueue_trial({"learning_rate": 0.01}, user_attrs={"tries": 2, "instead_of": 0})
+            trial.study.tell(0, state=TrialState.FAIL)
+        draw(trial, space)
+
+    monkeypatch.setattr("mien.studies.draw", drawn)
+    tuned = tune(patterns, CONFIG, space=SPACE, trials=1, out=tmp_path / "study", say=said.append)
+    assert [trial.state for trial in tuned.trials] == ["killed", "complete"]
+    assert said[0].startswith("trial-0000: given up by another machine")
+    assert said[1].startswith("trial-0001: learning_rate 0.01")
+    assert len(trainer.calls) == 1
+
+
 def test_a_storage_that_goes_away_for_good_is_one_line(patterns, tmp_path, trainer, monkeypatch):
-    def gone(self, total):
+    def gone(self, total, say):
         raise ConnectionError("gone")
 
     monkeypatch.setattr("mien.storages.PAUSES", ())

@@ -14,7 +14,7 @@ from mien.materials import Selection
 from mien.spaces import config_with
 from mien.storages import patiently
 from mien.studies import SharedStudy
-from mien.trials import ERROR, trial_name
+from mien.trials import ERROR, LOST, trial_name
 
 if TYPE_CHECKING:
     import keras
@@ -68,7 +68,7 @@ def _leave(shared: SharedStudy, trial: optuna.Trial) -> str:
     """Let go a trial that others have given up meanwhile; its folder keeps what it came to, and why it counts not."""
     shared.holds.release(trial.number)
     write_text(shared.folder / trial_name(trial.number) / "given-up.txt", GIVEN_UP)
-    return "given up by another machine that heard nothing of it for long; does not count"
+    return LOST
 
 
 def _run(trial: optuna.Trial, folder: Path, job: Job) -> float:

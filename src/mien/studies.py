@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ from mien.holding import LOCKS, Holds
 from mien.pulses import PULSE, Silences, beating
 from mien.spaces import Space, Span, Value
 from mien.storages import close_storage, hide_password, open_storage, patiently, unanswered
-from mien.trials import TRIES, WITHDRAWN, counts, origin, standing_for, tries, was_killed
+from mien.trials import LOST, TRIES, WITHDRAWN, counts, origin, standing_for, trial_name, tries, was_killed
 
 if TYPE_CHECKING:
     import optuna
@@ -55,11 +55,18 @@ class SharedStudy:
     holds: Holds
     silences: Silences = field(default_factory=Silences)
 
-    def begin(self, total: int) -> optuna.Trial | None:
+    def begin(self, total: int, say: Callable[[str], None] | None = None) -> optuna.Trial | None:
         """Begin the next trial, or None where `total` trials are done or running.
 
-        Trials of killed processes go first, with the values that they had.
+        Trials of killed processes go first, with the values that they had. One that others give up before it has begun,
+        as where this machine slept meanwhile, is let go, and the next begun.
+
+        Args:
+            total: how many there are to be.
+            say: called with a line about each trial that is let go.
         """
+        import optuna
+
         with self.holds.alone():
             self.reclaim()
             while sum(map(counts, self._trials())) < total:
@@ -67,6 +74,10 @@ class SharedStudy:
                 try:
                     if self._prepare(trial, total):
                         return trial
+                except optuna.exceptions.UpdateFinishedTrialError:
+                    self.holds.release(trial.number)
+                    if say is not None:
+                        say(f"{trial_name(trial.number)}: {LOST}")
                 except BaseException:  # nobody runs it; others may
                     self.holds.release(trial.number)
                     raise

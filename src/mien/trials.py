@@ -19,6 +19,9 @@ ERROR = "error"
 WITHDRAWN = "withdrawn"
 """User attribute of a trial that its process left at once, since another machine had begun the last one before it."""
 
+LOST = "given up by another machine that heard nothing of it for long; does not count"
+"""What is said of such a trial, which its process then lets go."""
+
 TRIES = 3
 """A trial whose process is killed this often is not put up again: it is likely what kills it."""
 

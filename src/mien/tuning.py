@@ -153,7 +153,11 @@ def _work(shared: SharedStudy, job: Job, total: int, say: Say) -> None:
 def _next(shared: SharedStudy, total: int, say: Say, *, wait: bool) -> optuna.Trial | None:
     """The next trial; where others run the last ones, None once they have ended."""
     waits = False
-    while (trial := patiently(lambda: shared.begin(total))) is None and wait and not patiently(_done(shared, total)):
+
+    def begin() -> optuna.Trial | None:
+        return shared.begin(total, say)
+
+    while (trial := patiently(begin)) is None and wait and not patiently(_done(shared, total)):
         if not waits:
             say("waiting for trials of other processes to end, or to be taken over (Ctrl-C leaves; so does --no-wait)")
         waits = True

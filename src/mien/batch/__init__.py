@@ -73,7 +73,8 @@ def run_batch(
         settings: what decides the rows.
         workers: how many, and what each may use.
         address: of the cluster, ``HOST:PORT``; None starts Ray on this machine, unless ``RAY_ADDRESS`` names a cluster.
-        resume: go on with the run that the folder holds; begins one where it holds none.
+        resume: go on with the run that the folder holds; begins one where it holds none. Where nothing is left to do,
+            Ray is not started.
         detector: takes the place of the one that the settings name; it must pickle.
         progress: called as parts are done.
         say: called with a line as each stage begins.
@@ -83,67 +84,78 @@ def run_batch(
         DataError: the folder cannot be written to, or a worker cannot work.
         MissingExtraError: Ray or pyarrow is not installed.
     """
-    from mien.batch.cluster import connected, count_workers, do_parts, need_ray, on_this_machine
-
-    need_ray()
     settings, workers, say = settings or Settings(), workers or Workers(), say or _silent
     model_file = ModelFile.read(model)
     folder = Store.open(str(out))
     asked = describe(settings, model_file, sources)
-    goes_on = check_folder(folder, asked, resume=resume)
-    if not goes_on:
+    tally = _Tally(folder, progress) if check_folder(folder, asked, resume=resume) else None
+    if tally is not None and not tally.waiting:  # there is no need of Ray
+        say(f"0 of {len(tally.parts):,} parts to do")
+        return tally.finish()
+    from mien.batch.cluster import connected, count_workers, do_parts, need_ray, on_this_machine
+
+    need_ray()
+    if tally is None:
         next(discover(sources))  # which says so where there is nothing, before anything is started
     say("Starting Ray on this machine" if on_this_machine(address) else "Connecting to Ray")
     with connected(address) as ray:
         count = count_workers(ray, workers)
-        if goes_on:
-            forget_notes(folder)
-        else:
+        if tally is None:
             say("Finding what there is to read")
             make_plan(folder, sources, settings=settings, workers=count)
             begin(folder, asked, model_file)
+            tally = _Tally(folder, progress)
+        else:
+            forget_notes(folder)
         run = folder.child(RUN).read().decode()
-        parts = read_parts(folder)
-        tally = _Tally(folder, parts, progress)
-        waiting = len(parts) - len(tally.done)
-        say(f"{waiting:,} of {len(parts):,} parts to do, workers: {min(count, waiting):,}")
+        waiting = len(tally.waiting)
+        say(f"{waiting:,} of {len(tally.parts):,} parts to do, workers: {min(count, waiting):,}")
         place = str(out) if is_store(str(out)) else folder.path
-        for stage in _stages(parts, tally.done):
+        for stage in _stages(tally.waiting):
             do_parts(ray, place, run, stage, settings, workers, detector=detector, done=tally.add)
     return tally.finish()
 
 
-def _stages(parts: Sequence[Part], done: set[int]) -> list[list[Part]]:
-    """What is still to be done: first all but videos that were cut, then those."""
-    waiting = [part for part in parts if part.number not in done]
+def _stages(waiting: Sequence[Part]) -> list[list[Part]]:
+    """In what order parts are done: first all but videos that were cut, then those."""
     stages = [[part for part in waiting if not part.segments], [part for part in waiting if part.segments]]
     return [stage for stage in stages if stage]
 
 
 class _Tally:
-    """Counts what is done, and writes it down at the end."""
+    """Counts what is done of a run that was planned, and writes it down at the end.
 
-    def __init__(self, folder: Store, parts: Sequence[Part], progress: Progress | None) -> None:
-        self._folder, self._parts, self._progress = folder, len(parts), progress
-        finished = done_parts(folder)
-        answered = done_segments(folder)
-        self.done = {part.number for part in parts if {part.number, part.video} & finished or part.number in answered}
-        self._before = len(self.done)
+    Attributes:
+        parts: all of them.
+    """
+
+    def __init__(self, folder: Store, progress: Progress | None) -> None:
+        self._folder, self._progress, self.parts = folder, progress, read_parts(folder)
+        finished, answered = done_parts(folder), done_segments(folder)
+        self._done = {
+            part.number for part in self.parts if {part.number, part.video} & finished or part.number in answered
+        }
+        self._before = len(self._done)
         self._counts = Counts()
         for number in sorted(finished):
             self._counts.add(read_counts(folder, number))
         self._tell()
 
+    @property
+    def waiting(self) -> list[Part]:
+        """What is still to be done."""
+        return [part for part in self.parts if part.number not in self._done]
+
     def add(self, number: int, counts: Counts) -> None:
         """One more part is done."""
-        if number not in self.done:
-            self.done.add(number)
+        if number not in self._done:
+            self._done.add(number)
             self._counts.add(counts)
         self._tell()
 
     def _tell(self) -> None:
         if self._progress is not None:
-            self._progress(len(self.done), self._parts, self._counts)
+            self._progress(len(self._done), len(self.parts), self._counts)
 
     def finish(self) -> Done:
         """Write ``summary.json``, which says that the run is complete.
@@ -151,15 +163,14 @@ class _Tally:
         Raises:
             DataError: it is not.
         """
-        if len(self.done) < self._parts:
-            missing = self._parts - len(self.done)
+        if missing := len(self.waiting):
             raise DataError(
-                f"{self._folder.shown}: {missing:,} of {self._parts:,} parts came to nothing; --resume does them"
+                f"{self._folder.shown}: {missing:,} of {len(self.parts):,} parts came to nothing; --resume does them"
             )
         self._folder.child(WORK).delete_folder()
-        document = {"parts": self._parts, **asdict(self._counts)}
+        document = {"parts": len(self.parts), **asdict(self._counts)}
         self._folder.child(SUMMARY).write((json.dumps(document, indent=2) + "\n").encode())
-        return Done(self._folder.shown, self._counts, self._parts, self._before)
+        return Done(self._folder.shown, self._counts, len(self.parts), self._before)
 
 
 def _silent(line: str) -> None:

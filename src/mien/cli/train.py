@@ -109,7 +109,6 @@ def train_command(
 ) -> None:
     """Train a network on labelled faces, judge it, and save it with its history and scores."""
     from mien.config import AUGMENTATIONS
-    from mien.weights import find_model
 
     _refuse_early(augmentation, tensorboard)
     changes: dict[str, Any] = {
@@ -121,8 +120,8 @@ def train_command(
         "validation_fraction": validation_fraction,
         "validation": validation,
         "ferplus": ferplus,
-        "teachers": tuple(str(find_model(path).resolve()) for path in teachers) if teachers else None,
-        "init": str(find_model(init).resolve()) if init else None,
+        "teachers": tuple(map(_absolute, teachers)) if teachers else None,
+        "init": _absolute(init) if init else None,
         "keep": keep,
         "input": {"size": size, "channels": channels},
         "seed": seed,
@@ -147,9 +146,10 @@ def train_command(
             go_on(resume, tensorboard=tensorboard)
         return
     given = {name: value for name, value in changes.items() if value is not None}
-    if init and not network and not any(one.startswith("network=") for one in assignments or []):
-        given |= _network_in(given["init"])
-    config = starting_from(context, recipe, config_file, given, assigned(assignments or [], given))
+    settings = assigned(assignments or [], given)
+    if settings.get("init") and isinstance(settings["init"], str):
+        settings["init"] = _absolute(settings["init"])
+    config = starting_from(context, recipe, config_file, given, settings)
     with others:
         run_training(data, config, out=out, selection=selection, tensorboard=tensorboard)
 
@@ -169,12 +169,11 @@ def _refuse_early(augmentation: str | None, tensorboard: Path | None) -> None:
         raise MissingExtraError("--tensorboard", "tensorboard")
 
 
-def _network_in(init: str) -> dict[str, Any]:
-    """The network of the model that training begins with, as a setting; nothing where its file does not name one."""
-    from mien.trainee import network_in
+def _absolute(model: str | Path) -> str:
+    """Where a model's file is, so that a run goes on from any folder."""
+    from mien.weights import find_model
 
-    name = network_in(init)
-    return {"network": name} if name else {}
+    return str(find_model(model).resolve())
 
 
 def _other_hosts(
@@ -277,6 +276,9 @@ def starting_from(
 ) -> TrainingConfig:
     """The config of a recipe or of a file, with the fields changed that options name.
 
+    A recipe's network gives way to that of the model which training begins with, unless an option names one. A file's
+    stays: it was named there.
+
     Args:
         context: knows which options are on the command line.
         recipe: its name.
@@ -285,19 +287,36 @@ def starting_from(
         others: fields and values of ``--set``.
 
     Raises:
-        UsageError: a recipe is named beside the file, or the config refuses a value.
+        UsageError: a recipe is named beside the file, a value is refused, or there is no model to begin with.
+        ModelError: the model that training begins with cannot be read.
     """
     from mien.config import TrainingConfig, read_config
     from mien.recipes import recipe as settings
 
     if file is None:
-        return settings(recipe, **given, **others)
+        chosen = {**given, **others}
+        return settings(recipe, **_network_of_init(chosen), **chosen)
     if _on_command_line(context, "recipe"):
         raise UsageError("--config: stands instead of --recipe; leave one out")
     base = read_config(file).to_dict()
     sides = {name: value for name, value in given.pop("input", {}).items() if _on_command_line(context, name)}
     kept = {name: value for name, value in given.items() if _on_command_line(context, name)}
     return TrainingConfig.from_dict({**base, **kept, "input": {**base["input"], **sides}, **others})
+
+
+def _network_of_init(chosen: dict[str, Any]) -> dict[str, Any]:
+    """The network of the model that training begins with, as a setting; nothing where its file holds none of mien's.
+
+    Nothing too where training begins with no model, or where a network is named.
+    """
+    init = chosen.get("init")
+    if "network" in chosen or not init or not isinstance(init, str):
+        return {}
+    load_keras("init")
+    from mien.trainee import network_in
+
+    name = network_in(init)
+    return {"network": name} if name else {}
 
 
 def _on_command_line(context: typer.Context, parameter: str) -> bool:

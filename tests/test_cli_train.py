@@ -1,0 +1,82 @@
+"""What `mien train` and `mien tune` make of their options: the config that they hand on; nothing is trained."""
+
+import json
+from pathlib import Path
+
+import keras
+import pytest
+
+from mien.cli import main
+from mien.config import TrainingConfig
+from mien.errors import MienError
+from mien.export import describe, save_keras
+from mien.networks import network
+
+CLASSES = tuple("abcdefg")
+
+
+@pytest.fixture
+def handed_on(monkeypatch, tmp_path):
+    """Gives what runs the command in a folder of its own, and tells the config that training or tuning is given."""
+    configs: list[TrainingConfig] = []
+
+    def stand_in(data, config, **options):
+        configs.append(config)
+        raise MienError("far enough")
+
+    monkeypatch.setattr("mien.training.train", stand_in)
+    monkeypatch.setattr("mien.tuning.tune", stand_in)
+    monkeypatch.chdir(tmp_path)
+
+    def ask(*arguments: str) -> TrainingConfig:
+        with pytest.raises(SystemExit):
+            main([arguments[0], "faces", *arguments[1:]])
+        return configs.pop()
+
+    return ask
+
+
+@pytest.fixture
+def trained(tmp_path) -> Path:
+    model = network("small", seed=1)
+    save_keras(model, describe(model, CLASSES), tmp_path / "trained.keras")
+    return tmp_path / "trained.keras"
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        ("train", "--init", "trained.keras"),
+        ("train", "--set", "init=trained.keras"),
+        ("tune", "--set", "init=trained.keras"),
+    ],
+)
+def test_the_network_is_that_of_the_model_that_training_begins_with_unless_one_is_named(begin, handed_on, trained):
+    config = handed_on(*begin)
+    assert config.network == "small"
+    assert Path(config.init).resolve() == trained.resolve()
+    assert config.epochs == 30  # all else is the recipe's
+    assert handed_on(*begin, "--set", "network=vgg").network == "vgg"
+    if begin[0] == "train":
+        assert Path(config.init).is_absolute()  # a run goes on from anywhere
+        assert handed_on(*begin, "--network", "vgg").network == "vgg"
+    (trained.parent / "c.json").write_text(json.dumps({"network": "large"}))
+    assert handed_on(*begin, "--config", "c.json").network == "large"
+
+
+def test_a_network_that_is_none_of_miens_leaves_the_recipes(handed_on, tmp_path):
+    faces = keras.Input((48, 48, 1))
+    probabilities = keras.layers.Dense(7, activation="softmax")(keras.layers.Flatten()(faces))
+    model = keras.Model(faces, probabilities, name="mine")
+    save_keras(model, describe(model, CLASSES), tmp_path / "mine.keras")
+    assert handed_on("train", "--set", "init=mine.keras").network == "seed"
+
+
+@pytest.mark.parametrize("command", ["train", "tune"])
+def test_a_model_that_is_not_there_to_begin_with_is_one_line(command, capfd):
+    with pytest.raises(SystemExit) as end:
+        main([command, "faces", "--set", "init=none.keras"])
+    assert end.value.code == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("mien: ")
+    assert "none.keras: no such file" in line
