@@ -16,7 +16,16 @@ HEAVY = {"keras", "tensorflow", "jax", "torch", "sklearn", "matplotlib", "tf2onn
 """What the base install does not have, or what takes seconds to import."""
 
 MAY_USE_KERAS = {
-    *("augmentation.py", "averaging.py", "backend.py", "checkpoints.py", "epochs.py", "export.py", "gradients.py"),
+    *(
+        "augmentation.py",
+        "averaging.py",
+        "backend.py",
+        "checkpoints.py",
+        "degradation.py",
+        "epochs.py",
+        "export.py",
+        "gradients.py",
+    ),
     *("learning.py", "networks.py", "progress.py", "restoring.py", "sharpness.py", "teaching.py", "trainee.py"),
     "training.py",
 }

@@ -15,6 +15,8 @@ from keras import layers, ops
 from numpy.typing import NDArray
 
 from mien.config import AUGMENTATIONS, AugmentationPolicy
+from mien.degradation import RandomDegradation
+from mien.preprocessing import SCALE
 
 
 class RandomAffine(layers.Layer):
@@ -123,7 +125,10 @@ def _seed(seed: int) -> int:
 
 
 def augmentation_layers(policy: AugmentationPolicy, seed: int = 0) -> list[keras.Layer]:
-    """The Keras layers of a policy: float images in [0, 255] in and out, active only while training."""
+    """The Keras layers of a policy: float images in [0, 255] in and out, active only while training.
+
+    All but those of `degradation_layers`, which come behind what teachers see.
+    """
     stack: list[keras.Layer] = []
     if policy.moves:
         stack.append(RandomAffine(policy, seed, dtype="float32", name="random_affine"))
@@ -148,6 +153,11 @@ def augmentation_layers(policy: AugmentationPolicy, seed: int = 0) -> list[keras
     return stack
 
 
+def degradation_layers(policy: AugmentationPolicy, seed: int = 0) -> list[keras.Layer]:
+    """The Keras layers that spoil images: float32 in [0, 1] in and out, active only while training."""
+    return [RandomDegradation(policy.degrade, _seed(seed + 4), dtype="float32")] if policy.degrade else []
+
+
 def preview(
     images: NDArray[np.uint8], seed: int = 0, policy: AugmentationPolicy = AUGMENTATIONS["seed"]
 ) -> NDArray[np.uint8]:
@@ -164,5 +174,7 @@ def preview(
     varied = ops.convert_to_tensor(images.astype(np.float32))
     for layer in augmentation_layers(policy, seed):
         varied = layer(varied, training=True)
+    for layer in degradation_layers(policy, seed):
+        varied = layer(varied * np.float32(SCALE), training=True) / np.float32(SCALE)
     result = ops.convert_to_numpy(varied)
     return np.clip(np.rint(result), 0, 255).astype(np.uint8)

@@ -58,6 +58,8 @@ class AugmentationPolicy:
         brightness: fraction of the full range that is added, 0 to 1.
         contrast: factors about the image's mean from 1 - contrast to 1 + contrast, 0 to 1.
         erase: share of images in which one box is blanked (Zhong et al. 2020), 0 to 1.
+        degrade: share of images that are blurred, reduced and enlarged again, made noisy, compressed as JPEG or
+            darkened, one of these each (`mien.degradation`), 0 to 1. Teachers see them as they were before.
     """
 
     rotation: float = 0.0
@@ -69,13 +71,14 @@ class AugmentationPolicy:
     brightness: float = 0.0
     contrast: float = 0.0
     erase: float = 0.0
+    degrade: float = 0.0
 
     def __post_init__(self) -> None:
         _within(self, "rotation", 0, 180)
         _within(self, "shift", 0, 1)
         _within(self, "shear", 0, 45)
         _within(self, "zoom", 0, 0.99)
-        for name in ("brightness", "contrast", "erase"):
+        for name in ("brightness", "contrast", "erase", "degrade"):
             _within(self, name, 0, 1)
 
     @property
@@ -84,13 +87,16 @@ class AugmentationPolicy:
         return bool(self.rotation or self.shift or self.shear or self.zoom or self.flip)
 
 
+_STANDARD = AugmentationPolicy(
+    rotation=11.5, shift=0.09, zoom=0.13, zoom_together=True, flip=True, brightness=0.15, contrast=0.3, erase=0.5
+)
+
 AUGMENTATIONS: dict[str, AugmentationPolicy] = {
     "none": AugmentationPolicy(),
     # The seed's ImageDataGenerator: shear_range is in degrees there, so 0.2 is next to nothing.
     "seed": AugmentationPolicy(rotation=20, shift=0.1, shear=0.2, zoom=0.2, flip=True),
-    "standard": AugmentationPolicy(
-        rotation=11.5, shift=0.09, zoom=0.13, zoom_together=True, flip=True, brightness=0.15, contrast=0.3, erase=0.5
-    ),
+    "standard": _STANDARD,
+    "robust": dataclasses.replace(_STANDARD, degrade=0.5),
 }
 """Named policies: what `--augmentation` takes."""
 
@@ -126,7 +132,8 @@ class TrainingConfig:
             which takes any model that mien reads, ensembles and int8 files too.
         teacher_views: how many views of each image are stored; a byte a pixel of disk each.
         init: a model file, or the name of a bundled model, from whose weights training begins, all but the last layer's
-            where the classes differ; empty for random weights.
+            where the classes differ; empty for random weights. `network` must be the one that the file holds, which
+            the commands see to where none is named.
         progressive: sides of the training images in equal shares of the epochs, such as (32, 40, 48): small pictures
             first, the input's size last (Howard 2018, Tan & Le 2021); empty for full size all along.
         validation: ``holdout`` takes validation images out of Training; ``public`` trains on all of it and watches
@@ -214,7 +221,8 @@ class TrainingConfig:
     def _check_models(self) -> None:
         if not isinstance(self.teachers, tuple) or not all(isinstance(path, str) and path for path in self.teachers):
             raise UsageError(f"teachers: must be model files or names of bundled models, received {self.teachers!r}")
-        if self.teachers and self.teacher_view == "stored" and self.augmentation == AugmentationPolicy():
+        varied = dataclasses.replace(self.augmentation, degrade=0.0) != AugmentationPolicy()
+        if self.teachers and self.teacher_view == "stored" and not varied:
             raise UsageError(
                 "teacher_view: stored views are made by the augmentation, and there is none; choose one "
                 f"({', '.join(AUGMENTATIONS)}), or teacher_view plain"

@@ -17,7 +17,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from mien import backend
-from mien.augmentation import TrainingSize, augmentation_layers
+from mien.augmentation import TrainingSize, augmentation_layers, degradation_layers
 from mien.config import AugmentationPolicy, TrainingConfig
 from mien.epochs import FilledModel
 from mien.errors import UsageError
@@ -105,6 +105,8 @@ def compile_for_training(model: keras.Model, config: TrainingConfig, optimizer: 
     if config.teachers and config.teacher_view == "same":
         teachers = [backend.training_twin(open_teacher(path, model), precision) for path in config.teachers]
         targets = Teaching(teachers, config.teacher_weight, dtype="float32", name="teaching")(images, targets)
+    for layer in degradation_layers(config.augmentation, config.seed):
+        images = layer(images)
     if config.progressive:
         _refuse_fixed_size(model)
         images = TrainingSize(config.size_in(0), dtype="float32", name=TRAINING_SIZE)(images)
@@ -230,9 +232,25 @@ def start_from(model: keras.Model, path: str, classes: Sequence[str]) -> None:
     if [weight.shape for weight in old] != [weight.shape for weight in new]:
         raise UsageError(
             f"init: {path} holds the network {trained.name!r} ({trained.count_params():,} parameters), whose weights "
-            f"do not fit {model.name!r} ({model.count_params():,}); choose the same network, size and channels"
+            f"do not fit {model.name!r} ({model.count_params():,}); {_way_to_fit(spec, model)}"
         )
     model.set_weights(old)
+
+
+def _way_to_fit(spec: ModelSpec, model: keras.Model) -> str:
+    """What to ask for instead of `model`, so that the weights of the file that `spec` describes fit."""
+    if spec.network not in NETWORKS:
+        return f"{spec.network!r} is none of mien's networks: build it yourself and give it to mien.fit"
+    options, arguments = [], []
+    if spec.network != model.name:
+        options.append(f"--set network={spec.network}")
+        arguments.append(f"network={spec.network!r}")
+    if spec.input.shape != model.input_shape[1:]:
+        options.append(f"--size {spec.input.size} --channels {spec.input.channels}")
+        arguments.append(f"input=InputSpec({spec.input.size}, {spec.input.channels})")
+    if not options:
+        return "another version of mien had another network of that name; begin with a model of this version"
+    return f"choose what the file holds: {' '.join(options)}, or in Python {', '.join(arguments)}"
 
 
 def _vary(faces: Any, labels: Any, config: TrainingConfig) -> tuple[Any, Any]:

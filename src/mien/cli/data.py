@@ -121,7 +121,7 @@ def show(
     data: Data,
     split: Annotated[str, typer.Option(help="train, val, public, private, test (public and private) or all.")] = "all",
     augmented: Annotated[bool, typer.Option("--augmented", help="Show what training will see.")] = False,
-    augmentation: Annotated[str, typer.Option(help="With --augmented: seed, standard or none.")] = "seed",
+    augmentation: Annotated[str, typer.Option(help="With --augmented: seed, standard, robust or none.")] = "seed",
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where the picture goes.")] = Path("faces.png"),
     seed: Annotated[int, typer.Option(min=0, help="Another seed shows other faces.")] = 0,
 ) -> None:
