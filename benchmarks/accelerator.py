@@ -1,55 +1,80 @@
-"""The accuracy runs on one accelerator, in one process and within a time limit: teachers, then students of all of them.
+"""The accuracy runs on one accelerator, in one process a call: teachers, then students of all of them.
 
-    KERAS_BACKEND=jax python benchmarks/accelerator.py probe FER2013 --work DIR
-    KERAS_BACKEND=jax python benchmarks/accelerator.py run FER2013 --work DIR --out DIR --seconds 540
+    KERAS_BACKEND=jax python benchmarks/accelerator.py probe FER2013 --work DIR --batches vgg:256,vgg:512
+    KERAS_BACKEND=jax python benchmarks/accelerator.py run FER2013 --work DIR --out DIR --plan ten --seconds 540
     python benchmarks/accelerator.py export DIR/NAME.npz... --data FER2013 --to DIR
 
-`probe` trains three epochs of each network and keeps the seconds that one takes in DIR/speed.json. `run` gives each
-stage its share of the time, trains it, and writes its weights (kernels in float16) and log.json after each, so that a
-run which is cut off loses one stage at most. `export`, where TensorFlow is, makes .keras and .onnx files of them.
+`probe` trains three epochs of networks with batches of so many images and says how long one takes. `run` trains the
+stages of a plan one after the other, and writes weights (kernels in float16), log.json and what each network says of
+PublicTest after each, so that a run which is cut off loses one stage at most; a stage that the rest of `--seconds` does
+not hold is left out. `--given` names weights of an earlier day that teach too. `export`, where TensorFlow is, makes
+.keras and .onnx files of weights.
+
 What a stage does is what `mien train FER2013` does with the same settings (log.json has them): the dataset is read
-once, and nothing is judged but PublicTest with one view after the last epoch.
+once, networks that differ in their seed alone share one compiled step, and nothing is judged but PublicTest.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from shutil import copy
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 STARTED = time.perf_counter()
 
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """One run: a recipe with changes, its share of the time, and the stages that teach it."""
+    """One run: a recipe with changes, and the stages that teach it; `views` are shared by stages of one name."""
 
     name: str
     recipe: str
-    share: float
+    epochs: int
     changes: dict[str, Any]
     teachers: tuple[str, ...] = ()
+    views: str = "views"
 
 
-NETWORKS = {"large": "large", "small": "compact", "vgg": "vgg"}
-"""What is probed: recipe to network."""
+FULL = {"progressive": (), "validation": "public", "keep": "last"}
+THREE = ("large0", "vgg1", "large2")
+TEN = tuple(f"speed{seed}" for seed in range(10))
+MIXED = {"batch_size": 128, "mixup": 0.2}
+"""What taught recipes had until they were tried without."""
 
-TEACHERS = ("large0", "vgg1", "large2")
-FULL = {"progressive": (), "validation": "public", "keep": "last", "validate_every": 20}
-PUPIL = {**FULL, "teacher_view": "stored", "teacher_views": 30, "teacher_weight": 0.9, "label_smoothing": 0.0}
-STAGES = (
-    Stage("large0", "large", 0.235, {**FULL, "seed": 0}),
-    Stage("vgg1", "vgg", 0.14, {**FULL, "seed": 1, "mixup": 0.2, "ema": 0.999}),
-    Stage("large2", "large", 0.235, {**FULL, "seed": 2}),
-    Stage("small", "small", 0.15, {**PUPIL, "seed": 3, "mixup": 0.2, "network": "compact"}, TEACHERS),
-    Stage("large4", "large", 0.24, {**PUPIL, "seed": 4, "mixup": 0.2}, TEACHERS),
-)
+PLANS: dict[str, tuple[Stage, ...]] = {
+    "three": (
+        Stage("large0", "large", 66, {"seed": 0}),
+        Stage("vgg1", "vgg", 133, {"seed": 1}),
+        Stage("large2", "large", 73, {"seed": 2}),
+        Stage("small", "small", 191, {**MIXED, "seed": 3, "learning_rate": 0.15, "ema": 0.998}, THREE),
+        Stage("small5", "small", 400, {**MIXED, "seed": 5, "learning_rate": 0.15, "ema": 0.998}, THREE),
+        Stage(
+            "large4",
+            "distilled",
+            85,
+            {**MIXED, "seed": 4, "network": "large", "learning_rate": 0.1, "ema": 0.999},
+            THREE,
+        ),
+    ),
+    "ten": (
+        *(Stage(name, "speedrun", 60, {"seed": seed}) for seed, name in enumerate(TEN)),
+        Stage("small11", "small", 200, {"mixup": 0.2, "seed": 11}, (*TEN, "large4")),
+        Stage("vgg12", "distilled", 150, {"seed": 12}, (*TEN, "large4")),
+        Stage("small13", "small", 200, {"seed": 13}, (*TEN, "large4")),
+        Stage("small14", "small", 200, {"seed": 14}, ("vgg12", *TEN[1:4]), "views14"),
+        Stage("small16", "small", 200, {"seed": 16}, (*TEN, "large4")),
+    ),
+}
+"""What was run on 2026-11-26, in two sessions; `large4` was given to the second (`--given`)."""
 
 
 def say(line: str) -> None:
@@ -57,19 +82,45 @@ def say(line: str) -> None:
     print(f"{time.perf_counter() - STARTED:6.1f} s  {line}", flush=True)
 
 
+class Compiled:
+    """`compile_for_training`, once for configs that differ in their seed alone; the step is begun anew each time."""
+
+    def __init__(self, compiling: Callable[..., Any]) -> None:
+        self.compiling = compiling
+        self.config: Any = None
+        self.trainee: Any = None
+
+    def __call__(self, model: Any, config: Any, optimizer: Any) -> Any:
+        """The trainee of this config, with the weights of this model and an optimizer that has not run."""
+        from mien import backend
+
+        config = dataclasses.replace(config, seed=0)
+        if self.config == config:
+            backend.copy_weights(model, self.trainee.twin)
+            for variable in self.trainee.model.optimizer.variables:
+                variable.assign(np.zeros(variable.shape, variable.dtype))
+            return self.trainee
+        self.trainee = self.compiling(model, config, optimizer)
+        self.config = config
+        return self.trainee
+
+
 class Bench:
     """The dataset, and what is trained on it."""
 
-    def __init__(self, data: str, work: Path, limit: int) -> None:
+    def __init__(self, data: str, work: Path, limit: int = 0) -> None:
+        from mien import averaging, learning
         from mien.datasets import open_dataset
         from mien.materials import Selection, gather
         from mien.recipes import recipe
 
-        self.work, self.dataset = work, open_dataset(data)
-        self.materials = gather(self.dataset, recipe("large", **FULL), Selection(limit=limit, detect_faces=False))
+        self.work = work
+        self.materials = gather(open_dataset(data), recipe("large", **FULL), Selection(limit=limit, detect_faces=False))
+        learning.compile_for_training = self.compiled = Compiled(learning.compile_for_training)
+        averaging.batch_statistics = functools.lru_cache(maxsize=1)(averaging.batch_statistics)
         say(f"{len(self.materials.source.labels):,} images to train on")
 
-    def train(self, stage: Stage, epochs: int, folder: Path) -> tuple[Any, list[dict[str, float]]]:
+    def train(self, stage: Stage, folder: Path) -> tuple[Any, list[dict[str, float]]]:
         """Train; gives the stock network and the history."""
         from mien.learning import learn
         from mien.networks import network
@@ -77,61 +128,105 @@ class Bench:
         from mien.teaching import taught
 
         teachers = tuple(str(self.work / name / "model.keras") for name in stage.teachers)
-        config = recipe(stage.recipe, **stage.changes, epochs=epochs, teachers=teachers)
+        changes = {**FULL, "validate_every": stage.epochs, **stage.changes}
+        config = recipe(stage.recipe, **changes, epochs=stage.epochs, teachers=teachers)
         model = network(config.network, classes=len(self.materials.classes), seed=config.seed)
         source, held = self.materials.source, self.materials.validation
         if config.teachers:
-            source = taught(source, config, model, self.work / "views", say)  # the same for all pupils
+            started = time.perf_counter()
+            source = taught(source, config, model, self.work / stage.views, say)
+            say(f"asked in {time.perf_counter() - started:.1f} s")
         learned = learn(model, config, source, (held.images, held.labels), folder)
         return model, learned.history
 
+    def answers(self) -> NDArray[np.float32]:
+        """What the network that was trained last says of PublicTest as it is and mirrored, (2, n, classes)."""
+        from mien.preprocessing import SCALE
 
-def probe(bench: Bench) -> None:
+        images = self.materials.validation.images * np.float32(SCALE)
+        twin = self.compiled.trainee.twin
+        views = (images, images[:, :, ::-1])
+        return np.stack([twin.predict(view, batch_size=512, verbose=0) for view in views]).astype(np.float32)
+
+    def keep(self, model: Any, name: str) -> None:
+        """Write a network where its pupils look for it."""
+        from mien.export import describe, save_keras
+
+        description = describe(model, self.materials.classes, crop_margin=0.0, trained_on={})
+        save_keras(model, description, self.work / name / "model.keras")
+
+    def given(self, path: Path, name: str, of: str) -> None:
+        """Take a network of weights in a file."""
+        from mien.networks import network
+
+        model = network(of, classes=len(self.materials.classes))
+        model.set_weights(read_weights(path))
+        (self.work / name).mkdir(parents=True, exist_ok=True)
+        self.keep(model, name)
+        say(f"{name}: given")
+
+
+def read_weights(path: Path) -> list[NDArray[np.float32]]:
+    """The arrays of a network, in their order."""
+    with np.load(path) as arrays:
+        return [arrays[name].astype(np.float32) for name in sorted(arrays.files)]
+
+
+def probe(bench: Bench, batches: str) -> None:
     """Measure the seconds that an epoch takes."""
-    speed = {}
-    for name, network in NETWORKS.items():
+    for pair in batches.split(","):
+        recipe, size = pair.split(":")
         started = time.perf_counter()
-        stage = Stage(name, name, 0, {**FULL, "network": network})
-        history = bench.train(stage, 3, bench.work / f"probe-{name}")[1]
-        seconds = min(row["seconds"] for row in history[1:2])
-        speed[name] = {"epoch": seconds, "beside": time.perf_counter() - started - 3 * seconds}
-        say(f"{name}: {speed[name]} {history}")
-        (bench.work / "speed.json").write_text(json.dumps(speed))
+        stage = Stage(pair, recipe, 4, {"batch_size": int(size), "teacher_view": "same"})
+        history = bench.train(stage, bench.work / f"probe-{recipe}-{size}")[1]
+        bench.answers()
+        took = time.perf_counter() - started
+        say(f"{pair}: {took:.1f} s, epochs {[row['seconds'] for row in history]}, loss {history[-1]['loss']:.3f}")
 
 
-def run(bench: Bench, out: Path, seconds: float) -> None:
-    """Train every stage in its share of the time."""
-    from mien.export import describe, save_keras
-
-    speed = json.loads((bench.work / "speed.json").read_text())
+def run(bench: Bench, stages: tuple[Stage, ...], out: Path, seconds: float) -> None:
+    """Train one stage after the other."""
     written = bench.work / "log.json"
     log: dict[str, Any] = json.loads(written.read_text()) if written.exists() else {}
-    left = sum(stage.share for stage in STAGES)
-    for stage in STAGES:
-        share = (seconds - (time.perf_counter() - STARTED)) * stage.share / left
-        left -= stage.share
-        started = time.perf_counter()
-        weights = bench.work / f"{stage.name}.npz"
-        if weights.exists():  # by a call before this one
-            copy(weights, out)
+    said: dict[str, NDArray[np.float32]] = {}
+    if (bench.work / "public.npz").exists():
+        with np.load(bench.work / "public.npz") as kept:
+            said = {name: kept[name] for name in kept.files if name != "labels"}
+    labels = bench.materials.validation.labels
+    longest: dict[tuple[str, int], float] = {}
+    for stage in stages:
+        if stage.name in log:  # by a call before this one
             continue
-        if stage.teachers and not (bench.work / "views" / "teachers.npy").exists():
-            share -= speed["large"]["epoch"] * 30 * 0.8  # asking: three networks forward
-        epochs = max(3, int((share - speed[stage.recipe]["beside"]) / speed[stage.recipe]["epoch"]))
-        say(f"{stage.name}: {epochs} epochs in {share:.0f} s")
-        model, history = bench.train(stage, epochs, bench.work / stage.name)
-        took = time.perf_counter() - started
-        say(f"{stage.name}: took {took:.1f} s, {history[-1]}")
-        if not stage.teachers:
-            description = describe(model, bench.materials.classes, crop_margin=0.0, trained_on={})
-            save_keras(model, description, bench.work / stage.name / "model.keras")
-        log[stage.name] = {**dataclasses.asdict(stage), "epochs": epochs, "seconds": took, "history": history}
+        kind = (stage.recipe, stage.epochs)
+        if time.perf_counter() - STARTED + longest.get(kind, 0.0) > seconds:
+            say(f"{stage.name}: no time left")
+            continue
+        started = time.perf_counter()
+        model, history = bench.train(stage, bench.work / stage.name)
+        took = longest[kind] = time.perf_counter() - started
+        said[stage.name] = bench.answers()
+        right = [float((p.argmax(1) == labels).mean()) for p in (said[stage.name][0], said[stage.name].sum(0))]
+        say(f"{stage.name}: {took:.1f} s, epoch {np.median([r['seconds'] for r in history]):.3f} s, {history[-1]}")
+        say(f"{stage.name}: PublicTest one view {100 * right[0]:.2f} %, flip {100 * right[1]:.2f} %")
+        bench.keep(model, stage.name)
+        log[stage.name] = {**dataclasses.asdict(stage), "seconds": took, "right": right, "history": history}
         written.write_text(json.dumps(log))
+        np.savez(bench.work / "public.npz", **said, labels=labels)
         arrays = [w.astype(np.float16 if w.ndim > 1 else np.float32) for w in model.get_weights()]
-        np.savez(weights, **{f"{index:03d}": array for index, array in enumerate(arrays)})
-        copy(weights, out)
-        copy(written, out)
-        say(f"{stage.name}: written")
+        np.savez(bench.work / f"{stage.name}.npz", **{f"{index:03d}": array for index, array in enumerate(arrays)})
+        for file in (written, bench.work / "public.npz"):
+            copy(file, out)
+    for names in (TEN, tuple(log)):
+        parts = [said[name].sum(0) for name in names if name in said]
+        if parts:
+            say(f"{len(parts)} together, flip: {100 * float((sum(parts).argmax(1) == labels).mean()):.2f} %")
+
+
+def bring(work: Path, out: Path, names: str) -> None:
+    """Copy weights to where files come back from."""
+    for name in filter(None, names.split(",")):
+        if (work / f"{name}.npz").exists():
+            copy(work / f"{name}.npz", out)
 
 
 def export(weights: list[Path], log: Path, data: str, to: Path) -> None:
@@ -147,13 +242,13 @@ def export(weights: list[Path], log: Path, data: str, to: Path) -> None:
     facts, classes = None, ()
     for path in weights:
         stage = stages[path.stem]
-        config = recipe(stage["recipe"], **stage["changes"], epochs=stage["epochs"], teachers=stage["teachers"])
+        changes = {**FULL, "validate_every": stage["epochs"], **stage["changes"]}
+        config = recipe(stage["recipe"], **changes, epochs=stage["epochs"], teachers=stage["teachers"])
         if facts is None:
             materials = gather(open_dataset(data), config, Selection(detect_faces=False))
             facts, classes = materials.facts, materials.classes
         model = network(config.network, classes=len(classes))
-        with np.load(path) as arrays:
-            model.set_weights([arrays[name].astype(np.float32) for name in sorted(arrays.files)])
+        model.set_weights(read_weights(path))
         trained_on = {**facts, "recipe": config.to_dict()}
         description = describe(model, classes, crop_margin=FER2013_MARGIN, trained_on=trained_on)
         folder = to / path.stem
@@ -172,6 +267,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--to", type=Path)
     parser.add_argument("--data", default="FER2013")
+    parser.add_argument("--plan", choices=PLANS, default="ten")
+    parser.add_argument("--batches", default="vgg:128", help="what is probed: recipe:images, with commas between")
+    parser.add_argument("--given", default="", help="weights of an earlier day: name:network:file, with commas between")
+    parser.add_argument("--bring", default="", help="stages whose weights are copied to --out, with commas between")
     parser.add_argument("--seconds", type=float, default=540)
     parser.add_argument("--limit", type=int, default=0, help="images of Training, for a rehearsal")
     options = parser.parse_args()
@@ -182,9 +281,16 @@ def main() -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     bench = Bench(options.paths[0], options.work, options.limit)
     if options.what == "probe":
-        probe(bench)
-    else:
-        run(bench, options.out or options.work, options.seconds)
+        probe(bench, options.batches)
+        return
+    for entry in filter(None, options.given.split(",")):
+        name, of, file = entry.split(":")
+        if not (options.work / name / "model.keras").exists():
+            bench.given(Path(file), name, of)
+    out = options.out or options.work
+    run(bench, PLANS[options.plan], out, options.seconds)
+    if out != options.work:
+        bring(options.work, out, options.bring)
 
 
 if __name__ == "__main__":
