@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mien import backend
-from mien.config import AUGMENTATIONS, TrainingConfig
+from mien.config import AUGMENTATIONS, AugmentationPolicy, TrainingConfig
 from mien.ensembles import save_ensemble
 from mien.errors import ModelError, UsageError
 from mien.export import describe, save_keras
@@ -98,6 +98,25 @@ def test_teachers_get_the_view_before_it_is_shrunk(tmp_path):
     _, built = trainee(config)
     expected = np.asarray(teacher(batch()[0] / np.float32(255), training=False))
     np.testing.assert_allclose(outputs(built, training=True)[1], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("view", ["same", "stored"])
+def test_teachers_get_the_view_before_it_is_degraded_and_the_network_what_is_left_of_it(tmp_path, view):
+    teacher = network("small", seed=5)
+    path = saved(tmp_path / "teacher.keras", teacher)
+    policy = AugmentationPolicy(degrade=1.0, shift=0.2 if view == "stored" else 0.0)
+    config = dataclasses.replace(PLAIN, teacher_weight=1.0, augmentation=policy, teachers=(path,), teacher_view=view)
+    _, built = trainee(config)
+    images = batch()[0] / np.float32(255)
+    seen = []
+    original = built.twin.call
+    built.twin.call = lambda x, *args, **kwargs: (seen.append(np.asarray(x)), original(x, *args, **kwargs))[1]
+    targets = outputs(built, training=True)[1]
+    if view == "same":
+        np.testing.assert_allclose(targets, teacher(images, training=False), atol=1e-5)
+    assert np.abs(seen[-1] - images).max() > 0.1
+    outputs(built, training=False)
+    np.testing.assert_allclose(seen[-1], images, atol=1e-6)
 
 
 def test_teachers_must_fit(tmp_path):
