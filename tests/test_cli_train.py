@@ -1,5 +1,6 @@
 """What `mien train` and `mien tune` make of their options: the config that they hand on; nothing is trained."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import keras
 import pytest
 
 from mien.cli import main
-from mien.config import TrainingConfig
+from mien.config import AUGMENTATIONS, TrainingConfig
 from mien.errors import MienError
 from mien.export import describe, save_keras
 from mien.networks import network
@@ -80,3 +81,22 @@ def test_a_model_that_is_not_there_to_begin_with_is_one_line(command, capfd):
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith("mien: ")
     assert "none.keras: no such file" in line
+
+
+def test_single_amounts_of_the_augmentation_can_be_set(handed_on, tmp_path):
+    config = handed_on("train", "--recipe", "cpu", "--set", "augmentation.degrade=0.3", "--set", "augmentation.erase=0")
+    assert config.augmentation == dataclasses.replace(AUGMENTATIONS["standard"], degrade=0.3, erase=0)
+    config = handed_on("tune", "--recipe", "seed", "--set", "augmentation.flip=false")
+    assert config.augmentation == dataclasses.replace(AUGMENTATIONS["seed"], flip=False)
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(config.to_dict()))
+    config = handed_on("train", "--config", str(file), "--set", "augmentation.shift=0.2")
+    assert config.augmentation == dataclasses.replace(AUGMENTATIONS["seed"], flip=False, shift=0.2)
+
+
+@pytest.mark.parametrize("amount", ["augmentation.blur=1", "augmentation.degrade=2"])
+def test_amounts_that_there_are_not_are_refused(capsys, amount):
+    with pytest.raises(SystemExit):
+        main(["train", "faces", "--set", amount])
+    said = capsys.readouterr().err
+    assert "known are" in said or "must be a number from 0 to 1, received 2" in said

@@ -284,7 +284,7 @@ def starting_from(
         recipe: its name.
         file: ``--config``; options that are not on the command line then leave what it says.
         given: fields and values of options.
-        others: fields and values of ``--set``.
+        others: fields and values of ``--set``; ``augmentation.FIELD`` is one of the policy's.
 
     Raises:
         UsageError: a recipe is named beside the file, a value is refused, or there is no model to begin with.
@@ -292,16 +292,18 @@ def starting_from(
     """
     from mien.config import TrainingConfig, read_config
     from mien.recipes import recipe as settings
+    from mien.spaces import config_with
 
+    parts = {name: others.pop(name) for name in list(others) if name.startswith("augmentation.")}
     if file is None:
         chosen = {**given, **others}
-        return settings(recipe, **_network_of_init(chosen), **chosen)
+        return config_with(settings(recipe, **_network_of_init(chosen), **chosen), parts)
     if _on_command_line(context, "recipe"):
         raise UsageError("--config: stands instead of --recipe; leave one out")
     base = read_config(file).to_dict()
     sides = {name: value for name, value in given.pop("input", {}).items() if _on_command_line(context, name)}
     kept = {name: value for name, value in given.items() if _on_command_line(context, name)}
-    return TrainingConfig.from_dict({**base, **kept, "input": {**base["input"], **sides}, **others})
+    return config_with(TrainingConfig.from_dict({**base, **kept, "input": {**base["input"], **sides}, **others}), parts)
 
 
 def _network_of_init(chosen: dict[str, Any]) -> dict[str, Any]:
