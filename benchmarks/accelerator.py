@@ -29,6 +29,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.config import AUGMENTATIONS
+
 STARTED = time.perf_counter()
 
 
@@ -47,6 +49,7 @@ class Stage:
 FULL = {"progressive": (), "validation": "public", "keep": "last"}
 THREE = ("large0", "vgg1", "large2")
 TEN = tuple(f"speed{seed}" for seed in range(10))
+ROBUST = {"augmentation": AUGMENTATIONS["robust"]}
 MIXED = {"batch_size": 128, "mixup": 0.2}
 """What taught recipes had until they were tried without."""
 
@@ -73,8 +76,19 @@ PLANS: dict[str, tuple[Stage, ...]] = {
         Stage("small14", "small", 200, {"seed": 14}, ("vgg12", *TEN[1:4]), "views14"),
         Stage("small16", "small", 200, {"seed": 16}, (*TEN, "large4")),
     ),
+    "robust": (
+        *(Stage(name, "speedrun", 60, {"seed": seed}) for seed, name in enumerate(TEN)),
+        Stage("small20", "small", 200, {**ROBUST, "seed": 20}, TEN),
+        Stage("small21", "small", 200, {**ROBUST, "seed": 21}, TEN),
+        Stage("vgg22", "distilled", 150, {**ROBUST, "seed": 22}, TEN),
+        Stage("small23", "small", 200, {"seed": 23}, TEN),
+        Stage("small24", "small", 200, {**ROBUST, "seed": 24}, TEN),
+    ),
 }
-"""What was run on 2026-11-26, in two sessions; `large4` was given to the second (`--given`)."""
+"""`three` and `ten` were run on 2026-11-26, in two sessions; `large4` was given to the second (`--given`).
+
+`robust` is the next: what degraded images cost on clean ones where they are there from the start.
+"""
 
 
 def say(line: str) -> None:

@@ -134,6 +134,9 @@ class TrainingConfig:
         init: a model file, or the name of a bundled model, from whose weights training begins, all but the last layer's
             where the classes differ; empty for random weights. `network` must be the one that the file holds, which
             the commands see to where none is named.
+        init_share: share of the weights of `init` in what is saved, the rest being what was learned, with batch-norm
+            statistics of their own: what is new is learned with less of the old forgotten (Wortsman et al. 2022,
+            "Robust fine-tuning of zero-shot models"). 0 for none, to 0.95. Epochs are judged without it.
         progressive: sides of the training images in equal shares of the epochs, such as (32, 40, 48): small pictures
             first, the input's size last (Howard 2018, Tan & Le 2021); empty for full size all along.
         validation: ``holdout`` takes validation images out of Training; ``public`` trains on all of it and watches
@@ -172,6 +175,7 @@ class TrainingConfig:
     teacher_view: TeacherView = "same"
     teacher_views: int = 20
     init: str = ""
+    init_share: float = 0.0
     progressive: tuple[int, ...] = ()
     validation: Validation = "holdout"
     validate_every: int = 1
@@ -196,6 +200,7 @@ class TrainingConfig:
         _within(self, "sam", 0, 10)
         _within(self, "teacher_weight", 0, 1)
         _within(self, "teacher_views", 1, 10_000, whole=True)
+        _within(self, "init_share", 0, 0.95)
         _within(self, "validate_every", 1, 100_000, whole=True)
         _within(self, "validation_fraction", 0, 0.5)
         _within(self, "early_stopping", 0, 100_000, whole=True)
@@ -229,6 +234,8 @@ class TrainingConfig:
             )
         if not isinstance(self.init, str):
             raise UsageError(f"init: must be a model file or the name of a bundled model, received {self.init!r}")
+        if self.init_share and not self.init:
+            raise UsageError(f"init_share: is a share of init's weights, received {self.init_share!r} without init")
 
     def size_in(self, epoch: int) -> int:
         """Side of the training images in an epoch, from 0."""

@@ -20,7 +20,7 @@ from mien.epochs import EpochFeed, StackedFeed, ValidationFeed
 from mien.feeding import ONE_DEVICE, Source, Split, StreamSource, balancing_weights
 from mien.files import write_text
 from mien.hosts import current
-from mien.trainee import Trainee, as_inputs, compile_for_training, resize
+from mien.trainee import Start, Trainee, as_inputs, blend, compile_for_training, resize
 
 WARM_UP = 0.15
 """Share of all steps in which the cosine schedule first rises."""
@@ -51,6 +51,7 @@ def learn(
     validation: tuple[NDArray[np.uint8], NDArray[np.int64]] | None,
     folder: Path,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    start: Start | None = None,
 ) -> Learned:
     """Train a stock network in place, from its newest checkpoint in `folder` where there is one.
 
@@ -61,14 +62,18 @@ def learn(
         validation: images uint8 (n, size, size, channels) and labels int64 (n,), or None.
         folder: where ``checkpoints/`` and ``history.csv`` are kept.
         callbacks: further Keras callbacks, such as a progress bar.
+        start: what `mien.trainee.start_from` gave the network, where the config asks for a share of it.
 
     Returns:
         The history and which epoch was kept.
     """
     with backend.spread() as split:
-        return _learn(
-            model, config, make_feed(source, config, model.output_shape[-1], split), validation, folder, callbacks
-        )
+        feed = make_feed(source, config, model.output_shape[-1], split)
+        trainee, learned = _learn(model, config, feed, validation, folder, callbacks)
+        if learned.epoch:
+            feed.epoch = learned.epoch - 1
+            _take_weights(trainee, model, config, feed, start)
+    return learned
 
 
 def _learn(
@@ -78,8 +83,8 @@ def _learn(
     validation: tuple[NDArray[np.uint8], NDArray[np.int64]] | None,
     folder: Path,
     callbacks: Sequence[keras.callbacks.Callback],
-) -> Learned:
-    """`learn`, over the devices that the feed is split for."""
+) -> tuple[Trainee, Learned]:
+    """Train over the devices that the feed is split for; the trainee has the weights and optimizer of what was kept."""
     trainee = compile_for_training(model, config, make_optimizer(config, feed.num_batches))
     trainee.model.training_rows = feed.sizes
     checkpoints = Checkpoints(folder / "checkpoints")
@@ -93,12 +98,10 @@ def _learn(
     if interrupted and history and current().leads:
         write_history(folder / "history.csv", history)
     if not history:
-        return Learned(history, 0, interrupted)
+        return trainee, Learned(history, 0, interrupted)
     epoch = best_epoch(history) if config.keep == "best" else len(history)
     checkpoints.restore(trainee.model, epoch)
-    feed.epoch = epoch - 1
-    _take_weights(trainee, model, config, feed)
-    return Learned(history, epoch, interrupted)
+    return trainee, Learned(history, epoch, interrupted)
 
 
 def make_feed(source: Source, config: TrainingConfig, classes: int, split: Split = ONE_DEVICE) -> EpochFeed:
@@ -288,10 +291,15 @@ def _watching(
     return {"validation_data": held, "validation_freq": looks(config)}
 
 
-def _take_weights(trainee: Trainee, model: keras.Model, config: TrainingConfig, feed: EpochFeed) -> None:
-    """Copy what was learnt into the stock network, averaged over the steps where asked."""
+def _take_weights(
+    trainee: Trainee, model: keras.Model, config: TrainingConfig, feed: EpochFeed, start: Start | None
+) -> None:
+    """Copy what was learnt into the stock network; where asked, averaged over steps and with what it began with."""
     if config.ema:
         trainee.model.optimizer.finalize_variable_values(trainee.model.trainable_variables)
+    if config.init_share and start is not None:
+        blend(trainee.twin, start, config.init_share)
+    if config.ema or config.init_share:
         estimate_statistics(trainee.twin, feed, IMAGES_SAVING)
     backend.copy_weights(trainee.twin, model)
 

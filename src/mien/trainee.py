@@ -27,6 +27,9 @@ from mien.preprocessing import SCALE
 from mien.sharpness import SharpnessAware
 from mien.weights import find_model
 
+Start = Sequence[NDArray[np.float32] | None]
+"""The weights that a network was given to begin with, in its order; None for those that it drew."""
+
 TRAINING_SIZE = "training_size"
 """Name of the layer that shrinks training images."""
 
@@ -210,13 +213,16 @@ def network_in(path: str) -> str | None:
     return name if name in NETWORKS else None
 
 
-def start_from(model: keras.Model, path: str, classes: Sequence[str]) -> None:
+def start_from(model: keras.Model, path: str, classes: Sequence[str]) -> Start:
     """Give a network the weights of a trained one, all but the last layer's where the classes differ.
 
     Args:
         model: the network, which is changed.
         path: a model file, or the name of a bundled model.
         classes: names of the network's outputs, in order.
+
+    Returns:
+        What the network was given.
 
     Raises:
         UsageError: there is no such file, or it holds another network.
@@ -226,15 +232,22 @@ def start_from(model: keras.Model, path: str, classes: Sequence[str]) -> None:
 
     trained, spec = load_model(path)
     old, new = trained.get_weights(), model.get_weights()
-    if spec.classes != tuple(classes):
-        last = len(model.layers[-1].get_weights())
-        old = [*old[:-last], *new[-last:]]
+    anew = len(model.layers[-1].get_weights()) if spec.classes != tuple(classes) else 0
+    if anew:
+        old = [*old[:-anew], *new[-anew:]]
     if [weight.shape for weight in old] != [weight.shape for weight in new]:
         raise UsageError(
             f"init: {path} holds the network {trained.name!r} ({trained.count_params():,} parameters), whose weights "
             f"do not fit {model.name!r} ({model.count_params():,}); {_way_to_fit(spec, model)}"
         )
     model.set_weights(old)
+    return [*old[: len(old) - anew], *[None] * anew]
+
+
+def blend(model: keras.Model, start: Start, share: float) -> None:
+    """Set each weight to `share` of the one that training began with, and what is left of its own."""
+    weights = zip(model.get_weights(), start, strict=True)
+    model.set_weights([own if old is None else share * old + (1 - share) * own for own, old in weights])
 
 
 def _way_to_fit(spec: ModelSpec, model: keras.Model) -> str:

@@ -207,9 +207,12 @@ def _run(
         model = network(
             config.network, size=spec.size, channels=spec.channels, classes=len(materials.classes), seed=config.seed
         )
-    if config.init and not Checkpoints(folder.path / "checkpoints").history():
+    start = None
+    begins = not Checkpoints(folder.path / "checkpoints").history()
+    if config.init and begins:
         say(f"Starting from the weights of {config.init}")
-        start_from(model, config.init, materials.classes)
+    if config.init and (begins or config.init_share):
+        start = start_from(model, config.init, materials.classes)
     _announce(config, materials, model, say)
     held = materials.validation
     validation = None if held is None else (held.images, held.labels)
@@ -218,7 +221,7 @@ def _run(
         kept = folder.path / "checkpoints" if current().leads else Path(own)
         if config.teachers and config.teacher_view != "same":
             source = taught(source, config, model, kept, say)
-        learned = learn(model, config, source, validation, folder.path, callbacks)
+        learned = learn(model, config, source, validation, folder.path, callbacks, start)
         del source  # which may hold a file open that is deleted at the end
     if not learned.epoch:
         say(f"Interrupted before a checkpoint was written: no model is kept, and {folder.path} can be deleted")

@@ -9,7 +9,7 @@ from pathlib import Path
 from mien.errors import ModelError
 
 BUNDLED: dict[str, str] = {
-    "mien-small": "d0a86706f361be5daad5b25380ec2acaf69a026bd51a1a237182aa7dd6c9405d",
+    "mien-small": "546070f5b2f3e01ee68bd3591f68fe61e17ccda49b0a06406d2d7d08c07d505a",
 }
 """Name to the SHA-256 of its file, ``NAME.onnx``; the first is the default."""
 
