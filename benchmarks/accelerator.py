@@ -4,11 +4,12 @@
     KERAS_BACKEND=jax python benchmarks/accelerator.py run FER2013 --work DIR --out DIR --plan ten --seconds 540
     python benchmarks/accelerator.py export DIR/NAME.npz... --data FER2013 --to DIR
 
-`probe` trains three epochs of networks with batches of so many images and says how long one takes. `run` trains the
-stages of a plan one after the other, and writes weights (kernels in float16), log.json and what each network says of
-PublicTest after each, so that a run which is cut off loses one stage at most; a stage that the rest of `--seconds` does
-not hold is left out. `--given` names weights of an earlier day that teach too. `export`, where TensorFlow is, makes
-.keras and .onnx files of weights.
+`probe` trains four epochs of networks with batches of so many images and says how long one takes. `run` trains the
+stages of a plan one after the other, and writes weights (kernels in float16), what each network says of PublicTest and
+log.json after each, so that a run which is cut off loses one stage at most; a stage that the rest of `--seconds` does
+not hold is left out, and one that is done is not begun again by a later call. `--given` names weights of an earlier day
+that teach too; another plan needs another `--work`. `export`, where TensorFlow is, makes .keras and .onnx files of
+weights.
 
 What a stage does is what `mien train FER2013` does with the same settings (log.json has them): the dataset is read
 once, networks that differ in their seed alone share one compiled step, and nothing is judged but PublicTest.
@@ -30,6 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.config import AUGMENTATIONS
+from mien.files import replacing
 
 STARTED = time.perf_counter()
 
@@ -78,11 +80,10 @@ PLANS: dict[str, tuple[Stage, ...]] = {
     ),
     "robust": (
         *(Stage(name, "speedrun", 60, {"seed": seed}) for seed, name in enumerate(TEN)),
+        Stage("small23", "small", 200, {"seed": 23}, TEN),
         Stage("small20", "small", 200, {**ROBUST, "seed": 20}, TEN),
         Stage("small21", "small", 200, {**ROBUST, "seed": 21}, TEN),
         Stage("vgg22", "distilled", 150, {**ROBUST, "seed": 22}, TEN),
-        Stage("small23", "small", 200, {"seed": 23}, TEN),
-        Stage("small24", "small", 200, {**ROBUST, "seed": 24}, TEN),
     ),
 }
 """`three` and `ten` were run on 2026-11-26, in two sessions; `large4` was given to the second (`--given`).
@@ -198,49 +199,80 @@ def probe(bench: Bench, batches: str) -> None:
         say(f"{pair}: {took:.1f} s, epochs {[row['seconds'] for row in history]}, loss {history[-1]['loss']:.3f}")
 
 
-def run(bench: Bench, stages: tuple[Stage, ...], out: Path, seconds: float) -> None:
+SECONDS = {"speedrun": 30.0, "vgg": 100.0, "small": 110.0, "distilled": 100.0, "large": 130.0}
+"""What a stage may take that is the first of its kind on a machine, compiling and asking in it."""
+
+
+class Results:
+    """What is written down after each stage: weights first, log.json, which says that it is done, last."""
+
+    def __init__(self, work: Path, out: Path) -> None:
+        self.work, self.out = work, out
+        out.mkdir(parents=True, exist_ok=True)
+        log = work / "log.json"
+        self.log: dict[str, Any] = json.loads(log.read_text()) if log.exists() else {}
+        self.said: dict[str, NDArray[np.float32]] = {}
+        if (work / "public.npz").exists():
+            with np.load(work / "public.npz") as kept:
+                self.said = {name: kept[name] for name in kept.files if name in self.log}
+
+    def expected(self, stage: Stage) -> float:
+        """Seconds that a stage may take: the most that one like it took here, or a guess."""
+        like = [row["seconds"] for row in self.log.values() if _kind(row) == _kind(dataclasses.asdict(stage))]
+        return max(like, default=SECONDS.get(stage.recipe, 100.0))
+
+    def add(self, stage: Stage, model: Any, said: NDArray[np.float32], facts: dict[str, Any]) -> None:
+        """One more stage is done."""
+        self.said[stage.name] = said
+        self.log[stage.name] = {**dataclasses.asdict(stage), **facts}
+        arrays = [w.astype(np.float16 if w.ndim > 1 else np.float32) for w in model.get_weights()]
+        self._savez(f"{stage.name}.npz", {f"{index:03d}": array for index, array in enumerate(arrays)})
+        self._savez("public.npz", self.said)
+        with replacing(self.work / "log.json") as temporary:
+            temporary.write_text(json.dumps(self.log))
+
+    def bring(self, names: list[str]) -> None:
+        """Copy what is there to where files come back from."""
+        for name in ("log.json", "public.npz", *(f"{name}.npz" for name in names)):
+            if self.out != self.work and (self.work / name).exists():
+                with replacing(self.out / name) as temporary:
+                    copy(self.work / name, temporary)
+
+    def _savez(self, name: str, arrays: dict[str, Any]) -> None:
+        with replacing(self.work / name) as temporary, open(temporary, "wb") as file:
+            np.savez(file, **arrays)
+
+
+def _kind(row: dict[str, Any]) -> tuple[Any, ...]:
+    """What stages that take equally long have in common."""
+    return row["recipe"], row["epochs"], row["changes"].get("network")
+
+
+def run(bench: Bench, stages: tuple[Stage, ...], results: Results, seconds: float, bring: list[str]) -> None:
     """Train one stage after the other."""
-    written = bench.work / "log.json"
-    log: dict[str, Any] = json.loads(written.read_text()) if written.exists() else {}
-    said: dict[str, NDArray[np.float32]] = {}
-    if (bench.work / "public.npz").exists():
-        with np.load(bench.work / "public.npz") as kept:
-            said = {name: kept[name] for name in kept.files if name != "labels"}
     labels = bench.materials.validation.labels
-    longest: dict[tuple[str, int], float] = {}
     for stage in stages:
-        if stage.name in log:  # by a call before this one
+        if stage.name in results.log:  # by a call before this one
             continue
-        kind = (stage.recipe, stage.epochs)
-        if time.perf_counter() - STARTED + longest.get(kind, 0.0) > seconds:
-            say(f"{stage.name}: no time left")
+        missing = [name for name in stage.teachers if not (bench.work / name / "model.keras").exists()]
+        if missing or time.perf_counter() - STARTED + results.expected(stage) > seconds:
+            say(f"{stage.name}: left out, {f'no {missing[0]} to teach it' if missing else 'no time left'}")
             continue
         started = time.perf_counter()
         model, history = bench.train(stage, bench.work / stage.name)
-        took = longest[kind] = time.perf_counter() - started
-        said[stage.name] = bench.answers()
-        right = [float((p.argmax(1) == labels).mean()) for p in (said[stage.name][0], said[stage.name].sum(0))]
+        took = time.perf_counter() - started
+        said = bench.answers()
+        bench.keep(model, stage.name)
+        right = [float((p.argmax(1) == labels).mean()) for p in (said[0], said.sum(0))]
+        results.add(stage, model, said, {"seconds": took, "right": right, "history": history})
+        results.bring(bring)
         say(f"{stage.name}: {took:.1f} s, epoch {np.median([r['seconds'] for r in history]):.3f} s, {history[-1]}")
         say(f"{stage.name}: PublicTest one view {100 * right[0]:.2f} %, flip {100 * right[1]:.2f} %")
-        bench.keep(model, stage.name)
-        log[stage.name] = {**dataclasses.asdict(stage), "seconds": took, "right": right, "history": history}
-        written.write_text(json.dumps(log))
-        np.savez(bench.work / "public.npz", **said, labels=labels)
-        arrays = [w.astype(np.float16 if w.ndim > 1 else np.float32) for w in model.get_weights()]
-        np.savez(bench.work / f"{stage.name}.npz", **{f"{index:03d}": array for index, array in enumerate(arrays)})
-        for file in (written, bench.work / "public.npz"):
-            copy(file, out)
-    for names in (TEN, tuple(log)):
-        parts = [said[name].sum(0) for name in names if name in said]
+    for names in (TEN, tuple(results.log)):
+        parts = [results.said[name].sum(0) for name in names if name in results.said]
         if parts:
             say(f"{len(parts)} together, flip: {100 * float((sum(parts).argmax(1) == labels).mean()):.2f} %")
-
-
-def bring(work: Path, out: Path, names: str) -> None:
-    """Copy weights to where files come back from."""
-    for name in filter(None, names.split(",")):
-        if (work / f"{name}.npz").exists():
-            copy(work / f"{name}.npz", out)
+    results.bring(bring)
 
 
 def export(weights: list[Path], log: Path, data: str, to: Path) -> None:
@@ -301,10 +333,8 @@ def main() -> None:
         name, of, file = entry.split(":")
         if not (options.work / name / "model.keras").exists():
             bench.given(Path(file), name, of)
-    out = options.out or options.work
-    run(bench, PLANS[options.plan], out, options.seconds)
-    if out != options.work:
-        bring(options.work, out, options.bring)
+    results = Results(options.work, options.out or options.work)
+    run(bench, PLANS[options.plan], results, options.seconds, [name for name in options.bring.split(",") if name])
 
 
 if __name__ == "__main__":

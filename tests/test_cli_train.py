@@ -99,4 +99,4 @@ def test_amounts_that_there_are_not_are_refused(capsys, amount):
     with pytest.raises(SystemExit):
         main(["train", "faces", "--set", amount])
     said = capsys.readouterr().err
-    assert "known are" in said or "must be a number from 0 to 1, received 2" in said
+    assert "no such choice" in said or "must be a number from 0 to 1, received 2" in said

@@ -77,3 +77,11 @@ def test_every_recipe_tells_its_story():
     for entry in RECIPES.values():
         assert entry.summary
         assert entry.measured
+
+
+def test_a_policy_may_be_named():
+    assert TrainingConfig.from_dict({"augmentation": "robust"}).augmentation == AUGMENTATIONS["robust"]
+    with pytest.raises(UsageError, match="augmentation: no such choice 'strong'"):
+        TrainingConfig.from_dict({"augmentation": "strong"})
+    with pytest.raises(UsageError, match="augmentation: must be an AugmentationPolicy, such as"):
+        TrainingConfig(augmentation="robust")

@@ -1,5 +1,9 @@
 """Training images as cameras and codecs leave them: against OpenCV, and inside the training step."""
 
+import os
+import subprocess
+import sys
+
 import cv2
 import keras
 import numpy as np
@@ -110,3 +114,25 @@ def test_preview_shows_what_robust_does():
     assert (np.abs(shown.astype(int) - faces).max(axis=(1, 2, 3)) > 2).mean() > 0.8
     np.testing.assert_array_equal(shown, preview(faces, seed=1, policy=policy))
     assert AUGMENTATIONS["robust"].degrade == 0.5
+
+
+OTHER_BACKEND = """
+import keras, numpy as np
+from mien.degradation import RandomDegradation, spoil
+given = np.load(r"{given}")
+np.save(r"{found}", keras.ops.convert_to_numpy(spoil(*(keras.ops.convert_to_tensor(given[n]) for n in given.files))))
+assert RandomDegradation(1.0)(given["images"], training=True).shape == given["images"].shape
+"""
+
+
+@pytest.mark.parametrize("name", ["jax", "torch"])
+def test_other_backends_do_the_same(faces, name, tmp_path):
+    pytest.importorskip(name, exc_type=ImportError)
+    noise = np.random.default_rng(1).standard_normal(faces.shape, np.float32)
+    given = {"images": faces, "kind": np.arange(8, dtype=np.float32), "strength": strengths(0.6), "noise": noise}
+    np.savez(tmp_path / "given.npz", **given)
+    code = OTHER_BACKEND.format(given=tmp_path / "given.npz", found=tmp_path / "found.npy")
+    environment = {**os.environ, "KERAS_BACKEND": name}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_allclose(np.load(tmp_path / "found.npy"), numpy(spoil(**given)), atol=1e-4)

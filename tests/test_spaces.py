@@ -97,7 +97,7 @@ def test_every_point_of_a_space_is_a_config(name, data):
 
 @given(st.floats(0, 20))
 def test_strength_scales_every_amount_up_to_what_is_allowed(factor):
-    policy = AUGMENTATIONS["standard"]
+    policy = AUGMENTATIONS["robust"]
     changed = dataclasses.asdict(strengthened(policy, factor))
     for name, amount in dataclasses.asdict(policy).items():
         if isinstance(amount, bool):

@@ -13,7 +13,7 @@ from interrupting import Interrupt
 from mien.classifier import Classifier, apply_temperature, open_model
 from mien.config import TrainingConfig
 from mien.datasets import load_data, open_dataset
-from mien.errors import DataError, MissingExtraError, UsageError
+from mien.errors import DataError, MissingExtraError, ModelError, UsageError
 from mien.evaluation import evaluate
 from mien.materials import Selection
 from mien.modelspec import ModelSpec, write_to_onnx
@@ -281,17 +281,32 @@ def kernels(model):
 
 @pytest.mark.parametrize("interrupted", [False, True])
 def test_a_share_of_what_training_began_with_stays_in_what_is_saved(patterns, result, tmp_path, interrupted):
-    path = str(result.folder / "model.keras")
-    config = dataclasses.replace(CONFIG, epochs=2, init=path, deterministic=True, keep="last")
+    path = shutil.copy(result.folder / "model.keras", tmp_path / "begin.keras")
+    config = dataclasses.replace(CONFIG, epochs=2, init=str(path), deterministic=True, keep="last")
     learned = train(patterns, config, out=tmp_path / "all")
     shared, callbacks = dataclasses.replace(config, init_share=0.25), [Interrupt(1)] if interrupted else []
     kept = train(patterns, shared, out=tmp_path / "run", callbacks=callbacks)
+    path.unlink()  # a run that goes on has what it began with
     kept = resume(tmp_path / "run") if interrupted else kept
     for old, new, found in zip(*map(kernels, (result.model, learned.model, kept.model)), strict=True):
         np.testing.assert_allclose(found, 0.25 * old + 0.75 * new, atol=1e-5)
     statistics = kept.model.non_trainable_variables[0].numpy()
     assert not np.allclose(statistics, learned.model.non_trainable_variables[0].numpy(), atol=1e-5)
     assert kept.history["val_accuracy"] == learned.history["val_accuracy"]
+
+
+def test_a_run_that_lost_what_it_began_with_is_not_resumed(patterns, result, tmp_path):
+    config = dataclasses.replace(CONFIG, init=str(result.folder / "model.keras"), init_share=0.5)
+    train(patterns, config, out=tmp_path / "run", callbacks=[Interrupt(1)])
+    start = tmp_path / "run" / "checkpoints" / "start.npz"
+    with np.load(start) as arrays:
+        np.savez(start, **{**arrays, "0": np.zeros(3, np.float32)})
+    with pytest.raises(ModelError, match="holds weights of another network; begin the run anew"):
+        resume(tmp_path / "run")
+    for content in (b"PK", None):
+        start.write_bytes(content) if content else start.unlink()
+        with pytest.raises(ModelError, match="holds the weights that the run began with, of which init_share"):
+            resume(tmp_path / "run")
 
 
 def test_new_classes_keep_what_they_learned_whole(result, tmp_path):

@@ -155,7 +155,7 @@ def augmentation_layers(policy: AugmentationPolicy, seed: int = 0) -> list[keras
 
 def degradation_layers(policy: AugmentationPolicy, seed: int = 0) -> list[keras.Layer]:
     """The Keras layers that spoil images: float32 in [0, 1] in and out, active only while training."""
-    return [RandomDegradation(policy.degrade, _seed(seed + 4), dtype="float32")] if policy.degrade else []
+    return [RandomDegradation(policy.degrade, _seed(seed + 4))] if policy.degrade else []
 
 
 def preview(

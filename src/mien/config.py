@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from mien.errors import UsageError
+from mien.errors import UsageError, unknown_choice
 from mien.preprocessing import InputSpec
 
 Optimizer = Literal["adam", "sgd"]
@@ -99,6 +99,17 @@ AUGMENTATIONS: dict[str, AugmentationPolicy] = {
     "robust": dataclasses.replace(_STANDARD, degrade=0.5),
 }
 """Named policies: what `--augmentation` takes."""
+
+
+def augmentation(name: str) -> AugmentationPolicy:
+    """A policy by its name.
+
+    Raises:
+        UsageError: it is none of `AUGMENTATIONS`.
+    """
+    if name not in AUGMENTATIONS:
+        raise unknown_choice("augmentation", name, AUGMENTATIONS)
+    return AUGMENTATIONS[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +223,11 @@ class TrainingConfig:
         _one_of(self, "validation", Validation)
         _one_of(self, "ferplus", FerPlus)
         _one_of(self, "teacher_view", TeacherView)
+        if not isinstance(self.augmentation, AugmentationPolicy):
+            raise UsageError(
+                f"augmentation: must be an AugmentationPolicy, such as AUGMENTATIONS['standard'] of mien.config, "
+                f"received {self.augmentation!r}"
+            )
         self._check_progressive()
         self._check_models()
 
@@ -251,6 +267,8 @@ class TrainingConfig:
     def from_dict(cls, values: dict[str, Any]) -> TrainingConfig:
         """Build a config from what `to_dict` gave; keys that are not its fields fail.
 
+        ``augmentation`` may also be a name in `AUGMENTATIONS`.
+
         Raises:
             UsageError: an unknown key or a value out of range.
         """
@@ -258,6 +276,8 @@ class TrainingConfig:
         for name, kind in (("input", InputSpec), ("augmentation", AugmentationPolicy)):
             if isinstance(values.get(name), dict):
                 values[name] = _build(kind, values[name], name)
+        if isinstance(values.get("augmentation"), str):
+            values["augmentation"] = augmentation(values["augmentation"])
         for name in ("progressive", "teachers"):
             if isinstance(values.get(name), list):
                 values[name] = tuple(values[name])

@@ -2,7 +2,7 @@
 
 So that faces that are small, blurred, noisy, compressed or dark are read too.
 Blurring, reducing and JPEG's transform are linear along each axis, so each is a product with one matrix an image from
-the left and from the right: exact, without loops, and the same on every backend. Training on corrupted images is what
+the left and from the right: without loops, and the same on every backend. Training on corrupted images is what
 Rusak et al. 2020 ("A simple way to make neural networks robust against diverse image corruptions") and many before them
 did. `mien.corruptions` makes the like, of fixed strengths, to judge by.
 """
@@ -68,7 +68,7 @@ class RandomDegradation(layers.Layer):
             seed: another seed spoils others.
             **kwargs: what Keras's layers take.
         """
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32", **kwargs})
         self.share = share
         self.seed_generator = keras.random.SeedGenerator(seed)
 
@@ -126,7 +126,7 @@ def spoil(images: Any, kind: Any, strength: Any, noise: Any) -> Any:
 def blurring(sigma: Any, side: int) -> Any:
     """Matrices of a Gaussian of `sigma` pixels along an axis, (n,): float32 (n, side, side), each row summing to 1."""
     sigma = ops.reshape(ops.maximum(sigma, 1e-2), (-1, 1, 1))
-    places = np.arange(side, dtype=np.float32)
+    places = ops.arange(side, dtype="float32")
     weights = ops.exp(-(((places[:, None] - places[None]) / sigma) ** 2) / 2)
     return weights / ops.sum(weights, axis=-1, keepdims=True)
 
@@ -134,7 +134,7 @@ def blurring(sigma: Any, side: int) -> Any:
 def reducing(share: Any, side: int) -> Any:
     """Matrices that reduce an axis by area to a share of its pixels, (n,), and enlarge it by lines between them."""
     cells = ops.reshape(ops.round(side * share), (-1, 1, 1))
-    places = np.arange(side, dtype=np.float32)
+    places = ops.arange(side, dtype="float32")
     width = side / cells
     first, pixel = places[:, None] * width, places[None]  # (n, cell, 1) and (1, pixel)
     shared = ops.minimum(pixel + 1, first + width) - ops.maximum(pixel, first)
@@ -148,7 +148,8 @@ def compressed(images: Any, quality: Any) -> Any:
     """Images as JPEG of a quality, (n,), leaves them; every channel with the table of luminance."""
     height, width = images.shape[1:3]
     rows, columns = cosines(height), cosines(width)
-    table = np.tile(LUMINANCE, (-(-height // BLOCK), -(-width // BLOCK)))[:height, :width, None]
+    tiles = np.tile(LUMINANCE, (-(-height // BLOCK), -(-width // BLOCK)))[:height, :width, None]
+    table = ops.convert_to_tensor(tiles)
     scale = ops.where(quality < 50, 50 / quality, 2 - quality / 50)
     steps = ops.clip(ops.round(ops.reshape(scale, (-1, 1, 1, 1)) * table), 1, 255)
     found = ops.round(both_axes(rows, images * 255 - 128, columns) / steps) * steps

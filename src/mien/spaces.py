@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mien.config import AUGMENTATIONS, AugmentationPolicy, TrainingConfig
+from mien.config import AUGMENTATIONS, AugmentationPolicy, TrainingConfig, augmentation
 from mien.errors import UsageError, unknown_choice
 
 Value = bool | int | float | str
@@ -31,6 +31,7 @@ _LIMITS = {
     "brightness": 1.0,
     "contrast": 1.0,
     "erase": 1.0,
+    "degrade": 1.0,
 }
 
 
@@ -159,7 +160,7 @@ def config_with(base: TrainingConfig, values: Mapping[str, Value]) -> TrainingCo
     values = dict(values)
     policy = base.augmentation
     if "augmentation" in values:
-        policy = _policy(values.pop("augmentation"))
+        policy = augmentation(str(values.pop("augmentation")))
     if STRENGTH in values:
         policy = strengthened(policy, float(values.pop(STRENGTH)))
     parts = {name: values.pop(name) for name in list(values) if name.startswith("augmentation.")}
@@ -244,9 +245,3 @@ def _check_kind(name: str, dimension: Span | Choices, present: Value) -> None:
 
 def _whole(value: Value) -> Value:
     return int(value)
-
-
-def _policy(name: Value) -> AugmentationPolicy:
-    if name not in AUGMENTATIONS:
-        raise unknown_choice("augmentation", name, AUGMENTATIONS)
-    return AUGMENTATIONS[str(name)]

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import keras
 import numpy as np
@@ -20,7 +22,9 @@ from mien import backend
 from mien.augmentation import TrainingSize, augmentation_layers, degradation_layers
 from mien.config import AugmentationPolicy, TrainingConfig
 from mien.epochs import FilledModel
-from mien.errors import UsageError
+from mien.errors import ModelError, UsageError
+from mien.files import replacing
+from mien.hosts import current
 from mien.modelspec import ModelSpec
 from mien.networks import NETWORKS
 from mien.preprocessing import SCALE
@@ -29,6 +33,9 @@ from mien.weights import find_model
 
 Start = Sequence[NDArray[np.float32] | None]
 """The weights that a network was given to begin with, in its order; None for those that it drew."""
+
+START = "start.npz"
+"""Beside the checkpoints of a run that keeps a share of the weights that it began with."""
 
 TRAINING_SIZE = "training_size"
 """Name of the layer that shrinks training images."""
@@ -242,6 +249,34 @@ def start_from(model: keras.Model, path: str, classes: Sequence[str]) -> Start:
         )
     model.set_weights(old)
     return [*old[: len(old) - anew], *[None] * anew]
+
+
+def keep_start(start: Start, path: Path) -> None:
+    """Write down the weights that a network was given, so that a run that goes on blends with the same."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        given: dict[str, Any] = {str(place): weights for place, weights in enumerate(start) if weights is not None}
+        np.savez(file, **given)
+
+
+def read_start(model: keras.Model, path: Path) -> Start:
+    """What `keep_start` wrote for a network.
+
+    Raises:
+        ModelError: it is not there, or of another network.
+    """
+    try:
+        with current().told_file(path) as file, np.load(file, allow_pickle=False) as arrays:
+            start = [arrays[name] if (name := str(place)) in arrays else None for place in range(len(model.weights))]
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise ModelError(
+            f"{path}: holds the weights that the run began with, of which init_share keeps a part, and cannot be read "
+            f"({error}); begin the run anew"
+        ) from error
+    for weights, own in zip(start, model.get_weights(), strict=True):
+        if weights is not None and weights.shape != own.shape:
+            raise ModelError(f"{path}: holds weights of another network; begin the run anew")
+    return start
 
 
 def blend(model: keras.Model, start: Start, share: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -38,7 +39,7 @@ def train_command(
     batch_size: Annotated[int | None, typer.Option(help="Images a step.", show_default="the recipe's")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Highest rate.", show_default="the recipe's")] = None,
     augmentation: Annotated[
-        str | None, typer.Option(help="none, seed or standard.", show_default="the recipe's")
+        str | None, typer.Option(help="none, seed, standard or robust.", show_default="the recipe's")
     ] = None,
     size: Annotated[int, typer.Option(help="Side of the network's input in pixels.")] = 48,
     channels: Annotated[int, typer.Option(help="1 for grey, 3 for RGB.")] = 1,
@@ -290,11 +291,15 @@ def starting_from(
         UsageError: a recipe is named beside the file, a value is refused, or there is no model to begin with.
         ModelError: the model that training begins with cannot be read.
     """
-    from mien.config import TrainingConfig, read_config
+    from mien.config import AugmentationPolicy, TrainingConfig, read_config
     from mien.recipes import recipe as settings
     from mien.spaces import config_with
 
+    names = [f"augmentation.{entry.name}" for entry in fields(AugmentationPolicy)]
     parts = {name: others.pop(name) for name in list(others) if name.startswith("augmentation.")}
+    for name in parts:
+        if name not in names:
+            raise unknown_choice("--set", name, names)
     if file is None:
         chosen = {**given, **others}
         return config_with(settings(recipe, **_network_of_init(chosen), **chosen), parts)
