@@ -282,17 +282,18 @@ def kernels(model):
 @pytest.mark.parametrize("interrupted", [False, True])
 def test_a_share_of_what_training_began_with_stays_in_what_is_saved(patterns, result, tmp_path, interrupted):
     path = shutil.copy(result.folder / "model.keras", tmp_path / "begin.keras")
-    config = dataclasses.replace(CONFIG, epochs=2, init=str(path), deterministic=True, keep="last")
+    config = dataclasses.replace(CONFIG, epochs=2, init=str(path), keep="last", precision="float32")
     learned = train(patterns, config, out=tmp_path / "all")
     shared, callbacks = dataclasses.replace(config, init_share=0.25), [Interrupt(1)] if interrupted else []
     kept = train(patterns, shared, out=tmp_path / "run", callbacks=callbacks)
     path.unlink()  # a run that goes on has what it began with
     kept = resume(tmp_path / "run") if interrupted else kept
     for old, new, found in zip(*map(kernels, (result.model, learned.model, kept.model)), strict=True):
-        np.testing.assert_allclose(found, 0.25 * old + 0.75 * new, atol=1e-5)
+        np.testing.assert_allclose(found, 0.25 * old + 0.75 * new, atol=1e-3)  # sums in another order
+    assert np.abs(kernels(result.model)[0] - kernels(learned.model)[0]).max() > 0.01
     statistics = kept.model.non_trainable_variables[0].numpy()
     assert not np.allclose(statistics, learned.model.non_trainable_variables[0].numpy(), atol=1e-5)
-    assert kept.history["val_accuracy"] == learned.history["val_accuracy"]
+    assert kept.history["val_accuracy"] == pytest.approx(learned.history["val_accuracy"], abs=0.03)
 
 
 def test_a_run_that_lost_what_it_began_with_is_not_resumed(patterns, result, tmp_path):
@@ -313,15 +314,15 @@ def test_new_classes_keep_what_they_learned_whole(result, tmp_path):
     data = write_patterns(tmp_path / "data", train=6, test=1)
     for folder in list(data.glob("*/*")):
         folder.rename(folder.with_name(f"my-{folder.name}"))
-    config = dataclasses.replace(CONFIG, epochs=1, init=str(result.folder / "model.keras"), deterministic=True)
-    config = dataclasses.replace(config, validation_fraction=0.0, keep="last")
+    config = dataclasses.replace(CONFIG, epochs=1, init=str(result.folder / "model.keras"))
+    config = dataclasses.replace(config, validation_fraction=0.0, keep="last", precision="float32")
     learned = train(data, config, out=tmp_path / "all")
     kept = train(data, dataclasses.replace(config, init_share=0.5), out=tmp_path / "run")
     assert "my-sad" in kept.spec.classes
     old, new, found = map(kernels, (result.model, learned.model, kept.model))
-    np.testing.assert_allclose(found[0], 0.5 * old[0] + 0.5 * new[0], atol=1e-5)
-    np.testing.assert_allclose(found[-1], new[-1], atol=1e-5)
-    np.testing.assert_allclose(found[-2], new[-2], atol=1e-5)
+    np.testing.assert_allclose(found[0], 0.5 * old[0] + 0.5 * new[0], atol=1e-3)
+    np.testing.assert_allclose(found[-1], new[-1], atol=1e-3)
+    np.testing.assert_allclose(found[-2], new[-2], atol=1e-3)
 
 
 def test_a_share_of_nothing_is_refused():
