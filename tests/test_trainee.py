@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from mien import backend
+from mien.beginning import start_from
 from mien.config import AUGMENTATIONS, AugmentationPolicy, TrainingConfig
 from mien.ensembles import save_ensemble
 from mien.errors import ModelError, UsageError
@@ -13,7 +14,7 @@ from mien.learning import make_optimizer
 from mien.networks import network
 from mien.preprocessing import InputSpec
 from mien.sharpness import uphill
-from mien.trainee import Teaching, as_inputs, check_models, compile_for_training, open_teacher, resize, start_from
+from mien.trainee import Teaching, as_inputs, check_models, compile_for_training, open_teacher, resize
 from mien.weights import find_model
 from pictures import pattern
 

@@ -328,3 +328,9 @@ def test_new_classes_keep_what_they_learned_whole(result, tmp_path):
 def test_a_share_of_nothing_is_refused():
     with pytest.raises(UsageError, match=r"init_share: is a share of init's weights, received 0.5 without init"):
         TrainingConfig(init_share=0.5)
+
+
+def test_another_network_than_that_of_init_is_refused_before_any_work(tmp_path):
+    config = TrainingConfig(network="vgg", init="mien-small")
+    with pytest.raises(UsageError, match="init: mien-small holds the network 'compact', not 'vgg'"):
+        train(tmp_path / "nothing", config, out=tmp_path / "run")

@@ -64,7 +64,7 @@ class RandomDegradation(layers.Layer):
         """Choose how many.
 
         Args:
-            share: of the images that something happens to, 0 to 1.
+            share: of the images that something happens to, above 0 to 1.
             seed: another seed spoils others.
             **kwargs: what Keras's layers take.
         """

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from mien import backend
 from mien.averaging import IMAGES_SAVING, AveragedValidation, estimate_statistics
+from mien.beginning import Start, blend
 from mien.checkpoints import Checkpoints, Row, best_epoch
 from mien.config import TrainingConfig
 from mien.epochs import EpochFeed, StackedFeed, ValidationFeed
 from mien.feeding import ONE_DEVICE, Source, Split, StreamSource, balancing_weights
 from mien.files import write_text
 from mien.hosts import current
-from mien.trainee import Start, Trainee, as_inputs, blend, compile_for_training, resize
+from mien.trainee import Trainee, as_inputs, compile_for_training, resize
 
 WARM_UP = 0.15
 """Share of all steps in which the cosine schedule first rises."""
@@ -62,7 +63,7 @@ def learn(
         validation: images uint8 (n, size, size, channels) and labels int64 (n,), or None.
         folder: where ``checkpoints/`` and ``history.csv`` are kept.
         callbacks: further Keras callbacks, such as a progress bar.
-        start: what `mien.trainee.start_from` gave the network, where the config asks for a share of it.
+        start: what `mien.beginning.start_from` gave the network, where the config asks for a share of it.
 
     Returns:
         The history and which epoch was kept.

@@ -14,9 +14,10 @@ import keras
 from numpy.typing import ArrayLike
 
 from mien import backend
+from mien.beginning import begin, check_network_of
 from mien.calibration import fit_held_out
 from mien.cards import run_card
-from mien.checkpoints import Checkpoints, columns
+from mien.checkpoints import columns
 from mien.classifier import Classifier, Model
 from mien.config import TrainingConfig
 from mien.datasets import Faces, open_dataset
@@ -37,7 +38,7 @@ from mien.preprocessing import InputSpec
 from mien.reports import plot_confusion, plot_curves
 from mien.runs import RunFolder, forget_views
 from mien.teaching import taught
-from mien.trainee import START, Start, check_models, keep_start, read_start, start_from
+from mien.trainee import check_models
 
 Say = Callable[[str], None]
 """Takes a line for people as a stage of the work begins."""
@@ -101,6 +102,7 @@ def train(
         RunFolder.refuse_used(out)
     check_network(config.network, config.input.size)
     check_models(config)
+    check_network_of(config)
     say(f"Reading {data}")
     materials = gather(open_dataset(data, ferplus=config.ferplus), config, selection, progress)
     check_models(config, materials.classes)
@@ -207,7 +209,7 @@ def _run(
         model = network(
             config.network, size=spec.size, channels=spec.channels, classes=len(materials.classes), seed=config.seed
         )
-    start = _start(model, config, materials.classes, folder.path / "checkpoints", say) if config.init else None
+    start = begin(model, config, materials.classes, folder.path / "checkpoints", say) if config.init else None
     _announce(config, materials, model, say)
     held = materials.validation
     validation = None if held is None else (held.images, held.labels)
@@ -228,7 +230,8 @@ def _run(
         return TrainingResult(
             folder.path, model, description, columns(learned.history), {}, learned.epoch, learned.interrupted
         )
-    say(f"Saving the model of epoch {learned.epoch}{_shared(config)}")
+    share = f", with {config.init_share:g} of the weights that it began with" if config.init_share else ""
+    say(f"Saving the model of epoch {learned.epoch}{share}")
     judge = _save(folder.path, model, description, say)
     description, judge = _calibrate(folder.path, model, judge, description, materials.validation, say)
     scores = _judge(judge, materials, learned)
@@ -277,27 +280,6 @@ def _begin(
     if hosts.leads:
         folder.write_config({**record, "training": config.to_dict(), "precision": precision})
     return folder, dataclasses.replace(config, precision=precision) if hosts.count > 1 else config
-
-
-def _start(model: keras.Model, config: TrainingConfig, classes: Sequence[str], kept: Path, say: Say) -> Start | None:
-    """Give a network the weights that training begins with; where a share of them stays, they are kept for `--resume`.
-
-    Raises:
-        UsageError: they are not there any more, or do not fit.
-        ModelError: their file cannot be read.
-    """
-    if not Checkpoints(kept).history():
-        say(f"Starting from the weights of {config.init}")
-        start = start_from(model, config.init, classes)
-        if config.init_share and current().leads:
-            keep_start(start, kept / START)
-        return start
-    return read_start(model, kept / START) if config.init_share else None
-
-
-def _shared(config: TrainingConfig) -> str:
-    """Words on what is saved beside what was learned."""
-    return f", with {config.init_share:g} of the weights that it began with" if config.init_share else ""
 
 
 def _without_folders(config: TrainingConfig) -> dict[str, Any]:

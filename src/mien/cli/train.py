@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.cli.console import load_keras, reading_bar, scores_table, to_stderr
+from mien.cli.settings import assigned, on_command_line, starting_from
 from mien.errors import MissingExtraError, UsageError, unknown_choice
 
 if TYPE_CHECKING:
@@ -189,7 +188,7 @@ def _other_hosts(
 
     if hosts is not None:
         return together(HostList.parse(hosts, index), seconds=seconds)
-    if _on_command_line(context, "host_index"):
+    if on_command_line(context, "host_index"):
         raise UsageError("--host-index: says which of --hosts this machine is; give --hosts too")
     return nullcontext()
 
@@ -272,90 +271,6 @@ def _report(result: TrainingResult, *, resumable: bool = True) -> None:
         raise typer.Exit(130)
 
 
-def starting_from(
-    context: typer.Context, recipe: str, file: Path | None, given: dict[str, Any], others: dict[str, Any]
-) -> TrainingConfig:
-    """The config of a recipe or of a file, with the fields changed that options name.
-
-    A recipe's network gives way to that of the model which training begins with, unless an option names one. A file's
-    stays: it was named there.
-
-    Args:
-        context: knows which options are on the command line.
-        recipe: its name.
-        file: ``--config``; options that are not on the command line then leave what it says.
-        given: fields and values of options.
-        others: fields and values of ``--set``; ``augmentation.FIELD`` is one of the policy's.
-
-    Raises:
-        UsageError: a recipe is named beside the file, a value is refused, or there is no model to begin with.
-        ModelError: the model that training begins with cannot be read.
-    """
-    from mien.config import AugmentationPolicy, TrainingConfig, read_config
-    from mien.recipes import recipe as settings
-    from mien.spaces import config_with
-
-    names = [f"augmentation.{entry.name}" for entry in fields(AugmentationPolicy)]
-    parts = {name: others.pop(name) for name in list(others) if name.startswith("augmentation.")}
-    for name in parts:
-        if name not in names:
-            raise unknown_choice("--set", name, names)
-    if file is None:
-        chosen = {**given, **others}
-        return config_with(settings(recipe, **_network_of_init(chosen), **chosen), parts)
-    if _on_command_line(context, "recipe"):
-        raise UsageError("--config: stands instead of --recipe; leave one out")
-    base = read_config(file).to_dict()
-    sides = {name: value for name, value in given.pop("input", {}).items() if _on_command_line(context, name)}
-    kept = {name: value for name, value in given.items() if _on_command_line(context, name)}
-    return config_with(TrainingConfig.from_dict({**base, **kept, "input": {**base["input"], **sides}, **others}), parts)
-
-
-def _network_of_init(chosen: dict[str, Any]) -> dict[str, Any]:
-    """The network of the model that training begins with, as a setting; nothing where its file holds none of mien's.
-
-    Nothing too where training begins with no model, or where a network is named.
-    """
-    init = chosen.get("init")
-    if "network" in chosen or not init or not isinstance(init, str):
-        return {}
-    load_keras("init")
-    from mien.trainee import network_in
-
-    name = network_in(init)
-    return {"network": name} if name else {}
-
-
-def _on_command_line(context: typer.Context, parameter: str) -> bool:
-    source = context.get_parameter_source(parameter)
-    return source is not None and source.name == "COMMANDLINE"
-
-
-def assigned(assignments: list[str], given: dict[str, Any]) -> dict[str, Any]:
-    """Fields and values of ``--set``: JSON where it can be read so, a list of numbers with commas, else text.
-
-    Raises:
-        UsageError: there is no equals sign, or the field has been given twice.
-    """
-    values: dict[str, Any] = {}
-    for assignment in assignments:
-        name, equals, text = assignment.partition("=")
-        if not equals or not name:
-            raise UsageError(f"--set: must be FIELD=VALUE, such as mixup=0.2; received {assignment!r}")
-        if name in values or name in given:
-            raise UsageError(f"--set: {name} is given twice; leave one out")
-        values[name] = _value(text)
-    return values
-
-
-def _value(text: str) -> Any:
-    try:
-        value = json.loads(f"[{text.rstrip(',')}]" if "," in text and text[:1] not in "[{" else text)
-    except json.JSONDecodeError:
-        return text
-    return value
-
-
 def _refuse_settings(context: typer.Context) -> None:
     """A resumed run has its own settings: refuse any that are given beside it."""
     names = {str(parameter.name): parameter.opts[0] for parameter in context.command.params} | {"data": "DATA"}
@@ -363,7 +278,7 @@ def _refuse_settings(context: typer.Context) -> None:
         names[name]
         for name in context.params
         if name not in ("resume", "tensorboard", "hosts", "host_index", "hosts_timeout")
-        and _on_command_line(context, name)
+        and on_command_line(context, name)
     ]
     if given:
         raise UsageError(f"--resume: goes on with the run's own data and settings; leave out {', '.join(given)}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.cli.console import load_keras, to_stderr
-from mien.cli.train import assigned, starting_from
+from mien.cli.settings import assigned, starting_from
 
 if TYPE_CHECKING:
     import keras
