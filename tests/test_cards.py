@@ -132,3 +132,17 @@ def test_what_a_list_left_out_is_said(tmp_path, patterns):
     data = {**SPEC.trained_on, "excluded": 3001}
     record = {"command": "mien train", "training": {"keep": "best"}, "environment": {}}
     assert "3,001 images of the data were left out" in run_card(record, replace(SPEC, trained_on=data), {})
+
+
+def test_other_models_that_it_learned_from_are_said(tmp_path, patterns):
+    recipe = {"init": "a|b.onnx", "init_share": 0.5, "teachers": ["c.keras", "d.keras"]}
+    facts = bare_facts(tmp_path, patterns)
+    taught = replace(SPEC, trained_on={**SPEC.trained_on, "recipe": recipe})
+    record = {"command": "mien train", "training": {"keep": "best"}, "environment": {}}
+    for card in (run_card(record, taught, {}), model_card(replace(facts, spec=taught))):
+        words = " ".join(card.split())
+        assert "It began with the weights of a\\|b.onnx, of which 0.5 stays. It learned from the answers of" in words
+        assert "of c.keras, d.keras as well. What these had learned from counts too." in words
+    alone = replace(SPEC, trained_on={**SPEC.trained_on, "recipe": {"init": "", "init_share": 0.0, "teachers": []}})
+    for spec in (alone, replace(SPEC, trained_on={**SPEC.trained_on, "recipe": "seed"})):
+        assert "learned from" not in run_card(record, spec, {}).partition("## Scores")[0]

@@ -54,7 +54,7 @@ def run_card(record: Mapping[str, Any], spec: ModelSpec, scores: Mapping[str, Ev
 
 ## Data
 
-{_trained(spec)}{_left_out(data)} {_held(data)}
+{_trained(spec)}{_left_out(data)}{_others(data)} {_held(data)}
 
 ## Scores
 
@@ -90,7 +90,7 @@ def model_card(facts: ReportFacts, *, licence: str = UNKNOWN_LICENCE) -> str:
         f"# {_text(facts.name)}",
         _what(spec),
         _use(facts),
-        f"## Data\n\n{_trained(spec)}{_left_out(spec.trained_on)}",
+        f"## Data\n\n{_trained(spec)}{_left_out(spec.trained_on)}{_others(spec.trained_on)}",
         f"## Scores\n\n{_judged_on(facts)}\n\n{_table(facts.scores)}\n\n{_sentence(facts.views)}.",
         *_measured(facts),
         _classes_table(facts.evaluation),
@@ -210,6 +210,21 @@ def _left_out(data: Mapping[str, Any]) -> str:
     copies, listed = data.get("duplicates_left_out"), data.get("excluded")
     said = "" if copies is None else f" {copies:,} that also stand in a test split were left out."
     return said if not listed else f"{said} {listed:,} images of the data were left out, as a list named them."
+
+
+def _others(data: Mapping[str, Any]) -> str:
+    """Other models that it learned from: what these had seen has had its part in it."""
+    recipe = data.get("recipe")
+    if not isinstance(recipe, Mapping):
+        return ""
+    said, share = [], recipe.get("init_share")
+    if init := recipe.get("init"):
+        said.append(f"It began with the weights of {_text(str(init))}{f', of which {share} stays' if share else ''}.")
+    if teachers := recipe.get("teachers"):
+        said.append(f"It learned from the answers of {_text(', '.join(map(str, teachers)))} as well.")
+    if said:
+        said.append("What these had learned from counts too.")
+    return "".join(f" {sentence}" for sentence in said)
 
 
 def _held(data: Mapping[str, Any]) -> str:
