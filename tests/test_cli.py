@@ -60,7 +60,7 @@ def test_fine_tuning_takes_the_network_of_the_model_that_it_begins_with(patterns
         main([*tune[:-1], f"{tmp_path}/other", "--set", "network=seed"])
     assert end.value.code == 2
     shown = capfd.readouterr()
-    assert "holds the network 'compact' (1,190,231 parameters), whose weights do not fit 'seed'" in shown.err
+    assert "holds the network 'compact', not 'seed'; choose that network" in shown.err
 
 
 @pytest.mark.parametrize(
