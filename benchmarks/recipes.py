@@ -60,6 +60,7 @@ def measure(recipe: str, seconds: float) -> None:
     from mien.feeding import ArraySource
     from mien.learning import make_feed, make_optimizer
     from mien.networks import network
+    from mien.piping import piped
     from mien.recipes import RECIPES
     from mien.trainee import compile_for_training
 
@@ -73,10 +74,11 @@ def measure(recipe: str, seconds: float) -> None:
         feed = make_feed(ArraySource(images, random.integers(0, 7, count)), config, 7)
         model = network(config.network, seed=0)
         trainee = compile_for_training(model, config, make_optimizer(config, feed.num_batches)).model
-        trainee.fit(feed, verbose=0, shuffle=False)
+        pipeline = piped(feed)
+        trainee.fit(pipeline, verbose=0, shuffle=False)
         started, seen = time.perf_counter(), 0
         while time.perf_counter() - started < seconds:
-            trainee.fit(feed, verbose=0, shuffle=False)
+            trainee.fit(pipeline, verbose=0, shuffle=False)
             seen += count
         rates[name] = seen / (time.perf_counter() - started)
     print(json.dumps({**rates, "mflop": flops(model) / 1e6, "limit": peak() / (3 * flops(model))}))

@@ -59,13 +59,15 @@ def miens_way(x: np.ndarray, y: np.ndarray) -> Timed:
     from mien.feeding import ArraySource
     from mien.learning import make_feed, make_optimizer
     from mien.networks import network
+    from mien.piping import piped
     from mien.recipes import recipe
     from mien.trainee import compile_for_training
 
     config = recipe("seed")
     feed = make_feed(ArraySource(x, y), config, 7)
     trainee = compile_for_training(network("seed", seed=0), config, make_optimizer(config, feed.num_batches)).model
-    return lambda: trainee.fit(feed, epochs=1, verbose=0, shuffle=False) and None
+    pipeline = piped(feed)
+    return lambda: trainee.fit(pipeline, epochs=1, verbose=0, shuffle=False) and None
 
 
 def pytorch(x: np.ndarray, y: np.ndarray) -> Timed:

@@ -27,7 +27,16 @@ MAY_USE_KERAS = {
         "export.py",
         "gradients.py",
     ),
-    *("learning.py", "networks.py", "progress.py", "restoring.py", "sharpness.py", "teaching.py", "trainee.py"),
+    *(
+        "learning.py",
+        "networks.py",
+        "piping.py",
+        "progress.py",
+        "restoring.py",
+        "sharpness.py",
+        "teaching.py",
+        "trainee.py",
+    ),
     "training.py",
 }
 """The modules that train, which may import Keras and its kin when they are imported. All others are light."""

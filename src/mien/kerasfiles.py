@@ -62,10 +62,12 @@ class KerasClassifier:
 
     def predict(self, images: NDArray[np.uint8], batch_size: int | None = None) -> NDArray[np.float32]:
         """uint8 (n, size, size, channels) to float32 (n, classes) probabilities, temperature applied."""
+        from mien.piping import predict
+
         batch_size = check_batch(images, self.spec.input, batch_size)
         if not len(images):
             return np.empty((0, len(self.classes)), np.float32)
-        output = self.model.predict(to_input(images), batch_size=batch_size, verbose=0)
+        output = predict(self.model, to_input(images), batch_size)
         probabilities = check_probabilities(output, len(images), len(self.classes), str(self.path))
         return apply_temperature(probabilities, self.spec.temperature)
 

@@ -21,6 +21,7 @@ from mien.epochs import EpochFeed, StackedFeed, ValidationFeed
 from mien.feeding import ONE_DEVICE, Source, Split, StreamSource, balancing_weights
 from mien.files import write_text
 from mien.hosts import current
+from mien.piping import piped, sliced
 from mien.trainee import Trainee, as_inputs, compile_for_training, resize
 
 WARM_UP = 0.15
@@ -262,10 +263,10 @@ def _fit(
     return False
 
 
-def _as_it_runs(trainee: Trainee, feed: EpochFeed) -> keras.utils.PyDataset:
+def _as_it_runs(trainee: Trainee, feed: EpochFeed) -> Any:
     """The feed as the compiled function takes it: in stacks where one call can run many steps."""
     if not backend.scans() or feed.split.devices > 1:
-        return feed
+        return piped(feed)
     if isinstance(feed.source, StreamSource):  # whose files are read while it trains
         trainee.model.steps_per_execution = backend.MANY_STEPS
         return feed
@@ -286,7 +287,7 @@ def _watching(
     batch_size = max(1, VALIDATION_PIXELS // config.input.size**2)
     inputs = as_inputs(validation[0], feed.targets[validation[1]])
     if feed.split.devices == 1:
-        return {"validation_data": inputs, "validation_batch_size": batch_size, "validation_freq": looks(config)}
+        return {**sliced(inputs, batch_size), "validation_freq": looks(config)}
     held = ValidationFeed(*inputs[0], batch_size=batch_size, split=feed.split)
     trainee.model.validation_rows = held.sizes
     return {"validation_data": held, "validation_freq": looks(config)}

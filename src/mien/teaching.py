@@ -22,6 +22,7 @@ from mien.config import TrainingConfig
 from mien.errors import DataError, UsageError
 from mien.feeding import ALL, ArraySource, Rows, Source, permutation
 from mien.files import replacing
+from mien.piping import predict
 from mien.preprocessing import SCALE
 from mien.runs import VIEWS, forget_views
 from mien.trainee import open_teacher
@@ -152,7 +153,7 @@ def _ask_views(
         np.lib.format.write_array_header_1_0(file, header)
         for view in range(config.teacher_views):
             backend.reseed(asking, config.seed, view)
-            seen, said = asking.predict(whole, batch_size=batch_size, verbose=0)
+            seen, said = predict(asking, whole, batch_size)
             file.write(np.ascontiguousarray(seen[:count]).data)
             answers[view] = said[:count]
             if time.monotonic() - told > SECONDS_OF_SILENCE:
