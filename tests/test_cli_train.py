@@ -8,7 +8,7 @@ import keras
 import pytest
 
 from mien.cli import main
-from mien.config import AUGMENTATIONS, TrainingConfig
+from mien.config import AUGMENTATIONS, AugmentationPolicy, TrainingConfig
 from mien.errors import MienError
 from mien.export import describe, save_keras
 from mien.networks import network
@@ -92,6 +92,9 @@ def test_single_amounts_of_the_augmentation_can_be_set(handed_on, tmp_path):
     file.write_text(json.dumps(config.to_dict()))
     config = handed_on("train", "--config", str(file), "--set", "augmentation.shift=0.2")
     assert config.augmentation == dataclasses.replace(AUGMENTATIONS["seed"], flip=False, shift=0.2)
+    alone = ("--augmentation", "none", "--set", "augmentation.shift=0.1")
+    config = handed_on("train", "--recipe", "small", "--teacher", "mien-small", *alone)  # whose views must be varied
+    assert config.augmentation == AugmentationPolicy(shift=0.1)
 
 
 @pytest.mark.parametrize("amount", ["augmentation.blur=1", "augmentation.degrade=2"])

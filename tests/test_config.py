@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -81,6 +82,11 @@ def test_every_recipe_tells_its_story():
 
 def test_a_policy_may_be_named():
     assert TrainingConfig.from_dict({"augmentation": "robust"}).augmentation == AUGMENTATIONS["robust"]
+    policy = TrainingConfig.from_dict({"augmentation.shift": 0.3, "augmentation": "none"}).augmentation
+    assert policy == AugmentationPolicy(shift=0.3)
+    assert TrainingConfig.from_dict({"augmentation.zoom": 0}).augmentation == replace(AUGMENTATIONS["seed"], zoom=0)
+    with pytest.raises(UsageError, match=r"augmentation: must be an AugmentationPolicy.*received 5"):
+        TrainingConfig.from_dict({"augmentation": 5, "augmentation.zoom": 0})
     with pytest.raises(UsageError, match="augmentation: no such choice 'strong'"):
         TrainingConfig.from_dict({"augmentation": "strong"})
     with pytest.raises(UsageError, match="augmentation: must be an AugmentationPolicy, such as"):

@@ -101,6 +101,10 @@ AUGMENTATIONS: dict[str, AugmentationPolicy] = {
 """Named policies: what `--augmentation` takes."""
 
 
+_PART = "augmentation."
+"""Before the names of single fields of the policy."""
+
+
 def augmentation(name: str) -> AugmentationPolicy:
     """A policy by its name.
 
@@ -267,7 +271,7 @@ class TrainingConfig:
     def from_dict(cls, values: dict[str, Any]) -> TrainingConfig:
         """Build a config from what `to_dict` gave; keys that are not its fields fail.
 
-        ``augmentation`` may also be a name in `AUGMENTATIONS`.
+        ``augmentation`` may also be a name in `AUGMENTATIONS`, and ``augmentation.FIELD`` changes one field of it.
 
         Raises:
             UsageError: an unknown key or a value out of range.
@@ -278,6 +282,10 @@ class TrainingConfig:
                 values[name] = _build(kind, values[name], name)
         if isinstance(values.get("augmentation"), str):
             values["augmentation"] = augmentation(values["augmentation"])
+        parts = {name.removeprefix(_PART): values.pop(name) for name in list(values) if name.startswith(_PART)}
+        policy = values.get("augmentation", AUGMENTATIONS["seed"])
+        if parts and isinstance(policy, AugmentationPolicy):  # anything else is refused below
+            values["augmentation"] = _build(AugmentationPolicy, {**dataclasses.asdict(policy), **parts}, "augmentation")
         for name in ("progressive", "teachers"):
             if isinstance(values.get(name), list):
                 values[name] = tuple(values[name])

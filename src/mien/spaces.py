@@ -163,10 +163,6 @@ def config_with(base: TrainingConfig, values: Mapping[str, Value]) -> TrainingCo
         policy = augmentation(str(values.pop("augmentation")))
     if STRENGTH in values:
         policy = strengthened(policy, float(values.pop(STRENGTH)))
-    parts = {name: values.pop(name) for name in list(values) if name.startswith("augmentation.")}
-    if parts:
-        changed = {name.removeprefix("augmentation."): value for name, value in parts.items()}
-        policy = TrainingConfig.from_dict({"augmentation": {**dataclasses.asdict(policy), **changed}}).augmentation
     kept = {entry.name: getattr(base, entry.name) for entry in dataclasses.fields(base)}
     return TrainingConfig.from_dict({**kept, **values, "augmentation": policy})
 

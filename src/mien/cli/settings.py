@@ -37,22 +37,20 @@ def starting_from(
     """
     from mien.config import AugmentationPolicy, TrainingConfig, read_config
     from mien.recipes import recipe as settings
-    from mien.spaces import config_with
 
     names = [f"augmentation.{entry.name}" for entry in fields(AugmentationPolicy)]
-    parts = {name: others.pop(name) for name in list(others) if name.startswith("augmentation.")}
-    for name in parts:
-        if name not in names:
+    for name in others:
+        if name.startswith("augmentation.") and name not in names:
             raise unknown_choice("--set", name, names)
     if file is None:
         chosen = {**given, **others}
-        return config_with(settings(recipe, **_network_of_init(chosen), **chosen), parts)
+        return settings(recipe, **_network_of_init(chosen), **chosen)
     if on_command_line(context, "recipe"):
         raise UsageError("--config: stands instead of --recipe; leave one out")
     base = read_config(file).to_dict()
     sides = {name: value for name, value in given.pop("input", {}).items() if on_command_line(context, name)}
     kept = {name: value for name, value in given.items() if on_command_line(context, name)}
-    return config_with(TrainingConfig.from_dict({**base, **kept, "input": {**base["input"], **sides}, **others}), parts)
+    return TrainingConfig.from_dict({**base, **kept, "input": {**base["input"], **sides}, **others})
 
 
 def _network_of_init(chosen: dict[str, Any]) -> dict[str, Any]:
