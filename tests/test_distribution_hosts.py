@@ -313,10 +313,10 @@ def test_two_hosts_learn_what_one_learns_and_host_0_alone_writes(trainings, extr
         pytest.importorskip("grain", exc_type=ImportError)
     command = (str(trainings.data), *SETTINGS, "--epochs", "3", "--out", "run", *extra)
     ended = trainings.train(*command)
-    trainings.alone(*command)
+    trainings.alone(*command, devices=4)  # whose sums are made of the same parts: small batches magnify rounding
     mine, other = trainings.root / "0" / "run", trainings.root / "alone" / "run"
     for row, other_row in zip(history(mine), history(other), strict=True):
-        assert row == pytest.approx(other_row, abs=1e-4)
+        assert row == pytest.approx(other_row, abs=1e-3)
     splits = [json.loads((run / "metrics.json").read_text())["splits"] for run in (mine, other)]
     assert {name: split["accuracy"] for name, split in splits[0].items()} == {
         name: split["accuracy"] for name, split in splits[1].items()
