@@ -29,12 +29,13 @@ _turn = os.getpid() * 7
 
 
 @contextmanager
-def running(*arguments: object) -> Iterator[subprocess.Popen[str]]:
+def running(*arguments: object, **environment: str) -> Iterator[subprocess.Popen[str]]:
     """`mien` with these arguments, its output in pipes; killed at the end where it still runs, its pipes closed."""
     command = [sys.executable, "-m", "mien", *map(str, arguments)]
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's job in the background; it would be inherited
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True, env={**os.environ, **environment}) as process:
         try:
             yield process
         finally:

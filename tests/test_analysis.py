@@ -1,5 +1,6 @@
 """What one picture's analysis gives."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -57,6 +58,8 @@ def test_rows_become_a_data_frame():
     frame = to_dataframe([analysis(), analysis(())])
     assert frame["expression"].tolist() == ["happy", "sad"]
     assert list(to_dataframe([]).columns) == list(ROW_COLUMNS)
+    empty = dataclasses.replace(analysis(()), classes=("happy", "sad"))
+    assert list(empty.to_dataframe().columns) == list(frame.columns)
     assert len(analysis().to_dataframe()) == 2
 
 

@@ -110,7 +110,7 @@ def test_the_margin_reaches_beyond_the_box(model):
     assert tight.expression == "bright"
     assert wide.expression == "dark"
     assert tight.box == wide.box
-    with pytest.raises(UsageError, match=r"margin: must be from -0\.4 to 1"):
+    with pytest.raises(UsageError, match=r"margin: must be a number from -0\.4 to 1"):
         Analyzer(model, margin=2.0)
 
 
@@ -285,6 +285,10 @@ def test_strict_gives_what_came_before_the_empty_picture(model):
         ({"max_pixels": 0}, "max_pixels: must be a whole number, 1 or more"),
         ({"batch_size": 1.5}, "batch_size: must be a whole number, 1 or more"),
         ({"tta": "twice"}, "tta: no such choice 'twice'; choose from flip, full, none"),
+        ({"threads": "2"}, "threads: must be a whole number, 0 .*received '2'"),
+        ({"threads": 1.5}, "threads: must be a whole number"),
+        ({"margin": "x"}, "margin: must be a number from -0.4 to 1, received 'x'"),
+        ({"min_confidence": None}, "min_confidence: must be from 0 to 1, received None"),
         ({"detector": None}, "detector: must be a name or a mien.faces.Detector"),
         ({"detector": "haar"}, "no such choice 'haar'; choose from mtcnn, none"),
     ],
@@ -298,6 +302,16 @@ def test_wrong_calls_say_what_is_meant(model):
     analyzer = Analyzer(model, detector=SpotDetector())
     with pytest.raises(UsageError, match="must be a list of pictures"):
         analyzer.analyze_batch("photo.jpg")
+    for single in (TWO, TWO[..., 0], None, Path("photo.jpg")):
+        with pytest.raises(UsageError, match=r"must be a list of pictures, received .*; for one, call analyze"):
+            analyzer.analyze_batch(single)
+    assert len(analyzer.analyze_batch(np.stack([TWO, TWO]))) == 2
+    with pytest.raises(UsageError, match="gives str; open it for bytes"):
+        analyzer.analyze(io.StringIO("not bytes"))
+    with pytest.raises(
+        UsageError, match="model: must be a file, a bundled model's name or an opened model, received 3"
+    ):
+        Analyzer(3)
     with pytest.raises(UsageError, match=r"addresses are read by Analyzer\.stream"):
         analyzer.analyze("https://example.org/photo.jpg")
     with pytest.raises(UsageError, match="detect_every: must be 1 or more"):

@@ -1,11 +1,14 @@
 """The command as a person calls it: a process, its streams, its exit code."""
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 
+import cv2
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -116,6 +119,24 @@ def test_ctrl_c_says_so(tmp_path):
     assert process.returncode == 130
     assert errors.strip().splitlines()[-1] == "mien: interrupted"
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for another process")
+def test_ctrl_c_while_it_is_imported_says_so_too(tmp_path):
+    (tmp_path / "typer.py").write_text("import time; print(0, flush=True); time.sleep(60)", encoding="utf-8")
+    with running("info", PYTHONPATH=str(tmp_path)) as process:
+        assert process.stdout.readline() == "0\n"
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, errors) == (130, "mien: interrupted\n")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a POSIX shell closes the stream")
+def test_a_closed_output_is_no_traceback(tmp_path):
+    cv2.imwrite(str(tmp_path / "face.png"), np.full((48, 48), 90, np.uint8))
+    command = f"{shlex.quote(sys.executable)} -m mien predict face.png --detector none --out rows.csv >&- 2>&-"
+    assert subprocess.run(command, shell=True, cwd=tmp_path, check=False).returncode == 0
+    assert len((tmp_path / "rows.csv").read_text(encoding="utf-8").splitlines()) == 2
 
 
 def test_debug_shows_the_traceback():

@@ -127,6 +127,11 @@ def test_show_with_augmentation_names_the_extra(root, tmp_path, monkeypatch):
         invoke("show", root, "--augmented", "--out", tmp_path / "sheet.png")
 
 
+def test_show_refuses_an_augmentation_that_it_would_not_show(root, tmp_path):
+    with pytest.raises(UsageError, match="--augmentation: is for --augmented"):
+        invoke("show", root, "--augmentation", "robust", "--out", tmp_path / "sheet.png")
+
+
 def test_show_refuses_other_kinds_of_pictures(root, tmp_path):
     with pytest.raises(UsageError, match=r"contact sheets are \.png files"):
         invoke("show", root, "--out", tmp_path / "sheet.jpg")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -134,6 +135,25 @@ def test_out_gets_metrics_and_a_picture(model: Path, data: Path, tmp_path: Path)
     assert json.loads((out / "metrics.json").read_text(encoding="utf-8")) == found
     assert sorted(path.name for path in out.iterdir()) == ["README.md", "confusion.png", "metrics.json", "report.html"]
     assert str(out / "confusion.png") in evaluate(model, data, "--out", out).stdout
+
+
+@pytest.mark.parametrize("held", ["{}", '{"epoch": 3, "splits": {}}', "no JSON", None])
+def test_files_that_it_did_not_write_are_never_replaced(model: Path, data: Path, tmp_path: Path, held: str) -> None:
+    (tmp_path / "README.md").write_text("mine", encoding="utf-8")
+    if held is not None:
+        (tmp_path / "metrics.json").write_text(held, encoding="utf-8")
+    result = evaluate(model, data, "--out", tmp_path)
+    assert isinstance(result.exception, UsageError)
+    assert "README.md, which 'mien evaluate' would replace but did not write" in str(result.exception)
+    assert (tmp_path / "README.md").read_text(encoding="utf-8") == "mine"
+
+
+def test_the_surest_are_those_with_the_confidence_that_is_printed(model: Path, data: Path) -> None:
+    said = re.search(r"of ([\d,]+) pictures, those with a confidence of ([\d.]+)", evaluate(model, data).stdout)
+    assert said
+    kept = document(model, data)["coverage"]["at_80"]
+    assert int(said[1].replace(",", "")) == kept["n"]
+    assert 0 <= kept["min_confidence"] - float(said[2]) < 0.001
 
 
 def test_the_report_explains_and_audits_where_asked(model: Path, data: Path, tmp_path: Path) -> None:

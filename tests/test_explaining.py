@@ -324,6 +324,8 @@ def test_no_face_at_all_is_an_error_that_says_what_to_do(model, tmp_path):
         (("--method", "occlusion", "--layer", "x"), "layer: is for the method gradcam"),
         (("--detector", "dlib"), "--detector: no such choice"),
         (("--per-class", "--target", "dark"), "--per-class: takes one dataset"),
+        (("--seed", "0"), "--seed: is for --per-class"),
+        (("--split", "public"), "--split: is for --per-class"),
         (("--out", "photo.png"), "--out: must be a folder"),
     ],
 )

@@ -74,7 +74,15 @@ def test_shrinking_averages():
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("a.jpg", True), ("A.JPEG", True), ("a/b/c.png", True), ("._a.jpg", False), ("x/.a.png", False), ("a.txt", False)],
+    [
+        ("a.jpg", True),
+        ("A.JPEG", True),
+        ("a.jfif", True),
+        ("a/b/c.png", True),
+        ("._a.jpg", False),
+        ("x/.a.png", False),
+        ("a.txt", False),
+    ],
 )
 def test_image_names(name, expected):
     assert is_image_name(name) is expected

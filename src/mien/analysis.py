@@ -28,6 +28,7 @@ class Analysis(Sequence[Face]):
         source: where it came from: a path, an address, ``webcam 0``; None for a picture that was handed over.
         frame: number of the frame in its video, from 0; 0 for a single picture.
         time: seconds from the video's beginning; None for a single picture.
+        classes: what the model tells apart, in its order, which a picture without a face does not show.
     """
 
     faces: tuple[Face, ...]
@@ -35,6 +36,7 @@ class Analysis(Sequence[Face]):
     source: str | None = None
     frame: int = 0
     time: float | None = None
+    classes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.faces)
@@ -104,5 +106,9 @@ def to_dataframe(analyses: Iterable[Analysis]) -> pandas.DataFrame:
         from mien.errors import UsageError
 
         raise UsageError("to_dataframe: needs pandas: pip install pandas") from error
-    rows = [row for analysis in analyses for row in analysis.rows()]
-    return pandas.DataFrame(rows, columns=None if rows else list(ROW_COLUMNS))
+    rows: list[dict[str, Any]] = []
+    classes: dict[str, None] = {}
+    for analysis in analyses:
+        rows += analysis.rows()
+        classes |= dict.fromkeys(analysis.classes)
+    return pandas.DataFrame(rows, columns=None if rows else [*ROW_COLUMNS, *classes])

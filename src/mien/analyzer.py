@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import SupportsFloat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from mien.errors import DataError, UsageError
 from mien.faces import KEYPOINTS, Detections, Detector, open_detector
 from mien.frames import grouped, printable
 from mien.framing import cut_faces
-from mien.images import MAX_PIXELS, Image, ImageLike, read_pixels
+from mien.images import MAX_PIXELS, Image, ImageLike, check_several, read_pixels
 from mien.results import Box, Face, Prediction, check_min_confidence
 from mien.sources import Clip, Frame, Reading, open_sources
 from mien.tracking import FaceTracker, Smoother
@@ -86,11 +87,11 @@ class Analyzer:
             UsageError: a file, name or number is wrong.
             ModelError: the model cannot be used.
         """
-        _check_options(detector, max_pixels, batch_size)
+        _check_options(detector, max_pixels, batch_size, threads)
         check_tta(tta)
         check_min_confidence(min_confidence)
-        if margin is not None and not -0.4 <= margin <= 1:
-            raise UsageError(f"margin: must be from -0.4 to 1, received {margin}")
+        if margin is not None and not (isinstance(margin, SupportsFloat) and -0.4 <= float(margin) <= 1):
+            raise UsageError(f"margin: must be a number from -0.4 to 1, received {margin!r}")
         self.model = _open(model, device, threads)
         self.detector = _open_detector(detector, threads)
         whole = self.detector.name == "none"
@@ -137,8 +138,7 @@ class Analyzer:
         Raises:
             UsageError, DataError: see `analyze`; the first picture that cannot be used ends it.
         """
-        if isinstance(images, str | Path | bytes):
-            raise UsageError("images: must be a list of pictures; for one, call analyze")
+        check_several(images, "for one, call analyze")
         with ThreadPoolExecutor(thread_name_prefix="mien-read") as pool:
             frames = pool.map(lambda image: self._read(image, bgr), images)
             found = [analysis for group in grouped(frames) for analysis in self._classify(self._detect(group))]
@@ -252,11 +252,15 @@ class Analyzer:
         if smoother is not None and seen.track_ids is not None:
             shares = smoother.smooth(seen.track_ids, shares, frame.time or 0.0)
         faces = _build_faces(seen, shares, self.classes, self.min_confidence)
-        return Analysis(faces, frame.image, frame.source or None, frame.index, frame.time)
+        return Analysis(faces, frame.image, frame.source or None, frame.index, frame.time, tuple(self.classes))
 
 
-def _check_options(detector: object, max_pixels: int, batch_size: int | None) -> None:
+def _check_options(detector: object, max_pixels: int, batch_size: int | None, threads: int) -> None:
     """Refuse what would fail only when it is used."""
+    if not isinstance(threads, int) or threads < 0:
+        raise UsageError(
+            f"threads: must be a whole number, 0 (as many as there are cores) or more, received {threads!r}"
+        )
     if not isinstance(detector, str) and not hasattr(detector, "detect_batch"):
         raise UsageError(f"detector: must be a name or a mien.faces.Detector, received {type(detector).__name__}")
     for name, value in (("max_pixels", max_pixels), ("batch_size", batch_size)):
@@ -291,6 +295,8 @@ def _shared(path: Path, changed: int) -> Analyzer:
 def _open(model: str | Path | Model | None, device: str, threads: int) -> Model:
     if model is None or isinstance(model, str | Path):
         return open_model(find_model(model), device=device, threads=threads)
+    if not hasattr(model, "spec") or not hasattr(model, "predict"):
+        raise UsageError(f"model: must be a file, a bundled model's name or an opened model, received {model!r}")
     return model
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
 from mien.errors import MissingExtraError, ModelError, UsageError, unknown_choice
-from mien.images import Image
+from mien.images import Image, check_several
 from mien.modelspec import ModelSpec
 from mien.preprocessing import InputSpec, fit_images, to_input
 from mien.results import Prediction
@@ -174,7 +174,11 @@ def classify(model: Model, images: Sequence[Image], batch_size: int | None = Non
 
     Returns:
         One prediction for each image, in order; none for no images.
+
+    Raises:
+        UsageError: it is a single picture.
     """
+    check_several(images, "put it into one: [image]")
     rows = model.predict(fit_images(images, model.spec.input), batch_size)
     return [Prediction.from_row(model.spec.classes, row.tolist()) for row in rows]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,7 +18,7 @@ from mien.errors import DataError, UsageError
 from mien.headers import is_heif, read_header
 
 IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".gif", ".heic", ".heif", ".avif"}
+    ".jpg .jpeg .jfif .png .bmp .webp .tif .tiff .pgm .ppm .gif .heic .heif .avif".split()  # noqa: SIM905
 )
 """File endings, in lower case, that are taken for images."""
 
@@ -183,8 +184,29 @@ def read_pixels(image: ImageLike, *, bgr: bool = False, max_pixels: int = MAX_PI
         except (*_PILLOW_ERRORS, struct.error) as error:
             raise DataError(f"the Pillow image cannot be decoded ({error})") from error
     if not isinstance(image, np.ndarray) and hasattr(image, "read"):
-        return decode(image.read(), max_pixels=max_pixels)
+        data = image.read()
+        if not isinstance(data, bytes):
+            raise UsageError(f"image: the opened file gives {type(data).__name__}; open it for bytes, with mode 'rb'")
+        return decode(data, max_pixels=max_pixels)
     return _from_array(image, bgr)
+
+
+def check_several(images: object, single: str) -> None:
+    """Refuse a single picture, or what is none, where a list of pictures belongs.
+
+    Args:
+        images: what was received.
+        single: what to do with one picture.
+
+    Raises:
+        UsageError: says what was received.
+    """
+    one = isinstance(images, str | Path | bytes | bytearray | PIL.Image.Image)
+    if isinstance(images, np.ndarray):
+        one = images.ndim < 3 or (images.ndim == 3 and images.shape[2] in (3, 4))
+    if one or not isinstance(images, Iterable):
+        shape = f" of shape {images.shape}" if isinstance(images, np.ndarray) else ""
+        raise UsageError(f"images: must be a list of pictures, received {type(images).__name__}{shape}; {single}")
 
 
 def _from_array(image: object, bgr: bool) -> Image:

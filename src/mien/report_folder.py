@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,15 +29,25 @@ EXPLAINED = 100
 """Among so many images of each class the faces of the sheet of explanations are drawn."""
 
 
+WRITTEN = ("metrics.json", "confusion.png", "report.html", "README.md")
+"""What `write_folder` leaves."""
+
+
 def check_folder(folder: Path) -> None:
     """Find out before any work is done whether `write_folder` will be able to write.
 
     Raises:
-        UsageError: it is a file, or cannot be made or written to.
+        UsageError: it is a file, cannot be made or written to, or holds files of these names from elsewhere.
         MissingExtraError: Jinja2, PyYAML or Matplotlib is not installed.
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--out: must be a folder, and {folder} is a file")
+    there = [name for name in WRITTEN if (folder / name).exists()]
+    if there and not _is_ours(folder / "metrics.json"):
+        raise UsageError(
+            f"--out: {folder} holds {', '.join(there)}, which 'mien evaluate' would replace but did not write; name "
+            "another folder"
+        )
     try:
         import jinja2  # noqa: F401
         import matplotlib  # noqa: F401
@@ -44,6 +55,15 @@ def check_folder(folder: Path) -> None:
     except ImportError as error:
         raise MissingExtraError("writing a report", "evaluate") from error
     check_writable(folder / "report.html")
+
+
+def _is_ours(metrics: Path) -> bool:
+    """Whether a ``metrics.json`` is of `mien evaluate`, whose files may be replaced; those of a run say less."""
+    try:
+        document = json.loads(metrics.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(document, dict) and {"model", "data", "split", "parts"} <= document.keys()
 
 
 def write_folder(
@@ -92,13 +112,9 @@ def write_folder(
         audit=audit,
         excluded=excluded,
     )
-    write_json(folder / "metrics.json", document)
-    return [
-        folder / "metrics.json",
-        plot_confusion(facts.evaluation, folder / "confusion.png"),
-        write_report(folder / "report.html", facts),
-        write_card(folder / "README.md", facts),
-    ]
+    metrics, confusion, report, card = (folder / name for name in WRITTEN)
+    write_json(metrics, document)
+    return [metrics, plot_confusion(facts.evaluation, confusion), write_report(report, facts), write_card(card, facts)]
 
 
 def _explained(model: Model, judgement: Judgement) -> Image:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, SupportsFloat
 
 from mien.errors import UsageError
 
@@ -207,8 +207,8 @@ def check_min_confidence(value: float, argument: str = "min_confidence") -> None
     Raises:
         UsageError: says what was received.
     """
-    if not 0.0 <= value <= 1.0:
-        raise UsageError(f"{argument}: must be from 0 to 1, received {value}")
+    if not isinstance(value, SupportsFloat) or not 0.0 <= float(value) <= 1.0:
+        raise UsageError(f"{argument}: must be from 0 to 1, received {value!r}")
 
 
 def _check_probabilities(values: Mapping[str, float]) -> None:

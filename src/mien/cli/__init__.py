@@ -74,9 +74,7 @@ def options(
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and end the process: 0 done, 1 the work failed, 2 the request was wrong."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a pipe that cannot take a file's name gets it escaped
-            stream.reconfigure(errors="backslashreplace")
+    _prepare_streams()
     try:
         app(arguments)
     except MienError as error:
@@ -94,6 +92,16 @@ def main(arguments: list[str] | None = None) -> None:
             traceback.print_exception(error)
         typer.echo(f"mien: {error.strerror or error}: {error.filename or ''}".rstrip(": "), err=True)
         sys.exit(1)
+
+
+def _prepare_streams() -> None:
+    """Where a stream was closed when the process began, as some schedulers do, what is printed is lost."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a pipe that cannot take a file's name gets it escaped
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _explain(error: MienError, *, debug: bool) -> None:

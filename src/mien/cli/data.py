@@ -121,7 +121,9 @@ def show(
     data: Data,
     split: Annotated[str, typer.Option(help="train, val, public, private, test (public and private) or all.")] = "all",
     augmented: Annotated[bool, typer.Option("--augmented", help="Show what training will see.")] = False,
-    augmentation: Annotated[str, typer.Option(help="With --augmented: seed, standard, robust or none.")] = "seed",
+    augmentation: Annotated[
+        str | None, typer.Option(help="With --augmented: seed, standard, robust or none.", show_default="seed")
+    ] = None,
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where the picture goes.")] = Path("faces.png"),
     seed: Annotated[int, typer.Option(min=0, help="Another seed shows other faces.")] = 0,
 ) -> None:
@@ -130,11 +132,12 @@ def show(
     from mien.datasets.sheets import SHEET_SPEC, dataset_sheet, write_sheet
     from mien.preprocessing import InputSpec
 
+    if augmentation is not None and not augmented:
+        raise UsageError("--augmentation: is for --augmented; add that, or leave it out")
     dataset = open_dataset(data)
     spec = InputSpec() if augmented else SHEET_SPEC
-    sheet = dataset_sheet(
-        dataset, split=split, seed=seed, spec=spec, augment=_preview(augmentation) if augmented else None
-    )
+    augment = _preview(augmentation or "seed") if augmented else None
+    sheet = dataset_sheet(dataset, split=split, seed=seed, spec=spec, augment=augment)
     typer.echo(write_sheet(out, sheet))
 
 

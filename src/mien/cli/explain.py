@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mien.cli.settings import on_command_line
 from mien.errors import DataError, UsageError, unknown_choice
 from mien.files import check_writable
 
@@ -24,6 +25,7 @@ SHEET = "classes.png"
 
 
 def explain_command(
+    context: typer.Context,
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help=SOURCES_HELP, show_default=False)],
     model: Annotated[str | None, typer.Option(metavar="MODEL", help="A model file, or a bundled name.")] = None,
     method: Annotated[
@@ -58,6 +60,8 @@ def explain_command(
         raise UsageError(f"--out: must be a folder, and {out} is a file")
     if per_class:
         check_writable(out / SHEET)
+    else:
+        _refuse_without_classes(context)
     check_min_confidence(min_confidence, "--min-confidence")
     if per_class and (len(sources) != 1 or target is not None):
         raise UsageError(
@@ -85,6 +89,17 @@ def explain_command(
         raise DataError("sources failed", document["failures"])
     if not per_class and not document["faces"]:
         raise DataError("no face was found; for pictures that are faces, cut out already, add --detector none", sources)
+
+
+def _refuse_without_classes(context: typer.Context) -> None:
+    """Refuse options that only a sheet of classes takes.
+
+    Raises:
+        UsageError: names the first.
+    """
+    for name in ("split", "faces", "averaged", "seed"):
+        if on_command_line(context, name):
+            raise UsageError(f"--{name}: is for --per-class; add that, or leave it out")
 
 
 def _open(model: str | None, method: str, layer: str | None, device: str) -> Explainer:

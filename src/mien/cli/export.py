@@ -22,7 +22,8 @@ def export_command(
         ),
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="File to write, for web a folder; beside MODEL by default.")
+        Path | None,
+        typer.Option("--out", "-o", help="File to write, for web a folder.", show_default="beside MODEL, or here"),
     ] = None,
     precision: Annotated[
         str, typer.Option(help="Of an .onnx: float32, float16 (half the size) or int8 (a quarter, and faster).")

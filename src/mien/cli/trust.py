@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ def trust_lines(assessment: Assessment) -> Iterator[str]:
     at = assessment.coverage.at_80
     yield (
         f"accuracy on the surest {at.coverage:.0%}: {at.accuracy:.1%} of {at.n:,} pictures, those with a confidence of "
-        f"{at.min_confidence:.2f} and more"
+        f"{math.floor(at.min_confidence * 1000) / 1000:.3f} and more"  # rounded down: it keeps all of them
     )
     if assessment.judgement.leakage is not None:
         yield from _leakage_lines(assessment.judgement.leakage)
