@@ -349,6 +349,69 @@ def test_an_index_behind_from_a_server_without_parts(tmp_path: Path, backend: st
     assert reason.startswith("has its index at its end, and the server does not give parts of it; download it first")
 
 
+def without_length(data: bytes, kind: str, *, chunked: bool) -> Answer:
+    """A body that ends with its last chunk, or as the server hangs up."""
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.send_header("Content-Type", kind)
+        if chunked:
+            request.send_header("Transfer-Encoding", "chunked")
+        request.end_headers()
+        for start in range(0, len(data), 4096):
+            piece = data[start : start + 4096]
+            request.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+        request.wfile.write(b"0\r\n\r\n" if chunked else b"")
+
+    return answer
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+def test_who_reads_on_after_the_end_gets_nothing(chunked: bool) -> None:
+    answer = without_length(jpeg(90), "image/jpeg", chunked=chunked)
+    with serve({"/a": answer}) as site, open_url(f"{site}/a", ALLOWED) as response:
+        assert b"".join(iter(response.read_piece, b"")) == jpeg(90)
+        assert [response.read_piece() for _ in range(3)] == [b""] * 3
+
+
+@pytest.mark.parametrize(("name", "kind"), [("a.mp4", "video/mp4"), ("a.mkv", "video/x-matroska"), ("a.flv", "")])
+@pytest.mark.parametrize("chunked", [True, False])
+def test_a_video_without_a_length_that_tells_its_own_is_read_whole(
+    tmp_path: Path, name: str, kind: str, chunked: bool
+) -> None:
+    pytest.importorskip("av")
+    options = {"movflags": "+faststart"} if name == "a.mp4" else {}
+    data = write_clip(tmp_path / name, noise(40), **options).read_bytes()
+    answers = {f"/{name}": without_length(data, kind, chunked=chunked)}
+    with serve({**answers, f"/cut/{name}": without_length(data[: len(data) // 2], kind, chunked=chunked)}) as site:
+        frames, failed = read_slowly(f"{site}/{name}")
+        assert ([frame.index for frame in frames], failed) == (list(range(40)), [])
+        assert not frames[0].clip.live
+        frames, failed = read_slowly(f"{site}/cut/{name}")
+    assert 10 < len(frames) < 30
+    assert f"ended after {len(frames)} of " in failed[0][1]
+
+
+def test_a_stream_without_any_length_is_live_and_drops_frames(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    data = write_clip(tmp_path / "a.ts", noise(40)).read_bytes()
+    with serve({"/a.ts": without_length(data, "video/mp2t", chunked=True)}) as site:
+        frames, failed = read_slowly(f"{site}/a.ts")
+    assert frames[0].clip.live
+    assert frames[0].clip.frames is None
+    assert (len(frames) < 40, failed) == (True, [])
+
+
+def read_slowly(url: str) -> tuple[list[Frame], list[tuple[str, str]]]:
+    """As `read`, by somebody who takes his time over each frame."""
+    frames, failed = [], []
+    with open_sources([url], reading=LOCAL, on_failure=lambda *pair: failed.append(pair)) as opened:
+        for frame in opened:
+            frames.append(frame)
+            time.sleep(0.01)
+    return frames, failed
+
+
 @pytest.mark.parametrize("backend", ["opencv", "pyav"])
 def test_an_index_out_of_sight_is_a_failure_and_no_crash(tmp_path: Path, backend: str) -> None:
     pytest.importorskip("av")

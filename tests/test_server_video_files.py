@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -16,10 +17,11 @@ import pytest
 from clips import picture, write_clip
 from mien.errors import UsageError
 from mien.server import Options, ServerSettings, video_reading
+from mien.server.logs import JsonLines, TextLines
 from mien.server.problems import Problem
 from mien.server.video_decoding import FORMATS
 from mien.server.video_job import Wish
-from mien.server.video_reading import Decoding, Limits, VideoError, probe
+from mien.server.video_reading import LAST_WORDS, Decoding, Limits, VideoError, probe
 from mien.server.video_store import VideoStore
 from serving import body, serve
 from video_service import BOUNDARY, KIND, finish, jobs_in, part, paths, take, upload, whole, with_alias
@@ -184,6 +186,30 @@ def test_decoders_that_crash_or_hang_take_nothing_with_them(clip, tmp_path, monk
             jobs.delete(job.id)
             finish(job)
         assert time.monotonic() - began < 2
+
+
+def test_the_log_says_what_a_failed_decoder_wrote_and_the_client_does_not_learn_it(clip, tmp_path, monkeypatch, caplog):
+    code = "import sys; sys.stderr.write('x' * 3_000_000 + '\\x1b[2J\\n'); raise TypeError('ours')"
+    monkeypatch.setattr(video_reading, "COMMAND", (sys.executable, "-c", code))
+    with jobs_in(tmp_path / "videos") as jobs, caplog.at_level("WARNING", "mien.server"):
+        job = finish(upload(jobs, clip))
+    assert (job.status, job.error.kind) == ("failed", "unreadable")
+    assert "ours" not in str(job.error.to_dict())
+    (record,) = [record for record in caplog.records if record.getMessage() == "video decoder failed"]
+    assert record.code == 1
+    assert record.stderr.endswith("TypeError: ours")
+    assert len(record.stderr) <= LAST_WORDS
+    for formatter in (TextLines(), JsonLines()):
+        line = formatter.format(record)
+        assert "TypeError: ours" in line
+        assert line.isprintable()
+    assert not [thread.name for thread in threading.enumerate() if thread.name == "mien-video-stderr"]
+
+
+def test_a_decoder_that_talks_a_lot_works_on(clip, monkeypatch):
+    talk = "import sys; sys.stderr.write('\\xff' * 3_000_000); from mien.server.video_decoding import main; main()"
+    monkeypatch.setattr(video_reading, "COMMAND", (sys.executable, "-c", talk))
+    assert probe(clip, LIMITS, seconds=60).size_wh == (64, 48)
 
 
 REACH = """

@@ -93,6 +93,17 @@ def test_rows_come_while_the_work_goes_on(clip, service):
     assert client.get(f"/{job['links']['rows']}", params={"after": 99}).text == ""
 
 
+def test_widths_whose_rows_a_decoder_pads(tmp_path, service):
+    client = service()
+    for width in (300, 854):
+        pictures = [picture(index, (width, 48)) for index in range(3)]
+        job = post(client, write_clip(tmp_path / "clip.mp4", pictures)).json()
+        rows = client.get(f"/{job['links']['rows']}").text
+        document = client.get(f"/{job['links']['self']}").json()
+        assert (document["status"], document["error"], document["frames_done"]) == ("done", None, 3)
+        assert [json.loads(line)["box"]["x2"] for line in rows.splitlines()] == [width] * 3
+
+
 def test_addresses_and_options_that_are_wrong(clip, service):
     client = service()
     for path in ("nothing", "..%2f..%2fetc%2fpasswd", "nothing/rows", "nothing/annotated"):

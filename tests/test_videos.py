@@ -3,6 +3,7 @@
 import io
 import itertools
 import os
+import struct
 import subprocess
 import sys
 import threading
@@ -85,6 +86,73 @@ def test_the_display_matrix_is_obeyed(
     assert [place for place, white in corners.items() if white] == [corner]
 
 
+TURNS_AND_MIRRORS = {
+    (1, 0, 0, 1): ((64, 48), (0, 0)),
+    (-1, 0, 0, 1): ((64, 48), (0, -1)),
+    (1, 0, 0, -1): ((64, 48), (-1, 0)),
+    (-1, 0, 0, -1): ((64, 48), (-1, -1)),
+    (0, 1, 1, 0): ((48, 64), (0, 0)),
+    (0, 1, -1, 0): ((48, 64), (0, -1)),
+    (0, -1, 1, 0): ((48, 64), (-1, 0)),
+    (0, -1, -1, 0): ((48, 64), (-1, -1)),
+}
+"""How a display matrix shows a video of 64 x 48 pixels: its size, and the corner that the upper left one comes to."""
+
+
+def with_matrix(path: Path, matrix: tuple[int, int, int, int]) -> Path:
+    """Write another display matrix into an MP4 file (ISO/IEC 14496-12, section 8.3.2)."""
+    data = bytearray(path.read_bytes())
+    place = data.index(b"tkhd") + 44
+    a, b, c, d = (number << 16 for number in matrix)
+    data[place : place + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("matrix", TURNS_AND_MIRRORS)
+def test_mirrored_videos_are_shown_as_they_are_meant(tmp_path: Path, matrix: tuple[int, int, int, int]) -> None:
+    size_wh, corner = TURNS_AND_MIRRORS[matrix]
+    frames, _ = collect(with_matrix(write_clip(tmp_path / "a.mp4", 3), matrix))
+    assert frames[0].clip.size_wh == size_wh
+    assert [place for place in ((0, 0), (0, -1), (-1, 0), (-1, -1)) if frames[0].image[place].max() > 128] == [corner]
+
+
+@pytest.mark.parametrize("rotation", [0, 90, 180, -90])
+def test_side_data_that_pyav_cannot_name_hides_mirrors_only(tmp_path: Path, rotation: int) -> None:
+    import av
+
+    class Unnamed:
+        def __init__(self, rotation: int) -> None:
+            self.rotation = rotation
+
+        @property
+        def side_data(self) -> None:
+            raise ValueError("29 is not a valid Type")
+
+    with av.open(str(write_clip(tmp_path / "a.mp4", 1, rotation=rotation))) as container:
+        frame = next(container.decode(video=0))
+        image = frame.to_ndarray(format="rgb24")
+        expected = mien.decoders._turn(image, mien.decoders._display_matrix(frame))
+        turned = mien.decoders._turn(image, mien.decoders._display_matrix(Unnamed(frame.rotation)))
+    np.testing.assert_array_equal(turned, expected)
+    np.testing.assert_array_equal(turned, np.rot90(image, rotation // 90))
+
+
+@pytest.mark.parametrize("rotation", [0, 90, 180])
+@pytest.mark.parametrize("width", [300, 854])
+def test_rows_lie_one_after_the_other(tmp_path: Path, width: int, rotation: int) -> None:
+    path = write_clip(tmp_path / "a.mp4", [picture(0, (width, 48))] * 2, rotation=rotation)
+    frames, said = collect(path)
+    assert (len(frames), said) == (2, "")
+    assert all(frame.image.flags.c_contiguous for frame in frames)
+    assert frames[0].clip.size_wh == ((48, width) if rotation == 90 else (width, 48))
+
+
+def test_pixels_that_lie_well_are_not_copied() -> None:
+    image = picture(0)
+    assert np.shares_memory(mien.decoders._turn(image, (1, 0, 0, 1)), image)
+
+
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
 def test_uneven_frame_rates(tmp_path: Path, backend: str, name: str) -> None:
     stamps = [0, 33, 66, 500, 533, 1500, 1533, 1566, 4000]
@@ -111,6 +179,21 @@ def test_a_video_that_is_cut_gives_what_there_is(tmp_path: Path, backend: str, n
     assert [frame.index for frame in frames] == list(range(len(frames)))
     assert f"ended after {len(frames)} of " in said
     assert "1" in said.partition(" of ")[2].partition(" frames")[0]
+
+
+def test_an_avi_that_is_cut_is_told_by_its_count_of_frames(tmp_path: Path) -> None:
+    """Its index is gone, so FFmpeg guesses a shorter time from the bytes that are left."""
+    path = write_clip(tmp_path / "a.avi", noise(20))
+    assert collect(path)[1] == ""
+    frames, said = collect(cut(path, 2 / 3))
+    assert 9 < len(frames) < 15
+    assert f"ended after {len(frames)} of 20 frames; the file is cut off or damaged" in said
+
+
+def test_a_whole_avi_with_pauses_is_not_called_cut(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.avi", 9, codec="mpeg4", stamps=[0, 33, 66, 500, 533, 1500, 1533, 1566, 4000])
+    frames, said = collect(path)
+    assert (len(frames), said) == (9, "")
 
 
 def test_frames_that_an_edit_list_hides_are_not_missed(tmp_path: Path, backend: str) -> None:

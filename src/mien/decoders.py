@@ -135,6 +135,8 @@ class PyAVDecoder:
         return sorted(packet.pts for packet in packets if packet.pts is not None)
 
     def _length(self) -> float | None:
+        if self._container.format.name == "avi" and self._stream.frames > 0 and self._stream.time_base:
+            return float(self._stream.frames * self._stream.time_base)  # its duration shrinks as the file is cut
         if self._stream.duration and self._stream.time_base:
             return float(self._stream.duration * self._stream.time_base)
         return self._container.duration / 1e6 if self._container.duration else None
@@ -153,7 +155,7 @@ class PyAVDecoder:
                 decoded += 1
                 if self._first is not None and frame.pts is not None and frame.pts < self._first:
                     continue
-                yield frame.time, _turn(frame.to_ndarray(format="rgb24"), frame.rotation)
+                yield frame.time, _turn(frame.to_ndarray(format="rgb24"), _display_matrix(frame))
         if failed and self.exact and packets == self.frames:  # an edit list shows fewer
             self.damaged = max(0, packets - decoded)
 
@@ -260,10 +262,25 @@ def _capture_from(file: io.BufferedReader) -> tuple[io.BufferedReader, Any]:
         raise DataError("cannot be read by this OpenCV: pip install 'mien[video]'") from error
 
 
-def _turn(image: Image, rotation: int) -> Image:
-    """Turn counter-clockwise by a display matrix's degrees, to the nearest quarter."""
-    quarters = round(rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image
+def _turn(image: Image, matrix: tuple[float, float, float, float]) -> Image:
+    """Turn to the nearest quarter and mirror as a display matrix says; a row's end meets the next row's beginning."""
+    x_by_x, y_by_x, x_by_y, y_by_y = matrix
+    if abs(x_by_x) + abs(y_by_y) < abs(y_by_x) + abs(x_by_y):
+        image, x_by_x, y_by_y = image.swapaxes(0, 1), x_by_y, y_by_x
+    return np.ascontiguousarray(image[:: -1 if y_by_y < 0 else 1, :: -1 if x_by_x < 0 else 1])
+
+
+def _display_matrix(frame: Any) -> tuple[float, float, float, float]:
+    """How far right and down, where a frame is shown, a step right in its pixels leads; then the same, a step down."""
+    try:
+        data = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV cannot name all that may stand beside it
+        angle = math.radians(-frame.rotation)
+        return math.cos(angle), math.sin(angle), -math.sin(angle), math.cos(angle)
+    if data is None:
+        return 1, 0, 0, 1
+    x_by_x, y_by_x, _, x_by_y, y_by_y = np.frombuffer(data, np.int32, 5).tolist()
+    return x_by_x, y_by_x, x_by_y, y_by_y
 
 
 def _sane_fps(rate: Any) -> float:

@@ -120,6 +120,8 @@ class Response:
         return self._read_piece(time.monotonic() + self._limits.seconds)
 
     def _read_piece(self, deadline: float) -> bytes:
+        if self._answer.isclosed():  # at its end, and its socket may be closed with it
+            return b""
         try:
             self._connection.allow_until(deadline)
             piece = self._answer.read1(CHUNK)

@@ -55,7 +55,7 @@ def open_sources(
             - a ``.zip`` of images, which is not unpacked: its pictures are named ``faces.zip/a/b.png``; its videos are
               not read;
             - an http(s) address of an image, a video, or a stream of JPEG pictures (``multipart/x-mixed-replace``), or
-              an rtsp(s) address; a video whose server tells no length is taken for live;
+              an rtsp(s) address; a video is taken for live where neither the server nor its own header tells a length;
             - a webcam's number, 0 to 9999, as an int or as digits where no file has that name.
         reading: limits and options.
         on_failure: called with a source's name and what is wrong with it, where it cannot be read or ends too early;
@@ -167,7 +167,8 @@ class Sources:
         if item.address.lower().startswith("rtsp"):
             address = self._checked(item.address)
             return lambda: open_decoder(address, backend, live=True, seconds=seconds), True
-        return open_moving(item.address, self._limits, backend=backend, max_pixels=self._reading.max_pixels)
+        opening, live = open_moving(item.address, self._limits, backend=backend, max_pixels=self._reading.max_pixels)
+        return _look_for_an_end(opening) if live else (opening, False)
 
     def _open_file(self, item: Item) -> Decoder:
         if item.path is None or not is_file(item.path):
@@ -205,6 +206,12 @@ class Sources:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+
+def _look_for_an_end(opening: Callable[[], Decoder]) -> tuple[Callable[[], Decoder], bool]:
+    """What opens a stream, and whether it is live: one whose own header says how long it is waits, as a file does."""
+    decoder = opening()
+    return lambda: decoder, not decoder.frames
 
 
 def _size(waiting: deque[tuple[Item, Future[Image | None] | None]]) -> int:

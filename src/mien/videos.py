@@ -189,7 +189,8 @@ def _is_cut(decoder: Decoder, clock: _Clock) -> bool:
     if decoder.frames is None or decoder.seconds is None or clock.count >= decoder.frames:
         return False
     frame = 1 / decoder.fps
+    apart = max(frame, clock.last / max(1, clock.count - 1))  # an AVI's rate may be that of its clock
     watched = decoder.exact or decoder.end is not None
-    slack = 2 * frame + (0 if watched else SLACK_SECONDS + SLACK_SHARE * decoder.seconds)
+    slack = 2 * apart + (0 if watched else SLACK_SECONDS + SLACK_SHARE * decoder.seconds)
     end = clock.last + frame if decoder.exact else max(clock.last + frame, decoder.end or 0.0)
     return end < decoder.seconds - slack

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import numpy as np
 
@@ -36,6 +36,9 @@ PROBE_SECONDS = 20.0
 COMMAND = (sys.executable, "-P", "-m", "mien.server.video_decoding")
 PIPE_BYTES = 2**20
 MESSAGE_BYTES = 64 * 1024
+
+LAST_WORDS = 1024
+"""Bytes that are kept of the end of what the process writes to stderr, for the log."""
 
 PLACE = "annotated.mp4"
 """`Frame.place` of all frames: names what is drawn, whatever the client calls its file."""
@@ -96,10 +99,11 @@ class Decoding:
             COMMAND,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             env=_environment(),
             pipesize=PIPE_BYTES,
         )
+        self._said = _Tail(_pipe(self._process.stderr), LAST_WORDS)
         asked = {**asdict(limits), "path": str(path.absolute()), "probe": probe}
         with suppress(BrokenPipeError):
             _pipe(self._process.stdin).write(json.dumps(asked).encode() + b"\n")
@@ -171,7 +175,7 @@ class Decoding:
             if not count:
                 code = self._process.wait()
                 if not self._stopped:
-                    log.warning("video decoder failed", extra={"code": code})
+                    log.warning("video decoder failed", extra={"code": code, "stderr": self._said.text()})
                 raise _broken()
             left = left[count:]
 
@@ -189,6 +193,26 @@ class Decoding:
             with suppress(OSError):
                 _pipe(pipe).close()
         self._process.wait()
+        self._said.text()
+
+
+class _Tail:
+    """The end of what comes through a pipe. A thread reads it, so that no writer ever waits, however much it writes."""
+
+    def __init__(self, pipe: IO[bytes], most: int) -> None:
+        self._pipe, self._most, self._kept = pipe, most, b""
+        self._thread = threading.Thread(target=self._read, name="mien-video-stderr", daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        with self._pipe:
+            while piece := os.read(self._pipe.fileno(), 65536):
+                self._kept = (self._kept + piece)[-self._most :]
+
+    def text(self, patience: float = 1.0) -> str:
+        """What has been kept, once the writer is gone."""
+        self._thread.join(patience)
+        return self._kept.decode("utf-8", "backslashreplace").strip()
 
 
 def probe(path: Path, limits: Limits, seconds: float = PROBE_SECONDS) -> Clip:
