@@ -97,6 +97,25 @@ def test_single_amounts_of_the_augmentation_can_be_set(handed_on, tmp_path):
     assert config.augmentation == AugmentationPolicy(shift=0.1)
 
 
+def test_every_field_can_be_set_and_options_alone_change_a_file(handed_on, tmp_path):
+    config = handed_on("train", "--set", "seed=4", "--set", "precision=float32", "--set", "deterministic=true")
+    assert (config.seed, config.precision, config.deterministic) == (4, "float32", True)
+    file = tmp_path / "config.json"
+    there = TrainingConfig.from_dict({"input": {"size": 64, "channels": 3}, "early_stopping": 5, "seed": 9})
+    file.write_text(json.dumps(there.to_dict()))
+    assert handed_on("train", "--config", str(file)) == there
+    config = handed_on("train", "--config", str(file), "--early-stopping", "0", "--seed", "0", "--size", "48")
+    assert (config.early_stopping, config.seed, config.input.size, config.input.channels) == (0, 0, 48, 3)
+    assert handed_on("train", "--recipe", "seed", "--channels", "3").input.shape == (48, 48, 3)
+
+
+@pytest.mark.parametrize(("setting", "said"), [("seed=1", "seed is given twice"), ("size=64", "of its own, --size")])
+def test_settings_that_are_options_too_are_named(setting, said, capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "faces", "--seed", "3", "--set", setting])
+    assert said in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("amount", ["augmentation.blur=1", "augmentation.degrade=2"])
 def test_amounts_that_there_are_not_are_refused(capsys, amount):
     with pytest.raises(SystemExit):

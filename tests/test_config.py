@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -72,6 +73,14 @@ def test_recipes_change_single_fields_and_refuse_others():
         recipe("sota")
     with pytest.raises(UsageError, match="unknown key speed"):
         recipe("seed", speed=3)
+
+
+def test_numpys_numbers_are_numbers():
+    config = TrainingConfig(epochs=np.int64(3), learning_rate=np.float64(0.5))
+    assert json.loads(json.dumps(config.to_dict()))["epochs"] == 3
+    assert config == TrainingConfig(epochs=3, learning_rate=0.5)
+    with pytest.raises(UsageError, match=r"epochs: must be a whole number from 1 to 100000, received 1\.5"):
+        TrainingConfig(epochs=np.float32(1.5))
 
 
 def test_every_recipe_tells_its_story():

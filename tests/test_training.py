@@ -189,6 +189,8 @@ def test_the_seeds_four_words(patterns, tmp_path):
     [
         ({"x_train": np.zeros((4, 48, 48))}, r"x_train: must be \(n, 48, 48, 1\)"),
         ({"x_train": np.full((4, 48, 48, 1), 2.0)}, r"x_train: must be float in \[0, 1\] or uint8"),
+        ({"x_train": np.full((4, 48, 48, 1), np.nan)}, r"x_train: must be float in \[0, 1\] or uint8.*nan"),
+        ({"network": "small"}, "network: is that of the model that is trained; leave it out"),
         ({"y_train": np.array([0, 1, 2])}, "y_train: must be 4 integers"),
         ({"y_train": np.array([0, 1, 2, 7])}, "y_train: must be from 0 to 6"),
         ({"epoch": 3}, "unknown key epoch"),
@@ -199,6 +201,39 @@ def test_bad_arrays_are_named(change, message, tmp_path):
     with pytest.raises(UsageError, match=message):
         fit(mien.network(), **arguments)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "seed",
+        keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(7)]),
+        keras.Sequential([keras.Input((None, None, 1)), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(7)]),
+        keras.Sequential([keras.Input((2304,)), keras.layers.Dense(7, activation="softmax")]),
+        keras.Sequential([keras.Input((48, 40, 1)), keras.layers.Flatten(), keras.layers.Dense(7)]),
+        keras.Sequential([keras.Input((48, 48, 1)), keras.layers.Conv2D(7, 3)]),
+    ],
+)
+def test_models_that_cannot_be_trained_are_refused_before(model, tmp_path):
+    with pytest.raises(UsageError, match=r"model: must be a Keras model, built, from \(n, size, size, channels\)"):
+        fit(model, np.zeros((4, 48, 48, 1)), np.arange(4), out=tmp_path / "run")
+
+
+def test_a_model_without_a_softmax_is_refused_before_it_is_trained(tmp_path):
+    model = keras.Sequential([keras.Input((48, 48, 1)), keras.layers.Flatten(), keras.layers.Dense(7)])
+    with pytest.raises(ModelError, match="model: gave values that are not probabilities; its last layer must be a"):
+        fit(model, np.zeros((4, 48, 48, 1)), np.arange(4), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_may_not_be_meant_is_said(tmp_path):
+    data = write_patterns(tmp_path / "data", train=6, test=1)
+    shutil.rmtree(data / "train" / "disgust")
+    said = []
+    config = dataclasses.replace(CONFIG, epochs=1, validation_fraction=0.0, early_stopping=3)
+    train(data, config, out=tmp_path / "run", say=said.append)
+    assert "No training image shows disgust: the network cannot learn to tell them" in said
+    assert "There are no validation images to watch, so early stopping never ends it" in said
 
 
 def test_without_a_converter_nothing_that_was_learnt_is_lost(patterns, tmp_path, monkeypatch):

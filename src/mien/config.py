@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import numpy as np
+
 from mien.errors import UsageError, unknown_choice
 from mien.preprocessing import InputSpec
 
@@ -32,6 +34,9 @@ def _build(kind: Any, values: dict[str, Any], what: str) -> Any:
 def _within(owner: Any, name: str, low: float, high: float, *, whole: bool = False) -> None:
     """Refuse a number outside [low, high], or one that is not whole where it must be."""
     value = getattr(owner, name)
+    if isinstance(value, np.number):  # which JSON does not take
+        value = value.item()
+        object.__setattr__(owner, name, value)
     fits = isinstance(value, int) or (isinstance(value, float) and not whole)
     if isinstance(value, bool) or not fits or not low <= value <= high:
         what = "a whole number" if whole else "a number"

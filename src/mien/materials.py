@@ -260,8 +260,8 @@ def _as_faces(name: str, x: ArrayLike, y: ArrayLike, spec: InputSpec, classes: t
 def _to_uint8(name: str, images: NDArray[Any]) -> NDArray[np.uint8]:
     if images.dtype == np.uint8:
         return images
-    if not np.issubdtype(images.dtype, np.floating) or images.min() < 0 or images.max() > 1:
-        raise UsageError(
+    if not np.issubdtype(images.dtype, np.floating) or not (images.min() >= 0 and images.max() <= 1):
+        raise UsageError(  # the comparison is false of what is no number, too
             f"{name}: must be float in [0, 1] or uint8, received {images.dtype} from {images.min()} to {images.max()}"
         )
     pixels: NDArray[np.uint8] = np.rint(images * 255).astype(np.uint8)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import keras
+import numpy as np
 from numpy.typing import ArrayLike
 
 from mien import backend
@@ -18,7 +20,7 @@ from mien.beginning import begin, check_network_of
 from mien.calibration import fit_held_out
 from mien.cards import run_card
 from mien.checkpoints import columns
-from mien.classifier import Classifier, Model
+from mien.classifier import Classifier, Model, check_probabilities
 from mien.config import TrainingConfig
 from mien.datasets import Faces, open_dataset
 from mien.datasets.pixels import Progress
@@ -171,17 +173,17 @@ def fit(
         The result; `mien.show_results` draws its history.
 
     Raises:
-        UsageError: arrays of the wrong shape, range or length, or unknown settings.
+        UsageError: a model or arrays of the wrong shape, range or length, or unknown settings.
+        ModelError: the model does not give probabilities.
     """
-    _, size, _, channels = model.input_shape
-    if model.output_shape[-1] != len(classes):
-        raise UsageError(
-            f"classes: must name the {model.output_shape[-1]} outputs of the model, received {len(classes)} names"
-        )
+    spec = _check_model(model, classes)
+    for name in ("network", "input"):
+        if name in settings:
+            raise UsageError(f"{name}: is that of the model that is trained; leave it out")
     if (x_test is None) != (y_test is None):
         raise UsageError("x_test and y_test: give both, or neither")
     base = (config or TrainingConfig()).to_dict()
-    config = TrainingConfig.from_dict({**base, **settings, "input": InputSpec(size, channels), "network": model.name})
+    config = TrainingConfig.from_dict({**base, **settings, "input": spec, "network": model.name})
     halves = {"x_train": (x_train, y_train)}
     if x_test is not None and y_test is not None:
         halves["x_test"] = (x_test, y_test)
@@ -191,6 +193,30 @@ def fit(
     materials = from_faces(faces_from_arrays(halves, config.input, tuple(classes)), config, Selection())
     folder, config = _begin(out, {"data": materials.facts}, materials, config)
     return _run(folder, materials, config, callbacks, _silent, model)
+
+
+def _check_model(model: keras.Model, classes: Sequence[str]) -> InputSpec:
+    """What a model takes, once it is seen to take square pictures and to give a probability for each class.
+
+    Raises:
+        UsageError: it takes or gives something else.
+        ModelError: what it gives are no probabilities.
+    """
+    shapes = [getattr(model, name, None) for name in ("input_shape", "output_shape")]  # an unbuilt model has none
+    taken, given = (shape if isinstance(shape, tuple) else () for shape in shapes)
+    square = len(taken) == 4 and isinstance(taken[1], int) and taken[1] == taken[2]
+    if not isinstance(model, keras.Model) or not square or len(given) != 2:
+        kind = f"one from {shapes[0]} to {shapes[1]}" if isinstance(model, keras.Model) else repr(model)
+        raise UsageError(
+            "model: must be a Keras model, built, from (n, size, size, channels) to (n, classes), such as "
+            f"mien.network() gives; received {kind}"
+        )
+    if given[-1] != len(classes):
+        raise UsageError(f"classes: must name the {given[-1]} outputs of the model, received {len(classes)} names")
+    spec = InputSpec(taken[1], taken[3])
+    ramps = np.linspace(0, 1, 2 * math.prod(spec.shape), dtype=np.float32).reshape(2, *spec.shape)
+    check_probabilities(keras.ops.convert_to_numpy(model(ramps)), 2, len(classes), "model")
+    return spec
 
 
 def _run(
@@ -255,10 +281,21 @@ def _announce(config: TrainingConfig, materials: Materials, model: keras.Model, 
         f"Training {config.network} ({model.count_params():,} parameters) on {facts['n_train']:,} images, "
         f"{facts['n_validation']:,} to watch it by"
     )
-    if config.teacher_view == "stored" and not config.teachers:
-        say("No teacher is named, so it learns from the labels alone; --teacher MODEL names one")
+    for note in _notes(config, materials):
+        say(note)
     if devices := backend.devices_in_words():
         say(devices)
+
+
+def _notes(config: TrainingConfig, materials: Materials) -> Iterator[str]:
+    """What may not be as it was meant."""
+    counts = np.bincount(materials.source.labels, minlength=len(materials.classes))
+    if missing := [name for name, count in zip(materials.classes, counts, strict=True) if not count]:
+        yield f"No training image shows {', '.join(missing)}: the network cannot learn to tell them"
+    if config.early_stopping and materials.validation is None:
+        yield "There are no validation images to watch, so early stopping never ends it"
+    if config.teacher_view == "stored" and not config.teachers:
+        yield "No teacher is named, so it learns from the labels alone; --teacher MODEL names one"
 
 
 def _begin(

@@ -27,8 +27,8 @@ def starting_from(
     Args:
         context: knows which options are on the command line.
         recipe: its name.
-        file: ``--config``; options that are not on the command line then leave what it says.
-        given: fields and values of options.
+        file: ``--config``; options that are not on the command line leave what it says.
+        given: fields and values of the options that are on the command line; of the input, what is given of it.
         others: fields and values of ``--set``; ``augmentation.FIELD`` is one of the policy's.
 
     Raises:
@@ -48,9 +48,7 @@ def starting_from(
     if on_command_line(context, "recipe"):
         raise UsageError("--config: stands instead of --recipe; leave one out")
     base = read_config(file).to_dict()
-    sides = {name: value for name, value in given.pop("input", {}).items() if on_command_line(context, name)}
-    kept = {name: value for name, value in given.items() if on_command_line(context, name)}
-    return TrainingConfig.from_dict({**base, **kept, "input": {**base["input"], **sides}, **others})
+    return TrainingConfig.from_dict({**base, **given, "input": {**base["input"], **given.get("input", {})}, **others})
 
 
 def _network_of_init(chosen: dict[str, Any]) -> dict[str, Any]:
@@ -85,6 +83,8 @@ def assigned(assignments: list[str], given: dict[str, Any]) -> dict[str, Any]:
         name, equals, text = assignment.partition("=")
         if not equals or not name:
             raise UsageError(f"--set: must be FIELD=VALUE, such as mixup=0.2; received {assignment!r}")
+        if name in ("size", "channels"):
+            raise UsageError(f"--set: {name} is a part of the input and has an option of its own, --{name}")
         if name in values or name in given:
             raise UsageError(f"--set: {name} is given twice; leave one out")
         values[name] = _value(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.util import find_spec
@@ -40,16 +41,18 @@ def train_command(
     augmentation: Annotated[
         str | None, typer.Option(help="none, seed, standard or robust.", show_default="the recipe's")
     ] = None,
-    size: Annotated[int, typer.Option(help="Side of the network's input in pixels.")] = 48,
-    channels: Annotated[int, typer.Option(help="1 for grey, 3 for RGB.")] = 1,
-    seed: Annotated[int, typer.Option(help="Every random stream follows from it.")] = 0,
+    size: Annotated[int | None, typer.Option(help="Side of the network's input in pixels.", show_default="48")] = None,
+    channels: Annotated[int | None, typer.Option(help="1 for grey, 3 for RGB.", show_default="1")] = None,
+    seed: Annotated[int | None, typer.Option(help="Every random stream follows from it.", show_default="0")] = None,
     validation_fraction: Annotated[float | None, typer.Option(help="Share of Training held out.")] = None,
     ferplus: Annotated[
         str | None,
         typer.Option(help="majority or distribution: FER+'s votes beside fer2013.csv as labels.", show_default="none"),
     ] = None,
     class_weights: Annotated[bool, typer.Option("--class-weights", help="Weigh rare classes more.")] = False,
-    early_stopping: Annotated[int, typer.Option(help="Epochs without a better validation loss; 0: never.")] = 0,
+    early_stopping: Annotated[
+        int | None, typer.Option(help="Epochs without a better validation loss; 0: never.", show_default="0")
+    ] = None,
     validation: Annotated[
         str | None, typer.Option(help="holdout or public: what epochs are watched on.", show_default="the recipe's")
     ] = None,
@@ -65,7 +68,9 @@ def train_command(
         typer.Option("--set", metavar="FIELD=VALUE", help="Any other setting, such as mixup=0.2; may be repeated."),
     ] = None,
     keep: Annotated[str | None, typer.Option(help="best or last: which epoch's weights are saved.")] = None,
-    precision: Annotated[str, typer.Option(help="auto, float32, mixed_bfloat16 or mixed_float16.")] = "auto",
+    precision: Annotated[
+        str | None, typer.Option(help="auto, float32, mixed_bfloat16 or mixed_float16.", show_default="auto")
+    ] = None,
     deterministic: Annotated[bool, typer.Option("--deterministic", help="Equal results to the bit; slower.")] = False,
     limit: Annotated[int, typer.Option(help="Train on this many images at most; 0: all.")] = 0,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Go on without files that cannot be used.")] = False,
@@ -123,12 +128,12 @@ def train_command(
         "teachers": tuple(map(_absolute, teachers)) if teachers else None,
         "init": _absolute(init) if init else None,
         "keep": keep,
-        "input": {"size": size, "channels": channels},
+        "input": {name: side for name, side in (("size", size), ("channels", channels)) if side is not None} or None,
         "seed": seed,
         "class_weights": class_weights or None,
-        "early_stopping": early_stopping or None,
+        "early_stopping": early_stopping,
         "precision": precision,
-        "deterministic": deterministic,
+        "deterministic": deterministic or None,
     }
     selection = {
         "limit": limit,
@@ -261,7 +266,7 @@ def _report(result: TrainingResult, *, resumable: bool = True) -> None:
         if path.is_file():
             console.print(str(path), soft_wrap=True, highlight=False, markup=False)
     if result.interrupted:
-        way = f"; go on with: mien train --resume {result.folder}" if resumable else ""
+        way = f"; go on with: mien train --resume {shlex.quote(str(result.folder))}" if resumable else ""
         console.print(
             f"Interrupted: the model of epoch {result.epoch} is kept in {result.folder}{way}",
             soft_wrap=True,
