@@ -102,9 +102,57 @@ def test_a_run_s_card_has_front_matter_and_says_what_is_a_test():
     assert [one["dataset"]["split"] for one in matter(card)["model-index"][0]["results"]] == ["validation", "public"]
     assert "Test splits were read once" in " ".join(card.split())
     assert "Article 5(1)(f)" in card
-    watched = run_card(record, replace(SPEC, trained_on={**SPEC.trained_on, "validation": "public"}), {})
-    assert "only PrivateTest is a test" in " ".join(watched.split())
-    assert "Not judged" in watched
+    watched = replace(SPEC, trained_on={**SPEC.trained_on, "validation": "public"})
+    card = run_card(record, watched, {"public": score(), "private": score("private")})
+    assert "(it chose the epoch), and recipes are chosen on it: of these splits only PrivateTest is a test." in card
+    assert "Not judged: there were no validation images, and no test split was read." in run_card(record, SPEC, {})
+
+
+def said(splits: tuple[str, ...], *, n: int = 2, validation: str = "holdout", interrupted: bool = False, **training):
+    """What a run's card says of its data and scores, in one line."""
+    record = {"command": "mien train", "training": {"keep": "best", "early_stopping": 0, **training}}
+    spec = replace(SPEC, trained_on={**SPEC.trained_on, "n_validation": n, "validation": validation if n else None})
+    card = run_card(record, spec, {name: score(name) for name in splits}, interrupted=interrupted)
+    return " ".join(card.partition("## Data")[2].partition("## How it was made")[0].split())
+
+
+@pytest.mark.parametrize("validation", ["holdout", "public"])
+def test_the_card_of_an_interrupted_run_says_that_it_was(validation):
+    words = said(("validation",), validation=validation, interrupted=True)
+    assert "Training was interrupted before its end, and test splits were left unread." in words
+    assert "Test splits were read" not in words
+    assert "PrivateTest" not in words
+    assert "interrupted" not in said(("validation", "test"))
+
+
+def test_the_card_does_not_say_that_tests_were_read_where_none_was():
+    words = said(("validation",))
+    assert 'No test split was read. "validation" chose the epoch and is therefore no test.' in words
+    assert "Test splits" not in words
+    words = said(("validation",), validation="public")
+    assert 'No test split was read. PublicTest, here "validation", was watched while training' in words
+    assert words.endswith("recipes are chosen on it: it is no test.")
+
+
+def test_the_card_says_what_validation_decided():
+    both, last = ("validation", "test"), "the last epoch was kept, whatever it scored."
+    words = said(both, keep="last")
+    assert f"2 were held out to watch it by; {last}" in words
+    assert f'"validation" was watched while training; {last}' in words
+    words = said(both, keep="last", early_stopping=5)
+    assert "2 were held out to choose when to end." in words
+    assert '"validation" chose when to end and is therefore no test.' in words
+    assert '"validation" chose the epoch and when to end and is' in said(both, early_stopping=5)
+    assert "(it chose when to end)" in said(("public",), validation="public", keep="last", early_stopping=5)
+    assert f"({last[:-1]})" in said(("public",), validation="public", keep="last")
+
+
+def test_without_validation_images_the_card_does_not_say_that_they_chose():
+    words = said(("test",), n=0)
+    assert "None were held out; the last epoch was kept." in words
+    assert words.endswith("Test splits were read once, after everything was chosen.")
+    assert "chose the epoch" not in words
+    assert '"validation"' not in words
 
 
 def test_without_pyyaml_the_extra_is_named(monkeypatch):

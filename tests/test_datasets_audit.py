@@ -71,6 +71,18 @@ def test_findings(root):
     assert report["label_issues"] is None
 
 
+def test_faces_that_cannot_be_used_are_not_counted(root):
+    (root / "test" / "happy" / "PublicTest_bad.png").write_bytes(b"rubbish")
+    shutil.copytree(root / "test" / "sad", root / "val" / "sad")
+    for path in (root / "val" / "sad").iterdir():
+        path.write_bytes(b"rubbish")
+    report = audit(open_dataset(root), near=False).to_dict()
+    counts = {split: (numbers["happy"], numbers["sad"]) for split, numbers in report["counts"].items()}
+    assert counts == {"train": (8, 8), "public": (4, 5)}
+    assert report["n"] == sum(report["sizes"].values()) == 25
+    assert report["bad"] == 3 + 5
+
+
 def test_a_cleaned_list(root, tmp_path):
     found = audit(open_dataset(root))
     cleaning = clean(found)
@@ -103,7 +115,7 @@ def test_check_writes_page_document_and_list(root, tmp_path):
     names = read_list(tmp_path / "clean.txt")
     rest = exclude(open_dataset(root), tmp_path / "clean.txt")
     assert len(names) == 10
-    assert len(rest) == report["n"] - 9  # the stray one was none of the n
+    assert len(rest) == report["n"] - 8  # the stray one and the bad one were none of the n
     assert rest.problems == ()
     printed = CliRunner().invoke(data_app, ["check", str(root), "--fix", str(tmp_path / "clean.txt")]).stdout
     assert "identical or nearly so: 6 surplus copies in 5 groups, 2 of public also in train" in printed
@@ -159,7 +171,13 @@ def test_faces_are_looked_for(root, tmp_path):
     assert clean(found).reasons == {"train/happy/nobody.png": clean(found).reasons["train/happy/nobody.png"]}  # blank
     result = CliRunner().invoke(data_app, ["check", str(root), "--faces", "--no-near"])
     assert "no face found: 1 (50.0%)" in result.stdout
-    assert "nearly identical faces: not looked for" in result.stdout
+    assert "nearly identical faces: not looked for (--near does)\n" in result.stdout
+
+
+def test_the_extra_for_near_duplicates_is_named_where_it_is_missing(root, monkeypatch):
+    monkeypatch.setattr("mien.cli.checking.find_spec", lambda name: None)
+    result = CliRunner().invoke(data_app, ["check", str(root), "--no-near"])
+    assert "not looked for (--near does; it needs pip install 'mien[audit]')" in result.stdout
 
 
 def test_a_wrong_label_is_found(patterns, tmp_path, monkeypatch):

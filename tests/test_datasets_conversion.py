@@ -82,9 +82,9 @@ def test_colour_comes_through_npz(tmp_path):
 @pytest.mark.parametrize(
     ("shape", "target", "message"),
     [
-        ((64, 64), "a.csv", r"csv files hold squares of 48x48, and here are 64x64 grey; add --size 48"),
-        ((48, 48, 3), "a.csv", r"csv files hold grey faces, and here are 48x48 colour; add --channels 1"),
-        ((48, 40), "a.npz", r"npz files hold squares of one size, and here are 40x48 grey; add --size 48"),
+        ((64, 64), "a.csv", r"csv files hold squares of 48x48, and here are 64x64 grey; add size=48 or --size 48"),
+        ((48, 48, 3), "a.csv", r"csv files hold grey faces, and here are 48x48 colour; add channels=1 or --channels 1"),
+        ((48, 40), "a.npz", r"npz files hold squares of one size, and here are 40x48 grey; add size=48 or --size 48"),
     ],
 )
 def test_what_would_change_pixels_is_refused_until_asked_for(tmp_path, shape, target, message):

@@ -224,8 +224,27 @@ def test_load_data_leaves_validation_apart(root):
 
 
 def test_load_data_needs_a_test_split(root):
-    with pytest.raises(UsageError, match="no 'test'; choose from train, all"):
+    message = r"^the data has no 'test' images \(a folder test/, or Usage PublicTest or PrivateTest\); it has train$"
+    with pytest.raises(UsageError, match=message):
         load_data(root / "train")
+
+
+def test_load_data_needs_a_training_split(root):
+    message = r"^the data has no 'train' images \(a folder train/, or Usage Training\); it has public, test$"
+    with pytest.raises(UsageError, match=message):
+        load_data(root / "test")
+
+
+def test_a_missing_half_is_named_before_any_image_is_read(root, monkeypatch):
+    monkeypatch.setattr("mien.datasets.seed.with_faces", None)
+    with pytest.raises(UsageError, match="no 'test' images"):
+        load_data(root / "train")
+
+
+def test_refusing_bad_files_says_how_to_go_on_in_both_ways(root):
+    next((root / "train" / "sad").iterdir()).write_bytes(b"rubbish")
+    with pytest.raises(DataError, match=r"1 of 28 .* \(skip_bad=True or --skip-bad goes on without them\)"):
+        load_data(root)
 
 
 def test_load_data_says_how_many_have_no_label(root):

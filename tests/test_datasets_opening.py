@@ -1,6 +1,7 @@
 """What a folder is found to be, and how each kind of broken one is refused."""
 
 import os
+import shutil
 from pathlib import Path
 
 import cv2
@@ -63,6 +64,13 @@ def test_test_means_all_test_splits(tmp_path):
 def test_a_missing_split_lists_those_there_are(tmp_path):
     with pytest.raises(UsageError, match="no 'val'; choose from train, public, private, test, all"):
         open_dataset(fer2013(tmp_path)).select("val")
+
+
+def test_missing_training_images_are_named_without_an_option(tmp_path):
+    data = fer2013(tmp_path)
+    shutil.rmtree(data / "train")
+    with pytest.raises(UsageError, match=r"^the data has no 'train' images \(a folder train/.*it has .*test$"):
+        open_dataset(data).select("train")
 
 
 @pytest.mark.parametrize("folder", ["val", "valid", "validation", "Validation"])

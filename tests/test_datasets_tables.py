@@ -1,5 +1,6 @@
 """CSV files of faces: the known editions, and each kind of bad row."""
 
+import csv
 import io
 from pathlib import Path
 
@@ -110,6 +111,49 @@ def test_bad_rows_are_named_with_their_line(tmp_path, row, reason):
     assert (len(faces), len(faces.skipped)) == (21, 1)
 
 
+def test_commas_within_quotes_split_nothing(tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text(
+        f'"path, or so",emotion,pixels,Usage\n'
+        f'"a, 17",3,{pixels(1)},Training\n'
+        f'"he said ""a, b"", twice" ,4,"{pixels(2)}",PublicTest\n'
+        f'plain,5,"{pixels(3)}","Training"\n'
+    )
+    dataset = open_dataset(path)
+    assert dataset.problems == ()
+    assert [dataset.classes[label] for label in dataset.labels] == ["happy", "sad", "surprise"]
+    assert dataset.splits.tolist() == ["train", "public", "train"]
+    assert dataset.load().images[:, 0, 0, 0].tolist() == [1, 2, 3]
+
+
+def test_a_quote_that_is_not_closed_splits_as_if_it_were_none(tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text(f'emotion,pixels,Usage,path\n3,{pixels(1)},Training,5" disk\n3,"{pixels(2)},Training,a\n')
+    assert open_dataset(path).load().images[:, 0, 0, 0].tolist() == [1, 2]
+
+
+def test_quoted_commas_beside_faces_of_any_size():
+    """`csv.reader` would refuse a field of more than 131,072 characters."""
+    row = f'"a, 17",{pixels(255, 224 * 224)},0\n'
+    table = read_csv(io.BytesIO(b"path,pixels,emotion\n" + row.encode()), "x.csv")
+    assert (table.pixels.shape, table.problems) == ((1, 224, 224), ())
+
+
+WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=9)
+
+
+@given(WORDS, WORDS, st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC]))
+def test_any_other_columns_are_passed_over(before, after, quoting):
+    written = io.StringIO(newline="")
+    rows = csv.writer(written, quoting=quoting)
+    rows.writerow(["before, it", "emotion", "pixels", "after", "Usage"])
+    rows.writerow([before, 3, pixels(7, 64), after, "PublicTest"])
+    table = read_csv(io.BytesIO(written.getvalue().encode()), "x.csv")
+    assert table.problems == ()
+    assert (table.labels.tolist(), table.splits.tolist()) == ([EXPRESSIONS.index("happy")], ["public"])
+    assert (table.pixels == 7).all()
+
+
 def test_a_bad_first_row_does_not_spoil_the_others(tmp_path):
     path = tmp_path / "fer2013.csv"
     path.write_text(f"emotion,pixels,Usage\n0,1 2 3,Training\n0,{pixels(1)},Training\n0,{pixels(2)},Training\n")
@@ -160,3 +204,14 @@ def test_a_table_is_parsed_once(tmp_path, monkeypatch):
     again = open_dataset(path)
     assert again.problems == first.problems
     np.testing.assert_array_equal(again.load(skip_bad=True).images, first.load(skip_bad=True).images)
+
+
+def test_a_table_that_was_read_otherwise_is_parsed_anew(tmp_path, monkeypatch):
+    path = fer2013(tmp_path / "fer2013.csv")
+    monkeypatch.setattr("mien.datasets.opening.READING", 0)
+    with monkeypatch.context() as patched:
+        patched.setattr("mien.datasets.tables._read_row", lambda rows, *_: rows.problems.append("refused"))
+        assert set(open_dataset(path).problems) == {"refused"}
+    assert set(open_dataset(path).problems) == {"refused"}
+    monkeypatch.setattr("mien.datasets.opening.READING", 1)
+    assert open_dataset(path).problems == ()

@@ -64,6 +64,27 @@ def test_without_validation_the_best_is_of_training(tmp_path: Path, figures: lis
     assert "validation" not in labels
 
 
+def test_the_kept_epoch_is_marked_where_it_is_known(tmp_path: Path, figures: list[matplotlib.figure.Figure]) -> None:
+    plot_curves(HISTORY, tmp_path / "curves.png", kept=3)
+    left, right = figures[0].axes
+    lines = {str(line.get_label()): list(line.get_ydata()) for line in left.lines}
+    assert lines["kept epoch (3)"] == [0.42]
+    assert not [label for label in lines if label.startswith("best")]
+    assert [text.get_text() for text in (*left.texts, *right.texts)] == ["42.0%", "1.600"]
+    for kept in (0, 4):
+        with pytest.raises(UsageError, match="kept: must be an epoch of the history, 1 to 3, received"):
+            plot_curves(HISTORY, tmp_path / "wrong.png", kept=kept)
+
+
+def test_the_axis_of_accuracies_does_not_go_below_0(tmp_path: Path, figures: list[matplotlib.figure.Figure]) -> None:
+    low = {"accuracy": [0.0, 0.5], "loss": [0.0, 0.0]}
+    plot_curves(low, tmp_path / "low.png")
+    plot_curves(HISTORY, tmp_path / "high.png")
+    assert figures[0].axes[0].get_ylim()[0] == 0
+    assert figures[0].axes[1].get_ylim()[0] < 0
+    assert 0.2 < figures[1].axes[0].get_ylim()[0] < 0.3
+
+
 def test_a_keras_history_and_missing_values(tmp_path: Path, figures: list[matplotlib.figure.Figure]) -> None:
     nan = float("nan")
     history = SimpleNamespace(history={**HISTORY, "val_accuracy": [nan, 0.4, nan], "val_loss": [nan, nan, nan]})

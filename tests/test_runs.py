@@ -1,10 +1,11 @@
 import json
 import os
+import shlex
 
 import pytest
 
 from mien.errors import UsageError
-from mien.runs import RunFolder, command_line, environment
+from mien.runs import RunFolder, environment
 
 
 def test_a_run_folder_is_named_by_time_where_no_name_is_given(tmp_path, monkeypatch):
@@ -28,6 +29,31 @@ def test_an_empty_folder_is_taken_and_a_used_one_refused(tmp_path):
     for used in (tmp_path, tmp_path / "file"):
         with pytest.raises(UsageError, match="already there; name a new folder"):
             RunFolder.create(used)
+
+
+def refusal(path) -> str:
+    with pytest.raises(UsageError, match="already there; name a new folder") as caught:
+        RunFolder.refuse_used(path)
+    return str(caught.value)
+
+
+def test_resuming_is_advised_only_where_it_can_be_done(tmp_path):
+    (tmp_path / "file").write_text("x")
+    assert "--resume" not in refusal(tmp_path / "file")
+    run = tmp_path / "my run"
+    run.mkdir()
+    (run / "notes.txt").write_text("x")
+    assert "--resume" not in refusal(run)
+    (run / "config.json").write_text(json.dumps({"data": {"path": str(tmp_path)}}))
+    assert refusal(run).endswith(f"go on with it: --resume {shlex.quote(str(run))}")
+    (run / "metrics.json").write_text("{}")
+    assert "--resume" not in refusal(run)
+
+
+@pytest.mark.parametrize("record", ["{", "[]", "{}", '{"data": null}', '{"data": {}}', '{"data": {"path": "gone"}}'])
+def test_resuming_is_not_advised_for_records_that_are_not_a_run_s(tmp_path, record):
+    (tmp_path / "config.json").write_text(record)
+    assert "--resume" not in refusal(tmp_path)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="folders below files: another error on Windows")
@@ -60,4 +86,10 @@ def test_the_record_holds_command_and_versions_but_no_folders(tmp_path, monkeypa
     assert record["command"] == "mien train FER2013"
     assert record["training"] == {"epochs": 3}
     assert {"mien", "keras", "numpy"} <= set(environment()["versions"])
-    assert command_line() == "mien train FER2013"
+
+
+def test_the_recorded_command_can_be_pasted(tmp_path, monkeypatch):
+    arguments = ["train", "my faces", "--out", "my runs/1"]
+    monkeypatch.setattr("sys.argv", ["/somewhere/bin/mien", *arguments])
+    RunFolder(tmp_path).write_config({})
+    assert shlex.split(RunFolder(tmp_path).read_config()["command"]) == ["mien", *arguments]

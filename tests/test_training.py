@@ -152,6 +152,7 @@ def test_ctrl_c_keeps_the_best_model_and_leaves_the_test_unread(patterns, tmp_pa
     assert set(broken.scores) == {"validation"}
     assert (tmp_path / "run" / "face_detection.h5").is_file()
     assert not (tmp_path / "run" / "metrics.json").exists()
+    assert "Training was interrupted before its end" in (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
     finished = resume(tmp_path / "run")
     assert finished.history["epoch"] == [1, 2, 3]
     assert (tmp_path / "run" / "metrics.json").is_file()

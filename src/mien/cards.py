@@ -32,14 +32,19 @@ In the European Union, inferring the emotions of people at work or in education 
 2024/1689, Article 5(1)(f)), other than for medical or safety reasons. This model is not made for that
 exception either."""
 
+LAST_KEPT = "the last epoch was kept, whatever it scored"
 
-def run_card(record: Mapping[str, Any], spec: ModelSpec, scores: Mapping[str, Evaluation]) -> str:
+
+def run_card(
+    record: Mapping[str, Any], spec: ModelSpec, scores: Mapping[str, Evaluation], *, interrupted: bool = False
+) -> str:
     """Write the card of a run.
 
     Args:
         record: what the run's config.json holds.
         spec: what the model files say about themselves.
         scores: split to evaluation.
+        interrupted: whether Ctrl-C ended it early, and test splits were left unread.
 
     Returns:
         Markdown with front matter.
@@ -54,13 +59,13 @@ def run_card(record: Mapping[str, Any], spec: ModelSpec, scores: Mapping[str, Ev
 
 ## Data
 
-{_trained(spec)}{_left_out(data)}{_others(data)} {_held(data)}
+{_trained(spec)}{_left_out(data)}{_others(data)} {_held(record, data)}
 
 ## Scores
 
 {_table(scores)}
 
-One run, one view of each picture. {_honesty(record, data)}
+One run, one view of each picture. {_honesty(record, data, scores, interrupted=interrupted)}
 
 ## How it was made
 
@@ -227,34 +232,65 @@ def _others(data: Mapping[str, Any]) -> str:
     return "".join(f" {sentence}" for sentence in said)
 
 
-def _held(data: Mapping[str, Any]) -> str:
+def _held(record: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     """What was looked at while training."""
     if not data["n_validation"]:
-        return "None were held out."
+        return "None were held out; the last epoch was kept."
     if data.get("validation") == "public":
         return f"The {data['n_validation']:,} of PublicTest were watched while training."
-    return f"{data['n_validation']:,} were held out to choose the epoch."
+    if chosen := _chosen(record):
+        return f"{data['n_validation']:,} were held out to choose {chosen}."
+    return f"{data['n_validation']:,} were held out to watch it by; {LAST_KEPT}."
 
 
-def _honesty(record: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+def _chosen(record: Mapping[str, Any]) -> str:
+    """What the validation images decided, empty where they decided nothing."""
+    training = record["training"]
+    chosen = ["the epoch"] if training.get("keep", "best") == "best" else []
+    if training.get("early_stopping"):
+        chosen.append("when to end")
+    return " and ".join(chosen)
+
+
+def _honesty(
+    record: Mapping[str, Any], data: Mapping[str, Any], scores: Mapping[str, Evaluation], *, interrupted: bool
+) -> str:
     """Which scores are tests."""
-    if data.get("validation") != "public":
-        return (
-            'Test splits were read once, after everything was chosen; "validation" chose the epoch and is therefore no '
-            "test."
+    sentences = []
+    tested = scores.keys() - {"validation"}
+    if interrupted:
+        sentences.append("Training was interrupted before its end, and test splits were left unread.")
+    elif not tested:
+        sentences.append("No test split was read.")
+    if data.get("validation") == "public":
+        return " ".join([*sentences, _public_honesty(record, scores)])
+    if tested:
+        sentences.append("Test splits were read once, after everything was chosen.")
+    if data["n_validation"]:
+        chosen = _chosen(record)
+        sentences.append(
+            f'"validation" chose {chosen} and is therefore no test.'
+            if chosen
+            else f'"validation" was watched while training; {LAST_KEPT}.'
         )
-    last = record["training"]["keep"] == "last"
-    kept = "the last epoch was kept, whatever it scored" if last else "it chose the epoch"
+    return " ".join(sentences)
+
+
+def _public_honesty(record: Mapping[str, Any], scores: Mapping[str, Evaluation]) -> str:
+    """Which scores are tests, of a run that watched PublicTest."""
+    named = 'PublicTest, here "validation",' if "validation" in scores else "PublicTest"
+    chosen = _chosen(record)
+    left = "of these splits only PrivateTest is a test" if "private" in scores else "it is no test"
     return (
-        f"PublicTest was watched while training ({kept}), and recipes are chosen on it: of these splits only "
-        "PrivateTest is a test."
+        f"{named} was watched while training ({f'it chose {chosen}' if chosen else LAST_KEPT}), and recipes are chosen "
+        f"on it: {left}."
     )
 
 
 def _table(scores: Mapping[str, Evaluation]) -> str:
     """Accuracy and the like by split, as a Markdown table."""
     if not scores:
-        return "Not judged: the data had neither validation nor test images."
+        return "Not judged: there were no validation images, and no test split was read."
     rows = ["| split | n | accuracy | 95 % interval | balanced | macro F1 |", "|---|---|---|---|---|---|"]
     for name, score in scores.items():
         low, high = score.accuracy_interval

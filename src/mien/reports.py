@@ -37,23 +37,24 @@ History = Mapping[str, Sequence[float]]
 """Keras's names to one number an epoch: accuracy, loss and, where there was validation, val_accuracy and val_loss."""
 
 
-def plot_curves(history: Any, path: str | Path) -> Path:
-    """Draw accuracy and loss of training and validation against the epoch, the best epoch marked.
+def plot_curves(history: Any, path: str | Path, kept: int | None = None) -> Path:
+    """Draw accuracy and loss of training and validation against the epoch, the kept epoch or the best one marked.
 
     Args:
         history: a `History`, or what Keras's ``fit`` returned.
         path: the picture to write: .png, .svg or .pdf.
+        kept: the epoch, from 1, whose model was kept, to be marked; None where that is not known, for the best.
 
     Returns:
         The path.
 
     Raises:
-        UsageError: the history is empty, lacks accuracy or loss, or its lists differ in length; or the path has
-            another ending.
+        UsageError: the history is empty, lacks accuracy or loss, its lists differ in length, or it has no epoch `kept`;
+            or the path has another ending.
         MissingExtraError: Matplotlib is not installed.
     """
     figure = new_figure(9.6, 4.0)
-    _draw_curves(figure, checked_history(history))
+    _draw_curves(figure, checked_history(history), kept)
     return _save(figure, path)
 
 
@@ -159,47 +160,62 @@ def best_epoch(curves: History) -> int | None:
     return None if np.isnan(accuracy).all() else int(np.nanargmax(accuracy))
 
 
-def _draw_curves(figure: Figure, curves: History) -> None:
+def _draw_curves(figure: Figure, curves: History, kept: int | None = None) -> None:
+    epochs = len(curves["loss"])
+    if kept is not None and not 1 <= kept <= epochs:
+        raise UsageError(f"kept: must be an epoch of the history, 1 to {epochs}, received {kept}")
     left, right = figure.subplots(1, 2)
-    best = best_epoch(curves)
-    draw_panel(left, curves, "accuracy", best)
-    draw_panel(right, curves, "loss", best)
+    marked, name = (best_epoch(curves), "best") if kept is None else (kept - 1, "kept")
+    draw_panel(left, curves, "accuracy", marked, name)
+    draw_panel(right, curves, "loss", marked, name)
     left.yaxis.set_major_formatter(lambda value, _: f"{round(100 * value, 2):g}%")
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
 
 
-def draw_panel(axes: Axes, curves: History, quantity: str, best: int | None) -> None:
-    """Draw one quantity, ``accuracy`` or ``loss``, of training and validation, the epoch of index `best` marked."""
+def draw_panel(axes: Axes, curves: History, quantity: str, marked: int | None, name: str = "best") -> None:
+    """Draw one quantity, ``accuracy`` or ``loss``, of training and validation, one epoch marked.
+
+    Args:
+        axes: where to draw.
+        curves: what to draw.
+        quantity: ``accuracy`` or ``loss``.
+        marked: index of the epoch to mark, None for none.
+        name: what the legend calls that epoch: ``best`` or ``kept``.
+    """
     from matplotlib.ticker import MaxNLocator
 
     epochs = range(1, len(curves["loss"]) + 1)
     marker = "o" if len(epochs) < 12 else None
     series = [(quantity, "training", TRAINING, "--"), (f"val_{quantity}", "validation", VALIDATION, "-")]
-    for name, label, colour, line in series:
-        if name in curves:
-            known = [(epoch, value) for epoch, value in zip(epochs, curves[name], strict=True) if not math.isnan(value)]
+    for key, label, colour, line in series:
+        if key in curves:
+            known = [(epoch, value) for epoch, value in zip(epochs, curves[key], strict=True) if not math.isnan(value)]
             numbers, values = zip(*known, strict=True) if known else ((), ())
             axes.plot(numbers, values, line, color=colour, label=label, linewidth=1.8, marker=marker, markersize=4)
-    if best is not None:
-        _mark_best(axes, curves.get(f"val_{quantity}", curves[quantity]), quantity, best)
+    if marked is not None:
+        _mark_epoch(axes, curves.get(f"val_{quantity}", curves[quantity]), quantity, marked, name)
     axes.set_title(quantity.capitalize(), loc="left", fontweight="bold", color=INK)
     axes.set_xlabel("epoch", color=INK)
     axes.set_xlim(0.5, len(epochs) + max(0.5, 0.02 * len(epochs)))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     plain_frame(axes)
+    if quantity == "accuracy" and axes.get_ylim()[0] < 0:
+        axes.set_ylim(bottom=0)  # no accuracy is below it, though the margin is
 
 
-def _mark_best(axes: Axes, curve: Sequence[float], quantity: str, best: int) -> None:
-    axes.axvline(best + 1, color=INK, linewidth=0.9, linestyle=":", zorder=0)
-    if math.isnan(curve[best]):
+def _mark_epoch(axes: Axes, curve: Sequence[float], quantity: str, marked: int, name: str) -> None:
+    axes.axvline(marked + 1, color=INK, linewidth=0.9, linestyle=":", zorder=0)
+    if math.isnan(curve[marked]):
         return
-    value = f"{curve[best]:.1%}" if quantity == "accuracy" else f"{curve[best]:.3f}"
-    axes.plot([best + 1], [curve[best]], "o", color=INK, markersize=6, label=f"best epoch ({best + 1})", zorder=5)
-    right = best + 1 > (len(curve) + 1) / 2
+    value = f"{curve[marked]:.1%}" if quantity == "accuracy" else f"{curve[marked]:.3f}"
+    axes.plot(
+        [marked + 1], [curve[marked]], "o", color=INK, markersize=6, label=f"{name} epoch ({marked + 1})", zorder=5
+    )
+    right = marked + 1 > (len(curve) + 1) / 2
     axes.annotate(
         value,
-        (best + 1, curve[best]),
+        (marked + 1, curve[marked]),
         xytext=(-7 if right else 7, 8),
         textcoords="offset points",
         ha="right" if right else "left",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-import sys
+import shlex
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from typing import Any
 
 from mien.errors import UsageError
 from mien.files import write_json
+from mien.provenance import typed
 
 CONFIG = "config.json"
 
@@ -52,8 +53,8 @@ class RunFolder:
             raise UsageError(f"{path}: cannot be made ({error.strerror}); name another folder with --out") from error
         return cls(path)
 
-    @staticmethod
-    def refuse_used(out: str | Path | None) -> None:
+    @classmethod
+    def refuse_used(cls, out: str | Path | None) -> None:
         """Refuse a folder with something in it, before any work is done.
 
         Raises:
@@ -61,7 +62,16 @@ class RunFolder:
         """
         path = Path(out) if out is not None else None
         if path is not None and path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise UsageError(f"{path}: already there; name a new folder with --out, or go on with it: --resume {path}")
+            way = f", or go on with it: --resume {shlex.quote(str(path))}" if cls._can_resume(path) else ""
+            raise UsageError(f"{path}: already there; name a new folder with --out{way}")
+
+    @classmethod
+    def _can_resume(cls, path: Path) -> bool:
+        """Whether it holds a run that is not complete, whose data is still there: a demo's is not."""
+        try:
+            return Path(str(cls.open(path).read_config()["data"]["path"])).exists()
+        except UsageError:
+            return False
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:
@@ -73,7 +83,8 @@ class RunFolder:
         folder = cls(Path(path))
         if not (folder.path / CONFIG).is_file():
             raise UsageError(f"{path}: not a run folder (no {CONFIG}); name the folder that 'mien train' wrote")
-        if "path" not in folder.read_config().get("data", {}):
+        data = folder.read_config().get("data")
+        if not isinstance(data, dict) or "path" not in data:
             raise UsageError(f"{path}: was trained on arrays, which are not kept; call mien.fit again")
         if (folder.path / "metrics.json").is_file():
             raise UsageError(f"{path}: is complete, nothing is left to resume; start a new run")
@@ -83,17 +94,19 @@ class RunFolder:
         """What config.json holds.
 
         Raises:
-            UsageError: it is not JSON.
+            UsageError: it is not a JSON object.
         """
         try:
-            record: dict[str, Any] = json.loads((self.path / CONFIG).read_text(encoding="utf-8"))
+            record = json.loads((self.path / CONFIG).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise UsageError(f"{self.path / CONFIG}: cannot be read ({error}); start a new run") from error
+        if not isinstance(record, dict):
+            raise UsageError(f"{self.path / CONFIG}: is not a run's record (no JSON object); start a new run")
         return record
 
     def write_config(self, record: dict[str, Any]) -> None:
         """Write config.json, adding the command and the environment."""
-        write_json(self.path / CONFIG, {"command": command_line(), "environment": environment(), **record})
+        write_json(self.path / CONFIG, {"command": typed(), "environment": environment(), **record})
 
 
 def forget_views(folder: Path) -> None:
@@ -119,11 +132,6 @@ def _unused(path: Path) -> Path:
             break
         return candidate
     return path
-
-
-def command_line() -> str:
-    """How this process was started, without the folders above the program."""
-    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def environment() -> dict[str, Any]:

@@ -396,11 +396,11 @@ def _finish(
         write_to_onnx(path / "model.onnx", description)
     write_beside(path / "model.keras", description)
     history = columns(learned.history)
-    plot_curves(history, path / "curves.png")
+    plot_curves(history, path / "curves.png", kept=learned.epoch)
     if scores:
         plot_confusion(scores[max(scores, key=_publicity)], path / "confusion.png")
     result = TrainingResult(path, model, description, history, scores, learned.epoch, learned.interrupted)
-    write_text(path / "README.md", run_card(folder.read_config(), description, scores))
+    write_text(path / "README.md", run_card(folder.read_config(), description, scores, interrupted=learned.interrupted))
     if not learned.interrupted:
         document = {"epoch": learned.epoch, "splits": {name: score.to_dict() for name, score in scores.items()}}
         forget_views(path / "checkpoints")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +90,8 @@ def _duplicates_line(what: str, repeated: dict[str, Any]) -> str:
 
 def _near_line(near: dict[str, Any] | None) -> str:
     if near is None:
-        return "nearly identical faces: not looked for (--near does; it needs pip install 'mien[audit]')"
+        needed = "; it needs pip install 'mien[audit]'" if find_spec("scipy") is None else ""
+        return f"nearly identical faces: not looked for (--near does{needed})"
     line = _duplicates_line("identical or nearly so", near)
     return f"{line} ({near['pairs']:,} pairs are not identical, {near['mirrored']:,} of them mirrored)"
 

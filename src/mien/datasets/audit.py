@@ -17,6 +17,7 @@ from mien.datasets.label_issues import LabelIssues, check_cleanlab, find_label_i
 from mien.datasets.measures import Measures, measure
 from mien.datasets.near_duplicates import LIKENESS, NearPairs, check_scipy, near_groups, near_pairs
 from mien.datasets.pixels import Progress
+from mien.datasets.splits import count_classes
 from mien.datasets.streaming import Survey, survey
 from mien.errors import MissingExtraError
 
@@ -103,15 +104,16 @@ class Audit:
         return count_duplicates(groups[usable], self.dataset.labels[usable], self.dataset.splits[usable])
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON."""
+        """Everything, ready for JSON. Faces that cannot be used are in ``bad`` alone, and counted nowhere else."""
         names = self.dataset.names
+        labels, splits = self.dataset.labels[self.survey.usable], self.dataset.splits[self.survey.usable]
         return {
             "path": str(self.dataset.path),
             "format": self.dataset.format,
             "classes": list(self.dataset.classes),
-            "n": len(self.dataset),
-            "counts": self.dataset.counts(),
-            "unlabelled": int((self.dataset.labels < 0).sum()),
+            "n": len(labels),
+            "counts": count_classes(splits, labels, self.dataset.classes),
+            "unlabelled": int((labels < 0).sum()),
             "sizes": self.survey.sizes(),
             "bad": len(self.bad),
             "bad_files": list(self.bad),

@@ -132,12 +132,15 @@ def _common_spec(form: str, found: Survey, size: int | None, channels: int | Non
         if (shapes[:, :2] != size).any():
             wanted = f"{size}x{size}" if form == "csv" else "one size"
             raise UsageError(
-                f"size: {form} files hold squares of {wanted}, and here are {_some(found)}; add --size {size}"
+                f"size: {form} files hold squares of {wanted}, and here are {_some(found)}; "
+                f"add size={size} or --size {size}"
             )
     if channels is None:
         channels = int(shapes[:, 2].max())
     if form == "csv" and channels == 3:
-        raise UsageError(f"channels: csv files hold grey faces, and here are {_some(found)}; add --channels 1")
+        raise UsageError(
+            f"channels: csv files hold grey faces, and here are {_some(found)}; add channels=1 or --channels 1"
+        )
     return InputSpec(size, channels)
 
 

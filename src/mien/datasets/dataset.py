@@ -248,7 +248,9 @@ def refuse_bad(bad: tuple[str, ...], total: int, *, skip_bad: bool) -> None:
     if bad and len(bad) == total:
         raise DataError("no face can be used", bad)
     if bad and not skip_bad:
-        raise DataError(f"{len(bad):,} of {total:,} faces cannot be used (--skip-bad goes on without them)", bad)
+        raise DataError(
+            f"{len(bad):,} of {total:,} faces cannot be used (skip_bad=True or --skip-bad goes on without them)", bad
+        )
 
 
 def check_labels(labels: NDArray[np.int64], classes: tuple[str, ...]) -> None:

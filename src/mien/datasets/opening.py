@@ -22,7 +22,7 @@ from mien.datasets.ferplus import MAX_VOTES_BYTES, VOTES_FILE, read_votes, with_
 from mien.datasets.pixels import Files, Held
 from mien.datasets.splits import SPLITS
 from mien.datasets.storage import SAMPLE_MARKER, Folder, Listing, Storage, base_name, encode_names, single_file
-from mien.datasets.tables import Table, join_tables, read_csv
+from mien.datasets.tables import READING, Table, join_tables, read_csv
 from mien.datasets.tree import Index, read_tree
 from mien.errors import DataError, UsageError, listing, unknown_choice
 from mien.labels import EXPRESSIONS
@@ -194,7 +194,7 @@ def _open_tables(path: Path, names: Sequence[str], storage: Storage, *, cache: b
     if names[0].lower().endswith(".npz"):
         index, images = read_npz(_file(storage, names[0]), str(path))
         return _dataset(path, index, Held(images, _fingerprint(path, names, storage)), storage.kind)
-    fingerprint = _fingerprint(path, names, storage)
+    fingerprint = f"{_fingerprint(path, names, storage)} {READING}"
     table = _recall_table(path, fingerprint) if cache else None
     if table is None:
         table = join_tables([_read_csv(storage, name) for name in names])

@@ -13,6 +13,7 @@ from mien.datasets.dataset import Faces
 from mien.datasets.facing import Detect, with_faces
 from mien.datasets.opening import open_dataset
 from mien.datasets.pixels import Progress
+from mien.datasets.splits import check_halves
 from mien.preprocessing import InputSpec, to_input
 
 
@@ -76,6 +77,7 @@ def load_data(
         DataError: files or rows that cannot be used.
     """
     dataset = open_dataset(path, cache=cache)
+    check_halves(dataset.splits)
     dataset, missed = with_faces(dataset, detect_faces, cache=cache, progress=progress)
     if missed:
         warnings.warn(f"{missed:,} of {len(dataset):,} images have no face that MTCNN finds: left whole", stacklevel=2)

@@ -42,6 +42,8 @@ USAGES: dict[str, str] = {
 }
 """The column ``Usage``. FER2013 has the first three; `mien.datasets.convert` writes the others for other datasets."""
 
+_WHERE = {"train": "a folder train/, or Usage Training", "test": "a folder test/, or Usage PublicTest or PrivateTest"}
+
 
 def folder_split(name: str) -> str | None:
     """The split that a folder's name stands for, None where it stands for none."""
@@ -81,8 +83,27 @@ def split_mask(splits: NDArray[np.str_], split: str) -> NDArray[np.bool_]:
     wanted: Sequence[str] = TEST_SPLITS if split == "test" else (split,)
     mask = np.isin(splits, wanted)
     if not mask.any():
+        if split == "train":
+            raise _lacks(splits, split)
         raise UsageError(f"split: the data has no {split!r}; choose from {', '.join(split_choices(splits))}")
     return mask
+
+
+def check_halves(splits: NDArray[np.str_]) -> None:
+    """Make sure that there is something to learn from and something to test with, where nobody chooses a split.
+
+    Raises:
+        UsageError: there are no training images, or no test images; the message says where they would stand.
+    """
+    for split in ("train", "test"):
+        if split not in split_choices(splits):
+            raise _lacks(splits, split)
+
+
+def _lacks(splits: NDArray[np.str_], split: str) -> UsageError:
+    """Nobody need have asked for this split by its name, so the message says where it would stand, and no option."""
+    present = ", ".join(split_choices(splits)[:-1]) or "no images"
+    return UsageError(f"the data has no {split!r} images ({_WHERE[split]}); it has {present}")
 
 
 def split_choices(splits: NDArray[np.str_]) -> list[str]:

@@ -1,8 +1,9 @@
 """CSV files of faces: ``fer2013.csv``, ``icml_face_data.csv`` and Kaggle's ``train.csv`` and ``test.csv``.
 
-One row holds one face, its grey pixels as numbers with spaces between them. Columns are found by their names, with
-spaces around them taken off; ``emotion`` and ``Usage`` may be missing. Emotions are the numbers of
-`mien.labels.FER2013_INDICES`, mapped to class names here and nowhere else.
+One row holds one face on one line, its grey pixels as numbers with spaces between them. Columns are found by their
+names, with spaces around them taken off; ``emotion`` and ``Usage`` may be missing, and others may stand beside them,
+quoted where they hold commas. Emotions are the numbers of `mien.labels.FER2013_INDICES`, mapped to class names here
+and nowhere else.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ FER2013_SIDE = 48
 
 MAX_LINE_BYTES = 8 * 1024**2
 """No row is longer: 1024 x 1024 pixels of three digits take 4 MB."""
+
+READING = 2
+"""Raised when rows are read otherwise, so that tables are not recalled from the cache as they were read before."""
 
 _LABELS = {str(number): EXPRESSIONS.index(name) for number, name in enumerate(FER2013_INDICES)}
 _ROWS_TO_GUESS_FROM = 64
@@ -63,9 +67,8 @@ class Columns:
     @classmethod
     def of(cls, header: bytes) -> Columns | None:
         """Find the columns in a header line; None where there is no column ``pixels``."""
-        fields = [
-            field.strip().strip(b'"').strip().lower() for field in header.removeprefix(b"\xef\xbb\xbf").split(b",")
-        ]
+        texts = _fields(header.removeprefix(b"\xef\xbb\xbf"))
+        fields = [text.strip().strip(b'"').strip().lower() for text in texts]
         places = {name: place for place, name in enumerate(fields)}
         if b"pixels" not in places:
             return None
@@ -133,11 +136,40 @@ def _numbered_lines(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
             yield number, line
 
 
+def _fields(line: bytes) -> list[bytes]:
+    """The fields of a line, quotes and spaces around them still there.
+
+    A line whose last quote is not closed is split at every comma.
+    """
+    pieces = line.split(b",")
+    # Kaggle quotes the pixels of every row, which hold no comma: then each piece has an even number of quotes.
+    if b'"' not in line or not any(piece.count(b'"') % 2 for piece in pieces):
+        return pieces
+    return _joined_within_quotes(pieces) or pieces
+
+
+def _joined_within_quotes(pieces: Sequence[bytes]) -> list[bytes]:
+    """The fields that were split at commas within quotes; none where a quote is not closed.
+
+    Not left to `csv.reader`, which refuses fields of more than 128 KiB for the whole process: pixels may take 4 MB.
+    """
+    fields: list[bytes] = []
+    parts: list[bytes] = []
+    within = False
+    for piece in pieces:
+        parts.append(piece)
+        within ^= piece.count(b'"') % 2 == 1
+        if not within:
+            fields.append(b",".join(parts))
+            parts = []
+    return [] if within else fields
+
+
 def _side(columns: Columns, lines: Sequence[bytes]) -> int:
     """Side of the faces: what most of the first rows hold where that is a square, else FER2013's."""
     counts: Counter[int] = Counter()
     for line in lines:
-        fields = line.split(b",")
+        fields = _fields(line)
         if len(fields) > columns.pixels:
             counts[len(fields[columns.pixels].split())] += 1
     most = counts.most_common(1)[0][0] if counts else 0
@@ -146,7 +178,7 @@ def _side(columns: Columns, lines: Sequence[bytes]) -> int:
 
 
 def _read_row(rows: _Rows, line: bytes, name: str, columns: Columns, side: int, split: str) -> None:
-    fields = [text.strip().strip(b'"') for text in line.split(b",")]
+    fields = [text.strip().strip(b'"') for text in _fields(line)]
     try:
         if len(fields) < len(columns):
             raise RowError(f"{len(fields)} fields where {len(columns)} are expected")
