@@ -71,8 +71,8 @@ RECIPES: dict[str, Recipe] = {
         _GROWING,
         "1.2 M parameters in four residual stages; growing pictures, SGD with a cosine, averaged weights; 2 CPU cores",
         "mien train FER2013 --recipe cpu --seed 0, one run: PublicTest (n = 3,589) 67.6 % with one view, 69.0 % with "
-        "flip, 70.3 % with ten; 92 minutes on 2 cores of an AMD EPYC with AVX2 only, other work beside and before "
-        "pipelines were untuned (docs/training.md), which saves a third; Keras 3.15, TensorFlow 2.21",
+        "flip, 70.3 % with ten; 92 minutes on 2 cores of an AMD EPYC with AVX2 only, other work beside, and with "
+        "waits that mien no longer has (docs/training.md); Keras 3.15, TensorFlow 2.21",
     ),
     "large": Recipe(
         dataclasses.replace(_WHOLE, network="large", epochs=70),
