@@ -110,7 +110,7 @@ def test_the_margin_reaches_beyond_the_box(model):
     assert tight.expression == "bright"
     assert wide.expression == "dark"
     assert tight.box == wide.box
-    with pytest.raises(UsageError, match=r"margin: must be a number from -0\.4 to 1"):
+    with pytest.raises(UsageError, match=r"margin: must be from -0\.4 to 1"):
         Analyzer(model, margin=2.0)
 
 
@@ -287,7 +287,7 @@ def test_strict_gives_what_came_before_the_empty_picture(model):
         ({"tta": "twice"}, "tta: no such choice 'twice'; choose from flip, full, none"),
         ({"threads": "2"}, "threads: must be a whole number, 0 .*received '2'"),
         ({"threads": 1.5}, "threads: must be a whole number"),
-        ({"margin": "x"}, "margin: must be a number from -0.4 to 1, received 'x'"),
+        ({"margin": "x"}, "margin: must be from -0.4 to 1, received 'x'"),
         ({"min_confidence": None}, "min_confidence: must be from 0 to 1, received None"),
         ({"detector": None}, "detector: must be a name or a mien.faces.Detector"),
         ({"detector": "haar"}, "no such choice 'haar'; choose from mtcnn, none"),

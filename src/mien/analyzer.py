@@ -91,7 +91,7 @@ class Analyzer:
         check_tta(tta)
         check_min_confidence(min_confidence)
         if margin is not None and not (isinstance(margin, SupportsFloat) and -0.4 <= float(margin) <= 1):
-            raise UsageError(f"margin: must be a number from -0.4 to 1, received {margin!r}")
+            raise UsageError(f"margin: must be from -0.4 to 1, received {margin!r}")
         self.model = _open(model, device, threads)
         self.detector = _open_detector(detector, threads)
         whole = self.detector.name == "none"

@@ -119,7 +119,7 @@ def finest_scales(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     rows = rows.reshape(len(rows), -1)
     first, second = rows[:, :-1], rows[:, 1:]
-    together = np.where(first * second > 0, np.abs(first + second), 0).max(1, initial=0)
+    together = np.where((first > 0) == (second > 0), np.abs(first + second), 0).max(1, initial=0)
     largest = np.maximum(np.abs(rows).max(1), together)
     return np.where(largest > 1e-30, largest / 127, 1).astype(np.float32)
 
