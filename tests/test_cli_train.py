@@ -107,13 +107,17 @@ def test_every_field_can_be_set_and_options_alone_change_a_file(handed_on, tmp_p
     config = handed_on("train", "--config", str(file), "--early-stopping", "0", "--seed", "0", "--size", "48")
     assert (config.early_stopping, config.seed, config.input.size, config.input.channels) == (0, 0, 48, 3)
     assert handed_on("train", "--recipe", "seed", "--channels", "3").input.shape == (48, 48, 3)
+    for command in ("train", "tune"):
+        assert handed_on(command, "--set", "size=64", "--set", 'input={"channels": 3}').input.shape == (64, 64, 3)
+    config = handed_on("train", "--config", str(file), "--set", "channels=1")
+    assert config.input.shape == (64, 64, 1)
 
 
-@pytest.mark.parametrize(("setting", "said"), [("seed=1", "seed is given twice"), ("size=64", "of its own, --size")])
-def test_settings_that_are_options_too_are_named(setting, said, capsys):
+@pytest.mark.parametrize("name", ["seed", "size"])
+def test_settings_that_are_options_too_are_given_once(name, capsys):
     with pytest.raises(SystemExit):
-        main(["train", "faces", "--seed", "3", "--set", setting])
-    assert said in capsys.readouterr().err
+        main(["train", "faces", f"--{name}", "32", "--set", f"{name}=48"])
+    assert f"--set: {name} is given twice" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("amount", ["augmentation.blur=1", "augmentation.degrade=2"])

@@ -65,6 +65,8 @@ def test_what_is_gathered(tmp_path):
 def test_the_command_is_as_a_shell_takes_it(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/usr/local/bin/mien", "evaluate", "my model.onnx", "--tta", "flip"])
     assert typed() == "mien evaluate 'my model.onnx' --tta flip"
+    monkeypatch.setattr("sys.argv", ["/somewhere/mien/__main__.py", "info"])
+    assert typed() == "python -m mien info"
 
 
 def test_only_installed_packages_are_named():

@@ -92,7 +92,9 @@ class Provenance:
 
 def typed() -> str:
     """How this process was started, as a shell takes it, without the folders above the program."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    program = Path(sys.argv[0])
+    begun = ["python", "-m", program.parent.name] if program.name == "__main__.py" else [program.name]
+    return shlex.join([*begun, *sys.argv[1:]])
 
 
 def installed(packages: Iterable[str] = PACKAGES) -> dict[str, str]:

@@ -28,8 +28,8 @@ def starting_from(
         context: knows which options are on the command line.
         recipe: its name.
         file: ``--config``; options that are not on the command line leave what it says.
-        given: fields and values of the options that are on the command line; of the input, what is given of it.
-        others: fields and values of ``--set``; ``augmentation.FIELD`` is one of the policy's.
+        given: fields and values of the options that are on the command line; ``size`` and ``channels`` are the input's.
+        others: fields and values of ``--set``, likewise; ``augmentation.FIELD`` is one of the policy's.
 
     Raises:
         UsageError: a recipe is named beside the file, a value is refused, or there is no model to begin with.
@@ -42,13 +42,23 @@ def starting_from(
     for name in others:
         if name.startswith("augmentation.") and name not in names:
             raise unknown_choice("--set", name, names)
+    chosen = {**given, **others}
     if file is None:
-        chosen = {**given, **others}
-        return settings(recipe, **_network_of_init(chosen), **chosen)
+        return settings(recipe, **_network_of_init(chosen), **_with_sides(chosen, {}))
     if on_command_line(context, "recipe"):
         raise UsageError("--config: stands instead of --recipe; leave one out")
     base = read_config(file).to_dict()
-    return TrainingConfig.from_dict({**base, **given, "input": {**base["input"], **given.get("input", {})}, **others})
+    return TrainingConfig.from_dict({**base, **_with_sides(chosen, base["input"])})
+
+
+def _with_sides(chosen: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
+    """Settings whose ``size`` and ``channels`` have become parts of their input; `base` is what it is without them."""
+    sides = {name: value for name, value in chosen.items() if name in ("size", "channels")}
+    rest = {name: value for name, value in chosen.items() if name not in sides}
+    whole = rest.get("input", {})
+    if isinstance(whole, dict) and (sides or whole):
+        rest["input"] = {**base, **whole, **sides}
+    return rest
 
 
 def _network_of_init(chosen: dict[str, Any]) -> dict[str, Any]:
@@ -83,8 +93,6 @@ def assigned(assignments: list[str], given: dict[str, Any]) -> dict[str, Any]:
         name, equals, text = assignment.partition("=")
         if not equals or not name:
             raise UsageError(f"--set: must be FIELD=VALUE, such as mixup=0.2; received {assignment!r}")
-        if name in ("size", "channels"):
-            raise UsageError(f"--set: {name} is a part of the input and has an option of its own, --{name}")
         if name in values or name in given:
             raise UsageError(f"--set: {name} is given twice; leave one out")
         values[name] = _value(text)
