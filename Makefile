@@ -64,6 +64,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/training.py $(DATA)
 	$(BIN)/python benchmarks/recipes.py
 	$(BIN)/python benchmarks/classifying.py --data $(DATA)
+	$(BIN)/python benchmarks/explaining.py $(DATA)
 	$(BIN)/python benchmarks/importing.py
 	$(BIN)/python benchmarks/detecting.py
 	$(BIN)/python benchmarks/detection_quality.py

@@ -132,7 +132,7 @@ def test_skip_connections_and_networks_inside_networks_are_read():
 
 
 def test_the_gradient_through_the_heads_is_that_of_the_whole_network():
-    """LayerCAM of a linear head can be written down: the weights times the activations."""
+    """HiResCAM of a linear head can be written down: the weights times the activations."""
     faces = keras.Input((8, 8, 1))
     drawn = keras.initializers.RandomUniform(0, 0.5, seed=1)  # positive, so that no map is empty
     maps = layers.Conv2D(3, 3, padding="same", activation="relu", kernel_initializer=drawn, name="maps")(faces)

@@ -5,6 +5,7 @@ Petsiuk, Das & Saenko 2018, "RISE: randomized input sampling for explanation of 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,9 @@ from mien.views import Pictures, PredictFn
 
 STEPS = 24
 """A share of 1/24 of the pixels goes or comes at a time."""
+
+HideFn = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+"""A picture, uint8 (size, size, channels), to what is left of it without its pixels, of the same shape."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +49,7 @@ def judge_maps(
     targets: NDArray[np.int64],
     *,
     steps: int = STEPS,
+    hide_fn: HideFn = blurred,
 ) -> Faithfulness:
     """Score maps by deletion and insertion.
 
@@ -54,6 +59,7 @@ def judge_maps(
         maps: float (n, size, size), higher where more speaks for the class; only their order counts.
         targets: int64 (n,), indices of the classes that are explained.
         steps: how many times pixels go or come, 1 or more.
+        hide_fn: what pixels that are gone look like: a blur of the picture. It favours maps that were made with it.
 
     Raises:
         UsageError: shapes do not belong together, or `steps` is below 1.
@@ -62,7 +68,7 @@ def judge_maps(
     if maps.shape != images.shape[:3] or steps < 1:
         raise UsageError(f"maps: must be {images.shape[:3]} and steps 1 or more, received {maps.shape} and {steps}")
     scores = [
-        _judge_one(predict_fn, image, one, int(target), steps)
+        _judge_one(predict_fn, image, one, int(target), steps, hide_fn(image))
         for image, one, target in zip(images, maps, targets, strict=True)
     ]
     table = np.array(scores, np.float64).reshape(-1, 2)
@@ -70,14 +76,18 @@ def judge_maps(
 
 
 def _judge_one(
-    predict_fn: PredictFn, image: NDArray[np.uint8], one: NDArray[np.float32], target: int, steps: int
+    predict_fn: PredictFn,
+    image: NDArray[np.uint8],
+    one: NDArray[np.float32],
+    target: int,
+    steps: int,
+    hidden: NDArray[np.uint8],
 ) -> tuple[float, float]:
     """Deletion and insertion of one map: areas under the curves, by trapezes."""
     rank = np.empty(one.size, np.int64)
     rank[np.argsort(-one.ravel(), kind="stable")] = np.arange(one.size)
     counts = np.round(np.linspace(0, one.size, steps + 1))
     first = (rank < counts[:, None]).reshape(-1, *one.shape, 1)
-    soft = blurred(image)
-    pictures = np.concatenate([np.where(first, soft, image), np.where(first, image, soft)])
+    pictures = np.concatenate([np.where(first, hidden, image), np.where(first, image, hidden)])
     gone, come = np.split(np.asarray(predict_fn(pictures), np.float64)[:, target], 2)
     return float(np.trapezoid(gone, dx=1 / steps)), float(np.trapezoid(come, dx=1 / steps))

@@ -1,9 +1,9 @@
 """Class activation maps of any Keras network: which places of its feature maps speak for a class, by gradients.
 
 Maps are read from the last layer of each stage (each size of feature map) that is not too coarse, and their mean is
-taken. Places with positive gradient alone count, each weighed by its own gradient, which is what makes early layers
-readable (Jiang et al. 2021, "LayerCAM: exploring hierarchical class activation maps for localization"). The choice was
-measured: docs/explaining.md.
+taken. Each place of a channel is weighed by its own gradient, below 0 too, so that what speaks against the class is
+taken off; places that are left below 0 are cut (Draelos & Carin 2020, "Use HiResCAM instead of Grad-CAM for faithful
+explanations of convolutional neural networks"). The choice was measured: docs/explaining.md.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Activations:
         layers: names of the layers that maps are read from, first to last.
     """
 
-    def __init__(self, model: keras.Model, layer: str | None = None, *, cam: str = "layercam") -> None:
+    def __init__(self, model: keras.Model, layer: str | None = None, *, cam: str = "hirescam") -> None:
         """Open a network.
 
         Args:
