@@ -35,6 +35,13 @@ def charts(answers):
     ]
 
 
+def test_the_kept_epoch_is_marked_where_it_is_known():
+    accuracy, loss = curve_charts(HISTORY, 3)
+    assert "kept epoch (3)" in texts(accuracy)
+    assert "; the kept epoch, 3, has 0.420 on validation" in accuracy.says
+    assert not [text for text in (*texts(accuracy), *texts(loss)) if text.startswith("best")]
+
+
 def texts(chart) -> list[str]:
     return ["".join(one.itertext()) for one in ElementTree.fromstring(chart.svg).iter("text")]
 
@@ -73,7 +80,7 @@ def test_no_two_share_an_id(charts):
 
 def test_they_say_what_they_show(answers, charts):
     says = [chart.says for chart in charts]
-    assert "epoch 2, has 0.450 on validation" in says[0]
+    assert "the best epoch, 2, has 0.450 on validation" in says[0]
     assert f"expected calibration error {reliability(*answers).ece:.1%}" in says[2]
     at = measure_coverage(*answers).at_80
     assert f"{at.accuracy:.1%} of the surest 80%" in says[4]

@@ -145,6 +145,6 @@ def test_debug_shows_the_traceback():
     assert "Traceback" in run.stderr
 
 
-def test_the_users_log_level_is_left_alone():
-    run = mien("train", "nowhere", TF_CPP_MIN_LOG_LEVEL="0")
+def test_the_users_log_level_is_left_alone(tmp_path):
+    run = mien("train", str(tmp_path), TF_CPP_MIN_LOG_LEVEL="0")
     assert "oneDNN" in run.stderr or "absl" in run.stderr or run.stderr.startswith("mien")

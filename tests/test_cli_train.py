@@ -28,6 +28,7 @@ def handed_on(monkeypatch, tmp_path):
     monkeypatch.setattr("mien.training.train", stand_in)
     monkeypatch.setattr("mien.tuning.tune", stand_in)
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "faces").mkdir()
 
     def ask(*arguments: str) -> TrainingConfig:
         with pytest.raises(SystemExit):
@@ -126,3 +127,37 @@ def test_amounts_that_there_are_not_are_refused(capsys, amount):
         main(["train", "faces", "--set", amount])
     said = capsys.readouterr().err
     assert "no such choice" in said or "must be a number from 0 to 1, received 2" in said
+
+
+@pytest.mark.parametrize("command", ["train", "tune"])
+def test_models_are_found_from_any_folder_and_bundled_ones_keep_their_name(command, handed_on, trained):
+    config = handed_on(command, "--set", 'teachers=["trained.keras", "mien-small"]', "--set", "init=mien-small")
+    assert config.teachers == (str(trained.resolve()), "mien-small")
+    assert config.init == "mien-small"
+    (trained.parent / "c.json").write_text(json.dumps({"init": "trained.keras", "network": "small"}))
+    assert handed_on(command, "--config", "c.json").init == str(trained.resolve())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("train", "faces", "--set", "mixup=lots"), "mixup: must be a number from 0 to 1, received 'lots'"),
+        (("train", "faces", "--set", "input=5"), "input: must be an InputSpec"),
+        (("train", "faces", "--set", "class_weights=no"), "class_weights: must be true or false, received 'no'"),
+        (("train", "faces", "--out", "used"), "used: already there"),
+        (("train", "nowhere"), "no such file or folder: nowhere"),
+        (("train", "--resume", "nowhere"), "nowhere: not a run folder"),
+        (("tune", "nowhere"), "no such file or folder: nowhere"),
+    ],
+)
+def test_what_is_wrong_from_the_start_is_said_before_keras_is_loaded(arguments, message, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("mien.cli.train.load_keras", lambda what: pytest.fail("too late"))
+    monkeypatch.setattr("mien.cli.tune.load_keras", lambda what: pytest.fail("too late"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "faces").mkdir()
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "notes.txt").touch()
+    with pytest.raises(SystemExit) as end:
+        main(list(arguments))
+    assert end.value.code == 2
+    assert message in capsys.readouterr().err

@@ -53,6 +53,10 @@ def test_unknown_keys_are_named_with_the_known():
         ("precision", "float8"),
         ("keep", "first"),
         ("epochs", "many"),
+        ("class_weights", "no"),
+        ("class_weights", 1),
+        ("deterministic", "False"),
+        ("input", 48),
     ],
 )
 def test_values_out_of_range_cannot_be_built(field, value):
@@ -60,7 +64,10 @@ def test_values_out_of_range_cannot_be_built(field, value):
         TrainingConfig(**{field: value})
 
 
-@pytest.mark.parametrize(("field", "value"), [("rotation", -1), ("zoom", 1.0), ("erase", 1.5), ("shift", "far")])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("rotation", -1), ("zoom", 1.0), ("erase", 1.5), ("shift", "far"), ("flip", "false"), ("zoom_together", 0)],
+)
 def test_policies_out_of_range_cannot_be_built(field, value):
     with pytest.raises(UsageError, match=f"{field}: must be"):
         AugmentationPolicy(**{field: value})
@@ -76,9 +83,9 @@ def test_recipes_change_single_fields_and_refuse_others():
 
 
 def test_numpys_numbers_are_numbers():
-    config = TrainingConfig(epochs=np.int64(3), learning_rate=np.float64(0.5))
+    config = TrainingConfig(epochs=np.int64(3), learning_rate=np.float64(0.5), class_weights=np.bool_(True))
     assert json.loads(json.dumps(config.to_dict()))["epochs"] == 3
-    assert config == TrainingConfig(epochs=3, learning_rate=0.5)
+    assert config == TrainingConfig(epochs=3, learning_rate=0.5, class_weights=True)
     with pytest.raises(UsageError, match=r"epochs: must be a whole number from 1 to 100000, received 1\.5"):
         TrainingConfig(epochs=np.float32(1.5))
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from mien.cli.data import data_app
+from mien.cli.data import check, data_app
 from mien.datasets import open_dataset
 from mien.datasets.audit import audit
 from mien.datasets.audit_report import sheets, write_report
@@ -46,7 +46,7 @@ def root(tmp_path):
     save(data / "train" / "sad" / "Training_blank.png", np.full((48, 48), 9, np.uint8))
     save(data / "test" / "sad" / "PublicTest_blank.png", np.full((48, 48), 90, np.uint8))
     (data / "train" / "sad" / "Training_bad.png").write_bytes(b"rubbish")
-    save(data / "train" / "stray.png", face(77))
+    save(data / "train" / "stray (2).png", face(77))
     return data
 
 
@@ -88,7 +88,7 @@ def test_a_cleaned_list(root, tmp_path):
     cleaning = clean(found)
     assert {name.rpartition("_")[2]: why for name, why in cleaning.reasons.items()} == {
         "bad.png": "cannot be used",
-        "train/stray.png": "cannot be used",
+        "train/stray (2).png": "cannot be used",
         "blank.png": "blank: 100% of its pixels are alike",
         "leak.png": "identical to test/happy/PublicTest_0.png",
         "nearleak.png": "nearly identical to test/sad/PublicTest_1.png",
@@ -278,6 +278,23 @@ def test_out_must_be_a_folder(root, tmp_path):
     result = CliRunner().invoke(data_app, ["check", str(root), "--fix", str(tmp_path)])
     assert isinstance(result.exception, UsageError)
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_list_never_replaces_what_is_none(root, tmp_path):
+    table = tmp_path / "fer2013.csv"
+    table.write_text("emotion,pixels,Usage\n")
+    with pytest.raises(UsageError, match=r"--fix: .*fer2013\.csv exists and is no list .*name another file"):
+        check(root, fix=table)
+    assert table.read_text() == "emotion,pixels,Usage\n"
+
+
+def test_class_names_are_printed_as_they_are(tmp_path, capsys):
+    for name in ("[red]angry", ":smile:"):
+        save(tmp_path / "own" / name / "a.png", face(len(name)))
+    check(tmp_path / "own")
+    printed = capsys.readouterr().out
+    assert "[red]angry" in printed
+    assert ":smile:" in printed
 
 
 @pytest.mark.large

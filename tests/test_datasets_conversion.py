@@ -121,6 +121,16 @@ def test_an_existing_destination_is_refused(tmp_path, target):
     assert (tmp_path / target).read_text() == "mine"
 
 
+def test_a_folder_does_not_go_into_the_one_that_is_read(tmp_path):
+    path = tree(tmp_path / "source")
+    for inside in (path / "new", path / "train" / "new", tmp_path / "other" / ".." / "source" / "new"):
+        with pytest.raises(UsageError, match=r"lies in .*name a place outside of it"):
+            convert(path, inside)
+    assert len(open_dataset(path)) == 35
+    convert(path, path / "a.csv")  # folders are read before it
+    assert open_dataset(path).format == "class folders"
+
+
 def test_other_kinds_of_files_are_refused(tmp_path):
     with pytest.raises(UsageError, match=r"cannot write \.zip files; allowed are \.csv, \.npz and folders"):
         convert(tree(tmp_path / "source"), tmp_path / "a.zip")
@@ -155,7 +165,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path, target, monkeypatch):
 
 def test_own_classes_do_not_fit_csv(tmp_path):
     for name in ("cat", "dog"):
-        draw(tmp_path / "own" / name / "a.png", (48, 48), 0)
+        draw(tmp_path / "own" / name / "a.png", (64, 64, 3), 0)  # what could be mended is not asked for first
     with pytest.raises(UsageError, match="seven expressions only"):
         convert(tmp_path / "own", tmp_path / "a.csv")
 

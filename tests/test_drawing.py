@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fonts import SIGNS, add_font
 from mien.colours import EXPRESSION_COLOURS, OTHER_COLOURS, UNCERTAIN_COLOUR, colours_of, ink_on
 from mien.drawing import CAPTION_HEIGHT, GAP, MARGIN, Block, contact_sheet, draw_faces
 from mien.errors import UsageError
 from mien.face_labels import Style
-from mien.lettering import draw_text, find_room, letter_size, text_patch
+from mien.lettering import draw_text, find_room, font_file, letter_size, text_patch
 from mien.results import Box, Face, Prediction
 
 
@@ -214,8 +215,22 @@ def test_any_script_is_drawn_or_shown_as_boxes(name):
     assert text_patch(name, 20).shape[1] < 600
 
 
+def test_a_font_is_taken_that_has_the_signs(tmp_path, monkeypatch):
+    def ink() -> list[int]:
+        sheet = contact_sheet([Block(SIGNS, SIGNS, flat((255,)))])
+        patch = text_patch.__wrapped__(SIGNS, 30)  # past what it keeps
+        return [int((patch > 128).sum()), int((sheet < 128).sum())]
+
+    boxes, known = ink(), font_file("\u0440\u0430\u0434")
+    file = add_font(tmp_path, monkeypatch)
+    assert font_file(SIGNS) == file
+    assert font_file("\u0440\u0430\u0434") == known
+    assert font_file("happy") is None
+    assert all(now > 1.5 * before for now, before in zip(ink(), boxes, strict=True))  # squares that are filled
+
+
 def test_accents_are_left_out_where_no_font_has_them(monkeypatch):
-    monkeypatch.setattr("mien.lettering._wide_font", lambda size: None)
+    monkeypatch.setattr("mien.lettering.font_file", lambda text: None)
     plain, accented = text_patch("gluck", 33), text_patch("glück", 33)
     assert (plain == accented).all()
     assert text_patch("радость", 33).any()

@@ -46,5 +46,12 @@ def test_unknown_names_and_sizes_are_refused():
         network("resnet")
     with pytest.raises(UsageError, match="size: networks need at least 16"):
         network("seed", size=12)
-    with pytest.raises(UsageError, match="classes: must be at least 2"):
-        network("seed", classes=1)
+    with pytest.raises(UsageError, match=r"no such choice \['seed'\]"):
+        network(["seed"])
+    with pytest.raises(UsageError, match="size: networks need at least 16 pixels, a whole number, received '48'"):
+        network(size="48")
+    for classes in (1, 7.5, ["cat", "dog"]):
+        with pytest.raises(UsageError, match="classes: must be how many there are, 2 or more, received"):
+            network("seed", classes=classes)
+    with pytest.raises(UsageError, match="seed: must be a whole number"):
+        network(seed="a")

@@ -50,7 +50,7 @@ def test_arrays_that_are_no_pictures_are_refused(image):
         fit_image(image, InputSpec())
 
 
-@pytest.mark.parametrize(("size", "channels"), [(7, 1), (1025, 1), (48, 2)])
+@pytest.mark.parametrize(("size", "channels"), [(7, 1), (1025, 1), (48, 2), ("48", 1), (48.0, 1), (48, True)])
 def test_impossible_inputs_cannot_be_built(size, channels):
     with pytest.raises(UsageError, match="must be"):
         InputSpec(size, channels)

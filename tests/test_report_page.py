@@ -16,9 +16,9 @@ from mien.errors import MissingExtraError, UsageError
 from mien.evaluation import judge
 from mien.modelspec import ModelSpec
 from mien.provenance import Provenance
-from mien.report_facts import ReportFacts, read_history
+from mien.report_facts import ReportFacts, read_history, read_kept_epoch
 from mien.report_page import percent, picture_address, points, render_report, write_report
-from reporting import bare_facts, full_facts
+from reporting import HISTORY, bare_facts, full_facts
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 ASKING = {"src", "srcset", "href", "xlink:href", "poster", "action", "data", "background", "formaction", "ping"}
@@ -284,6 +284,25 @@ def test_facts_that_do_not_fit_are_refused():
         replace(facts, scores={})
     with pytest.raises(UsageError, match="explanations"):
         replace(facts, explanations=np.zeros((4, 4), np.uint8))
+
+
+def test_the_report_marks_the_kept_epoch_where_it_is_known():
+    facts = replace(made_up(), history=HISTORY)
+    assert "the dotted line marks the best one on validation." in render_report(facts)
+    page = render_report(replace(facts, kept=3))
+    assert "the dotted line marks the one that was kept." in page
+    assert "kept epoch (3)" in page
+    assert "best epoch" not in page
+
+
+def test_the_kept_epoch_beside_a_model_is_read(tmp_path):
+    model = tmp_path / "model.onnx"
+    assert read_kept_epoch(model, HISTORY) is None
+    for text, kept in (('{"epoch": 3}', 3), ('{"epoch": 4}', None), ('{"n": 7}', None), ("[3]", None), ("{", None)):
+        (tmp_path / "metrics.json").write_text(text)
+        assert read_kept_epoch(model, HISTORY) == kept
+    (tmp_path / "metrics.json").write_text('{"epoch": 1}')
+    assert read_kept_epoch(model, None) is None
 
 
 def test_the_history_beside_a_model_is_read(tmp_path):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fonts import SIGNS, add_font
 from mien.errors import UsageError
 from mien.evaluation import Evaluation, judge
 from mien.reports import plot_confusion, plot_curves, show_results
@@ -156,10 +157,32 @@ def test_a_class_without_pictures_is_drawn(tmp_path: Path, figures: list[matplot
     assert figures[0].axes[0].texts[-1].get_text() == "0\n0%"
 
 
+def test_names_of_classes_are_shown_as_they_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, figures: list[matplotlib.figure.Figure]
+) -> None:
+    file = add_font(tmp_path, monkeypatch)
+    classes = (SIGNS, "5 $\\a$")  # the second is no formula that Matplotlib could set
+    plot_confusion(judge(np.eye(2), np.array([0, 1]), classes=classes), tmp_path / "confusion.png")
+    labels = figures[0].axes[0].get_xticklabels()
+    assert [label.get_text() for label in labels] == list(classes)
+    assert [label.get_fontproperties().get_file() for label in labels] == [file, None]
+
+
 def test_show_results_writes_the_file_and_gives_its_path(tmp_path: Path) -> None:
     path = show_results(HISTORY, tmp_path / "results.png", show=False)
     assert path == tmp_path / "results.png"
     assert path.stat().st_size > 0
+
+
+def test_show_results_marks_the_epoch_that_a_training_kept(
+    tmp_path: Path, figures: list[matplotlib.figure.Figure]
+) -> None:
+    for history in (SimpleNamespace(history=HISTORY, epoch=3), SimpleNamespace(history=HISTORY, epoch=[0, 1, 2])):
+        show_results(history, tmp_path / "results.png", show=False)  # the second is as Keras's fit returns it
+    marked = [
+        next(str(line.get_label()) for line in one.axes[0].lines if "epoch" in str(line.get_label())) for one in figures
+    ]
+    assert marked == ["kept epoch (3)", "best epoch (2)"]
 
 
 def test_show_results_without_a_screen_never_loads_pyplot(tmp_path: Path) -> None:

@@ -56,6 +56,23 @@ def test_resuming_is_not_advised_for_records_that_are_not_a_run_s(tmp_path, reco
     assert "--resume" not in refusal(tmp_path)
 
 
+def test_a_refused_run_leaves_nothing_but_what_it_learned(tmp_path):
+    for names, left in (((), False), (("start.npz",), False), (("epoch-0001/state.json",), True)):
+        run = RunFolder.create(tmp_path / "run")
+        run.write_config({})
+        for name in names:
+            (run.path / "checkpoints" / name).parent.mkdir(parents=True)
+            (run.path / "checkpoints" / name).touch()
+        run.discard_untrained()
+        assert run.path.exists() == left
+    (tmp_path / "mine").mkdir()
+    run = RunFolder(tmp_path / "mine")
+    run.write_config({})
+    (run.path / "notes.txt").touch()
+    run.discard_untrained()
+    assert [path.name for path in run.path.iterdir()] == ["notes.txt"]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="folders below files: another error on Windows")
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("x")

@@ -222,7 +222,7 @@ def test_models_that_cannot_serve_are_named_before_any_work(tmp_path):
         with pytest.raises(ModelError, match="is an ensemble"):
             check_models(dataclasses.replace(PLAIN, **changes))
     for changes in ({"teachers": (str(tmp_path / "none.onnx"),)}, {"init": "none.keras"}):
-        with pytest.raises(UsageError, match="no such file"):
+        with pytest.raises(UsageError, match=r"no such file; give the path of .*, or a name: mien-small"):
             check_models(dataclasses.replace(PLAIN, **changes))
 
 

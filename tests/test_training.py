@@ -13,12 +13,13 @@ from interrupting import Interrupt
 from mien.classifier import Classifier, apply_temperature, open_model
 from mien.config import TrainingConfig
 from mien.datasets import load_data, open_dataset
+from mien.datasets.conversion import convert
 from mien.errors import DataError, MissingExtraError, ModelError, UsageError
 from mien.evaluation import evaluate
-from mien.materials import Selection
+from mien.materials import Selection, gather
 from mien.modelspec import ModelSpec, write_to_onnx
 from mien.preprocessing import InputSpec
-from mien.training import fit, resume, train
+from mien.training import _notes, fit, resume, train
 from pictures import write_patterns
 from processes import running, wait_until
 
@@ -189,10 +190,18 @@ def test_the_seeds_four_words(patterns, tmp_path):
     ("change", "message"),
     [
         ({"x_train": np.zeros((4, 48, 48))}, r"x_train: must be \(n, 48, 48, 1\)"),
-        ({"x_train": np.full((4, 48, 48, 1), 2.0)}, r"x_train: must be float in \[0, 1\] or uint8"),
-        ({"x_train": np.full((4, 48, 48, 1), np.nan)}, r"x_train: must be float in \[0, 1\] or uint8.*nan"),
+        ({"x_train": np.full((4, 48, 48, 1), 2.0)}, r"x_train: must be float in \[0, 1\] \(pixels / 255\) or uint8"),
+        (
+            {"x_train": np.full((4, 48, 48, 1), np.nan)},
+            r"x_train: must be float in \[0, 1\] \(pixels / 255\) or uint8.*nan",
+        ),
         ({"network": "small"}, "network: is that of the model that is trained; leave it out"),
         ({"y_train": np.array([0, 1, 2])}, "y_train: must be 4 integers"),
+        ({"y_train": np.eye(7)[:4]}, r"y_train: must be 4 integers.* \(argmax\(axis=1\) of one-hot rows\)"),
+        ({"classes": ["a"] * 7}, "classes: no two names may be alike"),
+        ({"classes": range(7)}, "classes: must be a name that is not empty, received 0"),
+        ({"config": "cpu"}, r"config: must be a TrainingConfig, such as mien.recipe\('cpu'\) gives, received 'cpu'"),
+        ({"progressive": (32, 48), "validation_fraction": 0}, "progressive: the network 'seed' flattens pictures"),
         ({"y_train": np.array([0, 1, 2, 7])}, "y_train: must be from 0 to 6"),
         ({"epoch": 3}, "unknown key epoch"),
     ],
@@ -235,6 +244,26 @@ def test_what_may_not_be_meant_is_said(tmp_path):
     train(data, config, out=tmp_path / "run", say=said.append)
     assert "No training image shows disgust: the network cannot learn to tell them" in said
     assert "There are no validation images to watch, so early stopping never ends it" in said
+
+
+def test_settings_that_change_nothing_are_named(patterns):
+    config = TrainingConfig(validation="public", validation_fraction=0.2, teacher_view="plain", teacher_weight=0.9)
+    told = list(_notes(config, gather(open_dataset(patterns), config, Selection())))
+    assert any("teacher_weight, teacher_view changes nothing; --teacher MODEL names one" in line for line in told)
+    assert any("the data's split public, so nothing is held out, whatever validation_fraction" in line for line in told)
+    assert not list(_notes(CONFIG, gather(open_dataset(patterns), CONFIG, Selection())))
+
+
+def test_what_streams_cannot_do_is_refused_before_their_images_are_read(patterns, tmp_path, monkeypatch):
+    monkeypatch.setattr("mien.materials.check_images", lambda *arguments, **options: pytest.fail("too late"))
+    streamed = Selection(streaming=True)
+    config = dataclasses.replace(CONFIG, teachers=("mien-small",), teacher_view="plain")
+    with pytest.raises(UsageError, match="teacher_view: plain needs the training images in memory"):
+        train(patterns, config, out=tmp_path / "run", selection=streamed)
+    convert(patterns, tmp_path / "faces.npz")
+    with pytest.raises(UsageError, match=r"npz cannot be streamed; load it whole \(--in-memory\)"):
+        train(tmp_path / "faces.npz", CONFIG, out=tmp_path / "run", selection=streamed)
+    assert not (tmp_path / "run").exists()
 
 
 def test_without_a_converter_nothing_that_was_learnt_is_lost(patterns, tmp_path, monkeypatch):

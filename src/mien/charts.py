@@ -7,6 +7,7 @@ follows light, dark and print; its letters are text, in the page's own typeface.
 from __future__ import annotations
 
 import io
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,9 +21,9 @@ from mien.reports import (
     INK,
     TRAINING,
     VALIDATION,
-    best_epoch,
     checked_history,
     draw_panel,
+    marked_epoch,
     new_figure,
     plain_frame,
 )
@@ -65,30 +66,34 @@ class Chart:
     says: str
 
 
-def curve_charts(history: Any) -> tuple[Chart, ...]:
-    """Accuracy and loss of training and validation against the epoch; `history` as `mien.reports.plot_curves` takes it.
+def curve_charts(history: Any, kept: int | None = None) -> tuple[Chart, ...]:
+    """Accuracy and loss of training and validation against the epoch.
+
+    Args:
+        history: as `mien.reports.plot_curves` takes it.
+        kept: the epoch to mark, likewise.
 
     Raises:
         UsageError: see there.
         MissingExtraError: Matplotlib is not installed.
     """
     curves = checked_history(history)
-    best = best_epoch(curves)
+    marked, name = marked_epoch(curves, kept)
     watched = "validation" if "val_accuracy" in curves else "training"
     charts = []
     for quantity in ("accuracy", "loss"):
         with _settings(f"curves-{quantity}"):
             figure = new_figure(*SIZE)
             axes = figure.add_subplot()
-            draw_panel(axes, curves, quantity, best)
+            draw_panel(axes, curves, quantity, marked, name)
             axes.set_title("", loc="left")  # it stands above the drawing
             if quantity == "accuracy":
                 _percent(axes)
             figure.legend(loc="outside lower center", ncols=3, frameon=False, labelcolor=INK)
             last = curves.get(f"val_{quantity}", curves[quantity])
             says = f"{quantity} against the epoch, {len(last)} epochs"
-            if best is not None:
-                says += f"; the best, epoch {best + 1}, has {last[best]:.3f} on {watched}"
+            if marked is not None and not math.isnan(last[marked]):
+                says += f"; the {name} epoch, {marked + 1}, has {last[marked]:.3f} on {watched}"
             charts.append(_chart(figure, f"curves-{quantity}", quantity.capitalize(), says))
     return tuple(charts)
 

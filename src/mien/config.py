@@ -43,6 +43,16 @@ def _within(owner: Any, name: str, low: float, high: float, *, whole: bool = Fal
         raise UsageError(f"{name}: must be {what} from {low} to {high}, received {value!r}")
 
 
+def _flag(owner: Any, name: str) -> None:
+    """Refuse what is neither true nor false: a word such as ``no`` would count as true."""
+    value = getattr(owner, name)
+    if isinstance(value, np.bool_):  # which JSON does not take
+        value = bool(value)
+        object.__setattr__(owner, name, value)
+    if not isinstance(value, bool):
+        raise UsageError(f"{name}: must be true or false, received {value!r}")
+
+
 def _one_of(owner: Any, name: str, literal: Any) -> None:
     """Refuse a word that the Literal type does not list."""
     if getattr(owner, name) not in get_args(literal):
@@ -85,6 +95,8 @@ class AugmentationPolicy:
         _within(self, "zoom", 0, 0.99)
         for name in ("brightness", "contrast", "erase", "degrade"):
             _within(self, name, 0, 1)
+        for name in ("zoom_together", "flip"):
+            _flag(self, name)
 
     @property
     def moves(self) -> bool:
@@ -225,6 +237,8 @@ class TrainingConfig:
         _within(self, "validation_fraction", 0, 0.5)
         _within(self, "early_stopping", 0, 100_000, whole=True)
         _within(self, "ema", 0, 0.99999)
+        _flag(self, "class_weights")
+        _flag(self, "deterministic")
         _one_of(self, "optimizer", Optimizer)
         _one_of(self, "schedule", Schedule)
         _one_of(self, "precision", Precision)
@@ -236,6 +250,11 @@ class TrainingConfig:
             raise UsageError(
                 f"augmentation: must be an AugmentationPolicy, such as AUGMENTATIONS['standard'] of mien.config, "
                 f"received {self.augmentation!r}"
+            )
+        if not isinstance(self.input, InputSpec):
+            raise UsageError(
+                "input: must be an InputSpec, such as InputSpec(48, 1), or in JSON its size and channels, received "
+                f"{self.input!r}"
             )
         self._check_progressive()
         self._check_models()

@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
-from PIL import ImageDraw, ImageFont
+from PIL import ImageDraw
 
 from mien.errors import UsageError
 from mien.face_labels import Bars, Chip, Style, draw_box, rectangle
 from mien.images import Image, resize
-from mien.lettering import Rectangle, find_room
+from mien.lettering import Rectangle, find_room, font_for
 from mien.results import UNCERTAIN, Face
 
 PAPER, INK, FAINT = (255, 255, 255), (33, 37, 41), (108, 117, 125)
@@ -196,11 +196,12 @@ def _draw_block(sheet: PillowImage.Image, block: Block, top: int, columns: int, 
 
 def _draw_caption(sheet: PillowImage.Image, block: Block, top: int) -> None:
     draw = ImageDraw.Draw(sheet)
-    large, small = ImageFont.load_default(CAPTION_SIZE), ImageFont.load_default(CAPTION_SIZE * 0.75)
+    large, caption = font_for(block.caption, CAPTION_SIZE)
+    small, note = font_for(block.note, CAPTION_SIZE * 0.75)
     baseline = top + CAPTION_HEIGHT - 12
-    draw.text((MARGIN, baseline), block.caption, INK, large, anchor="ls")
-    left = MARGIN + draw.textlength(block.caption, large) + 12
-    draw.text((left, baseline), block.note, FAINT, small, anchor="ls")
+    draw.text((MARGIN, baseline), caption, INK, large, anchor="ls")
+    left = MARGIN + draw.textlength(caption, large) + 12
+    draw.text((left, baseline), note, FAINT, small, anchor="ls")
 
 
 def _tile(image: Image, tile: int) -> PillowImage.Image:

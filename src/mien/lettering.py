@@ -30,8 +30,16 @@ SMALLEST_LETTERS = 8
 _LONGEST = 24
 """Longer names are cut, and end in two points."""
 
-_WIDE_FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "Arial Unicode.ttf", "arial.ttf")
-"""Fonts with many scripts: Linux, Linux and Android, macOS, Windows."""
+_WIDE_FONTS = (
+    *("DejaVuSans.ttf", "NotoSans-Regular.ttf", "Arial Unicode.ttf", "arial.ttf"),
+    *("NotoSansCJK-Regular.ttc", "DroidSansFallbackFull.ttf", "wqy-microhei.ttc", "wqy-zenhei.ttc"),
+    *("Hiragino Sans GB.ttc", "AppleSDGothicNeo.ttc", "msyh.ttc", "meiryo.ttc", "msgothic.ttc", "malgun.ttf"),
+)
+"""Fonts with many scripts: Linux, Linux and Android, macOS, Windows. Then those with Chinese, Japanese or Korean signs:
+Linux, macOS and Windows."""
+
+_NO_SIGN = "\uffff"
+"""What no font has: it is drawn as all signs are that a font lacks."""
 
 
 def letter_size(wanted: float) -> int:
@@ -54,7 +62,7 @@ def text_patch(text: str, size: int) -> NDArray[np.uint8]:
     """
     shown = " ".join(text.split())
     shown = shown if len(shown) <= _LONGEST else shown[: _LONGEST - 2] + ".."
-    font, shown = _font_for(shown, size)
+    font, shown = font_for(shown, size)
     left, _, right, _ = font.getbbox(shown, anchor="ls")
     width, height = max(int(np.ceil(right - min(left, 0))), 1), text_height(size)
     patch = PillowImage.new("L", (width, height), 0)
@@ -62,27 +70,49 @@ def text_patch(text: str, size: int) -> NDArray[np.uint8]:
     return np.asarray(patch, np.uint8)
 
 
-def _font_for(text: str, size: int) -> tuple[_Font, str]:
+def font_for(text: str, size: float) -> tuple[_Font, str]:
     """A font for a text, and the text as that font can show it."""
+    file = font_file(text)
+    if file is not None:
+        return _font(file, size), text
     if text.isascii():
         return ImageFont.load_default(size), text
-    font = _wide_font(size)
-    if font is not None:
-        return font, text
     apart = unicodedata.normalize("NFKD", text)
     return ImageFont.load_default(size), "".join(sign for sign in apart if not unicodedata.combining(sign))
 
 
-@lru_cache(maxsize=64)
-def _wide_font(size: int) -> _Font | None:
+def font_file(text: str) -> str | None:
+    """The font of this machine for a text beyond ASCII: the first that has all of it, else the first there is."""
+    if text.isascii():
+        return None
+    files = _wide_fonts()
+    return next((file for file in files if _has_signs(file, text)), files[0] if files else None)
+
+
+@lru_cache(maxsize=1)
+def _wide_fonts() -> tuple[str, ...]:
+    """Files of the fonts that are there."""
     spec = importlib.util.find_spec("matplotlib")
     folders = [Path(place) / "mpl-data" / "fonts" / "ttf" for place in (spec and spec.submodule_search_locations) or ()]
+    found = []
     for name in [*_WIDE_FONTS, *(str(folder / _WIDE_FONTS[0]) for folder in folders)]:
         try:
-            return ImageFont.truetype(name, size)
+            found.append(str(ImageFont.truetype(name, SMALLEST_LETTERS).path))
         except OSError:
             continue
-    return None
+    return tuple(found)
+
+
+@lru_cache(maxsize=64)
+def _font(file: str, size: float) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(file, size)
+
+
+def _has_signs(file: str, text: str) -> bool:
+    """Whether a font has every sign of a text; Pillow tells only by how those look that it lacks."""
+    font = _font(file, 4 * SMALLEST_LETTERS)
+    lacking = bytes(font.getmask(_NO_SIGN))
+    return all(bytes(font.getmask(sign)) != lacking for sign in set(text) if not sign.isascii() and sign.isprintable())
 
 
 def text_height(size: int) -> int:

@@ -17,7 +17,7 @@ from mien.datasets.duplicates import holdout_groups, pixel_groups, repeated_rows
 from mien.datasets.exclusion import exclude
 from mien.datasets.facing import Detect, with_faces
 from mien.datasets.pixels import Progress
-from mien.datasets.streaming import check_images, in_parts, should_stream
+from mien.datasets.streaming import check_images, in_parts, refuse_unstreamable, should_stream
 from mien.errors import DataError, UsageError
 from mien.feeding import ArraySource, Source, StreamSource
 from mien.preprocessing import InputSpec
@@ -93,6 +93,9 @@ def gather(
     if stream is None:
         stream = should_stream(dataset.select("train"), config.input) and find_spec("grain") is not None
     if stream:
+        refuse_unstreamable(dataset)
+        if config.teachers and config.teacher_view != "same":
+            raise streamed_teaching(config)
         materials = _from_files(dataset, config, selection, progress)
     else:
         faces = dataset.load(config.input, skip_bad=selection.skip_bad, progress=progress)
@@ -101,6 +104,14 @@ def gather(
     if selection.exclude:
         found["excluded"] = whole - len(dataset)
     return replace(materials, facts={**materials.facts, **found})
+
+
+def streamed_teaching(config: TrainingConfig) -> UsageError:
+    """The error for teachers that are asked before training, where its images are not in memory."""
+    return UsageError(
+        f"teacher_view: {config.teacher_view} needs the training images in memory, and they are streamed; use "
+        "--in-memory, or --set teacher_view=same"
+    )
 
 
 def from_faces(faces: Faces, config: TrainingConfig, selection: Selection) -> Materials:
@@ -191,7 +202,7 @@ def _refuse_few(count: int, config: TrainingConfig) -> None:
     if count < 20:
         raise DataError(
             f"the training split has {count} images, too few to hold out {config.validation_fraction:.0%} for "
-            "validation; use 20 at least, or give --validation-fraction 0"
+            "validation; use 20 at least, or give --validation-fraction 0 (validation_fraction=0)"
         )
 
 
@@ -249,7 +260,10 @@ def _as_faces(name: str, x: ArrayLike, y: ArrayLike, spec: InputSpec, classes: t
         raise UsageError(f"{name}: must be (n, {allowed}), n at least 1; received {images.shape}")
     target = f"y_{name.removeprefix('x_')}"
     if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
-        raise UsageError(f"{target}: must be {len(images)} integers, received {labels.dtype} {labels.shape}")
+        raise UsageError(
+            f"{target}: must be {len(images)} integers, indices into the classes (argmax(axis=1) of one-hot rows), "
+            f"received {labels.dtype} {labels.shape}"
+        )
     if labels.min() < 0 or labels.max() >= len(classes):
         raise UsageError(f"{target}: must be from 0 to {len(classes) - 1}, received {labels.min()} to {labels.max()}")
     split = np.full(len(images), name.removeprefix("x_"))
@@ -262,7 +276,8 @@ def _to_uint8(name: str, images: NDArray[Any]) -> NDArray[np.uint8]:
         return images
     if not np.issubdtype(images.dtype, np.floating) or not (images.min() >= 0 and images.max() <= 1):
         raise UsageError(  # the comparison is false of what is no number, too
-            f"{name}: must be float in [0, 1] or uint8, received {images.dtype} from {images.min()} to {images.max()}"
+            f"{name}: must be float in [0, 1] (pixels / 255) or uint8, received {images.dtype} from {images.min()} to "
+            f"{images.max()}"
         )
     pixels: NDArray[np.uint8] = np.rint(images * 255).astype(np.uint8)
     return pixels

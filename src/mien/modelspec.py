@@ -59,7 +59,7 @@ class ModelSpec:
     mien_version: str = __version__
 
     def __post_init__(self) -> None:
-        _check_classes(self.classes)
+        check_classes(self.classes)
         _check_text("network", self.network)
         _check_text("mien_version", self.mien_version)
         if not _is_whole(self.parameters) or self.parameters < 0:
@@ -258,7 +258,12 @@ def _read_classes(data: object) -> tuple[str, ...]:
     return tuple(data)
 
 
-def _check_classes(classes: object) -> None:
+def check_classes(classes: object) -> None:
+    """Refuse what are not two or more different names.
+
+    Raises:
+        UsageError: says what was received.
+    """
     if not isinstance(classes, tuple) or len(classes) < 2:
         raise UsageError(f"classes: must be a tuple of two or more names, received {classes!r}")
     for name in classes:

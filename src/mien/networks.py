@@ -12,7 +12,7 @@ from keras import layers
 
 from mien.errors import UsageError, unknown_choice
 from mien.labels import EXPRESSIONS
-from mien.preprocessing import InputSpec
+from mien.preprocessing import InputSpec, is_whole
 
 Builder = Callable[[keras.KerasTensor, int], keras.KerasTensor]
 """From the input and the number of classes to the probabilities."""
@@ -151,8 +151,10 @@ def network(
         UsageError: an unknown name, or numbers out of range.
     """
     check_network(name, size)
-    if classes < 2:
-        raise UsageError(f"classes: must be at least 2, received {classes}")
+    if not is_whole(classes) or classes < 2:
+        raise UsageError(f"classes: must be how many there are, 2 or more, received {classes!r}")
+    if seed is not None and not is_whole(seed):
+        raise UsageError(f"seed: must be a whole number, or None, received {seed!r}")
     faces = keras.Input(InputSpec(size, channels).shape, name="faces")
     model = keras.Model(faces, NETWORKS[name](faces, classes), name=name)
     if seed is not None:
@@ -166,10 +168,10 @@ def check_network(name: str, size: int) -> None:
     Raises:
         UsageError: says what is allowed.
     """
-    if name not in NETWORKS:
+    if not isinstance(name, str) or name not in NETWORKS:
         raise unknown_choice("network", name, NETWORKS)
-    if size < 16:
-        raise UsageError(f"size: networks need at least 16 pixels, received {size}")
+    if not is_whole(size) or size < 16:
+        raise UsageError(f"size: networks need at least 16 pixels, a whole number, received {size!r}")
 
 
 def _draw_weights(model: keras.Model, seed: int) -> None:

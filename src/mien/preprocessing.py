@@ -29,15 +29,20 @@ class InputSpec:
     channels: int = 1
 
     def __post_init__(self) -> None:
-        if not 8 <= self.size <= 1024:
-            raise UsageError(f"size: must be from 8 to 1024 pixels, received {self.size}")
-        if self.channels not in (1, 3):
-            raise UsageError(f"channels: must be 1 (grey) or 3 (RGB), received {self.channels}")
+        if not is_whole(self.size) or not 8 <= self.size <= 1024:
+            raise UsageError(f"size: must be a whole number of pixels from 8 to 1024, received {self.size!r}")
+        if not is_whole(self.channels) or self.channels not in (1, 3):
+            raise UsageError(f"channels: must be 1 (grey) or 3 (RGB), received {self.channels!r}")
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(size, size, channels)."""
         return (self.size, self.size, self.channels)
+
+
+def is_whole(value: object) -> bool:
+    """Whether a value is a whole number: neither text nor a fraction, nor True or False."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def fit_image(image: Image, spec: InputSpec) -> Image:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ class ReportFacts:
         provenance: command, versions, hashes.
         format: what the data was found to be, in words.
         history: of the training, as `mien.reports.plot_curves` takes it.
+        kept: the epoch of it, from 1, whose model this is; None where that is not known.
         leakage: with and without pictures that also stand in Training.
         calibration: before and after the temperature.
         coverage: accuracy where the least sure answers are left out.
@@ -80,6 +82,7 @@ class ReportFacts:
     provenance: Provenance
     format: str = ""
     history: Mapping[str, Any] | None = None
+    kept: int | None = None
     leakage: Leakage | None = None
     calibration: Calibration | None = None
     coverage: Coverage | None = None
@@ -251,3 +254,21 @@ def read_history(model: str | Path) -> dict[str, list[float]] | None:
     except (OSError, ValueError, TypeError, KeyError, csv.Error):
         return None
     return curves if {"accuracy", "loss"} <= curves.keys() else None
+
+
+def read_kept_epoch(model: str | Path, history: Mapping[str, Sized] | None) -> int | None:
+    """The epoch whose model a training kept: ``metrics.json`` in the model's folder.
+
+    Args:
+        model: the model's file.
+        history: what `read_history` gave.
+
+    Returns:
+        Counted from 1; None where no file says so, or the history has no such epoch.
+    """
+    try:
+        document = json.loads((Path(model).parent / "metrics.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    epoch = document.get("epoch") if isinstance(document, dict) else None
+    return epoch if history and isinstance(epoch, int) and 1 <= epoch <= len(history["loss"]) else None

@@ -20,7 +20,7 @@ from mien.images import Image
 from mien.judging import Judgement
 from mien.mistakes import worst_mistakes
 from mien.provenance import Provenance, data_digest
-from mien.report_facts import ReportFacts, read_history
+from mien.report_facts import ReportFacts, read_history, read_kept_epoch
 from mien.report_page import write_report
 from mien.reports import plot_confusion
 from mien.weights import find_model
@@ -97,12 +97,14 @@ def write_folder(
     judgement, spec, file = assessment.judgement, model.spec, find_model(name)
     judged = judgement.dataset
     digest = data_digest(in_parts(judged, spec.input, skip_bad=bool(judgement.skipped)))
+    history = read_history(file)
     facts = ReportFacts.of(
         judgement,
         spec,
         Provenance.gather(name, data, file=file, data_sha256=digest),
         name=Path(name).stem,
-        history=read_history(file),
+        history=history,
+        kept=read_kept_epoch(file, history),
         calibration=assessment.calibration,
         coverage=assessment.coverage,
         comparison=assessment.comparison,

@@ -76,7 +76,7 @@ def _drawings(facts: ReportFacts) -> dict[str, Any]:
             pairs.append((f"After: temperature {calibration.temperature:.2f}", calibration.after))
         reliability = [reliability_chart(part, title, f"reliability-{i}") for i, (title, part) in enumerate(pairs)]
     return {
-        "curves": () if facts.history is None else curve_charts(facts.history),
+        "curves": () if facts.history is None else curve_charts(facts.history, facts.kept),
         "reliability": reliability,
         "coverage_chart": None if facts.coverage is None else coverage_chart(facts.coverage),
         "robustness": () if facts.robustness is None else robustness_charts(facts.robustness),

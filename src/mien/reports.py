@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from mien.errors import MissingExtraError, UsageError
 from mien.evaluation import Evaluation
 from mien.files import replacing
+from mien.lettering import font_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,6 +27,9 @@ TRAINING, VALIDATION = "#0072B2", "#D55E00"
 
 INK, FAINT = "#333333", "#D9D9D9"
 DPI = 150
+
+OWN_FONT = "DejaVuSans.ttf"
+"""What Matplotlib writes with, and brings along."""
 
 MOST_LABELLED = 30
 """With more classes the cells are too small to write in."""
@@ -62,7 +66,7 @@ def show_results(history: Any, path: str | Path = "results.png", show: Literal["
     """Draw how training went: always to a file, and in a window where there is a screen.
 
     Args:
-        history: see `plot_curves`.
+        history: see `plot_curves`; of what `mien.fit` returned, the kept epoch is marked.
         path: see `plot_curves`.
         show: ``auto`` opens a window where Matplotlib can; True asks for one; False never does. A window keeps the
             program waiting until it is closed.
@@ -76,9 +80,11 @@ def show_results(history: Any, path: str | Path = "results.png", show: Literal["
     if show not in ("auto", True, False):
         raise UsageError(f"show: must be 'auto', True or False, received {show!r}")
     curves = checked_history(history)
-    written = plot_curves(curves, path)
+    epoch = getattr(history, "epoch", None)
+    kept = epoch if isinstance(epoch, int) else None  # Keras's own History has a list there
+    written = plot_curves(curves, path, kept)
     if show is True or (show == "auto" and _may_have_screen()):
-        _open_window(curves, required=show is True)
+        _open_window(curves, kept, required=show is True)
     return written
 
 
@@ -129,9 +135,23 @@ def _save(figure: Figure, path: str | Path) -> Path:
     path = Path(path)
     if path.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise UsageError(f"path: must end in .png, .svg or .pdf, received {str(path)!r}")
+    show_as_written(figure)
     with replacing(path) as temporary:
         figure.savefig(temporary, facecolor="white")
     return path
+
+
+def show_as_written(figure: Figure) -> None:
+    """Show all texts sign by sign: ``$`` begins no formula, and another font has what Matplotlib's own lacks."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+        file = font_file(text.get_text())
+        if file is not None and Path(file).name != OWN_FONT:
+            properties = text.get_fontproperties().copy()
+            properties.set_file(file)
+            text.set_fontproperties(properties)
 
 
 def checked_history(history: Any) -> dict[str, list[float]]:
@@ -160,12 +180,23 @@ def best_epoch(curves: History) -> int | None:
     return None if np.isnan(accuracy).all() else int(np.nanargmax(accuracy))
 
 
-def _draw_curves(figure: Figure, curves: History, kept: int | None = None) -> None:
+def marked_epoch(curves: History, kept: int | None) -> tuple[int | None, str]:
+    """Index of the epoch to mark, None for none, and what it is called: ``kept``, or ``best`` where `kept` is None.
+
+    Raises:
+        UsageError: the history has no epoch `kept`, counted from 1.
+    """
     epochs = len(curves["loss"])
-    if kept is not None and not 1 <= kept <= epochs:
+    if kept is None:
+        return best_epoch(curves), "best"
+    if not 1 <= kept <= epochs:
         raise UsageError(f"kept: must be an epoch of the history, 1 to {epochs}, received {kept}")
+    return kept - 1, "kept"
+
+
+def _draw_curves(figure: Figure, curves: History, kept: int | None) -> None:
+    marked, name = marked_epoch(curves, kept)
     left, right = figure.subplots(1, 2)
-    marked, name = (best_epoch(curves), "best") if kept is None else (kept - 1, "kept")
     draw_panel(left, curves, "accuracy", marked, name)
     draw_panel(right, curves, "loss", marked, name)
     left.yaxis.set_major_formatter(lambda value, _: f"{round(100 * value, 2):g}%")
@@ -279,7 +310,7 @@ def _may_have_screen() -> bool:
     return not sys.platform.startswith("linux") or any(os.environ.get(name) for name in asked)
 
 
-def _open_window(curves: History, *, required: bool) -> None:
+def _open_window(curves: History, kept: int | None, *, required: bool) -> None:
     """Show the curves with pyplot, which alone knows how; its backend is chosen here if nothing chose one before."""
     import matplotlib.pyplot as plt
 
@@ -289,6 +320,6 @@ def _open_window(curves: History, *, required: bool) -> None:
             raise UsageError(f"show: no window can be opened (Matplotlib's backend is {backend}); use show=False")
         return
     figure = plt.figure(figsize=(9.6, 4.0), layout=_layout())
-    _draw_curves(figure, curves)
+    _draw_curves(figure, curves, kept)
     plt.show()
     plt.close(figure)

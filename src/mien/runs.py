@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import shlex
+import shutil
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from mien.files import write_json
 from mien.provenance import typed
 
 CONFIG = "config.json"
+
+CHECKPOINTS = "checkpoints"
+"""In a run's folder: the newest and the best epoch, and what a resumed run needs."""
 
 VIEWS = "views.npy"
 """In a run's folder of checkpoints: what teachers were asked about (`mien.teaching`)."""
@@ -89,6 +93,16 @@ class RunFolder:
         if (folder.path / "metrics.json").is_file():
             raise UsageError(f"{path}: is complete, nothing is left to resume; start a new run")
         return folder
+
+    def discard_untrained(self) -> None:
+        """Delete the run where no epoch is kept of it, so that its name is free and nothing offers to go on with it."""
+        kept = self.path / CHECKPOINTS
+        if any(kept.glob("epoch-*")):
+            return
+        shutil.rmtree(kept, ignore_errors=True)
+        with suppress(OSError):  # as where something else has been put into the folder
+            (self.path / CONFIG).unlink(missing_ok=True)
+            self.path.rmdir()
 
     def read_config(self) -> dict[str, Any]:
         """What config.json holds.

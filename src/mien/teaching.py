@@ -22,6 +22,7 @@ from mien.config import TrainingConfig
 from mien.errors import DataError, UsageError
 from mien.feeding import ALL, ArraySource, Rows, Source, permutation
 from mien.files import replacing
+from mien.materials import streamed_teaching
 from mien.piping import predict
 from mien.preprocessing import SCALE
 from mien.runs import VIEWS, forget_views
@@ -87,10 +88,7 @@ def taught(
         ModelError: a teacher cannot be read.
     """
     if not isinstance(source, ArraySource):
-        raise UsageError(
-            f"teacher_view: {config.teacher_view} needs the training images in memory, and they are streamed; use "
-            "--in-memory, or --set teacher_view=same"
-        )
+        raise streamed_teaching(config)
     count, classes = len(source.labels), student.output_shape[-1]
     own = np.eye(classes, dtype=np.float32)[source.labels] if source.targets is None else source.targets
     teachers = f"{len(config.teachers)} teacher{'s' if len(config.teachers) > 1 else ''}"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mien.colours import colours_of
 from mien.errors import MissingExtraError, UsageError
 from mien.files import check_writable, replacing
+from mien.reports import show_as_written
 from mien.tracks import TrackHistory
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ class Timeline:
         if not self._tracks:
             return False
         figure = self._draw()
+        show_as_written(figure)
         with replacing(path) as temporary:
             figure.savefig(temporary, facecolor="white")
         return True

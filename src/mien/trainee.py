@@ -25,7 +25,7 @@ from mien.modelspec import ModelSpec
 from mien.networks import NETWORKS
 from mien.preprocessing import SCALE
 from mien.sharpness import SharpnessAware
-from mien.weights import find_model
+from mien.weights import BUNDLED, find_model
 
 TRAINING_SIZE = "training_size"
 """Name of the layer that shrinks training images."""
@@ -192,7 +192,10 @@ def _read_spec(path: str, *, restorable: bool) -> ModelSpec:
     from mien.restoring import refuse_unrestorable
 
     found = find_model(path)
-    if found.suffix.lower() != ".onnx" or not found.is_file():
+    if not found.is_file():
+        names = ", ".join(BUNDLED)
+        raise UsageError(f"{path}: no such file; give the path of a .keras, .h5 or .onnx model, or a name: {names}")
+    if found.suffix.lower() != ".onnx":
         return read_spec(found)
     if restorable:
         refuse_unrestorable(found)

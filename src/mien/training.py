@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -34,13 +35,16 @@ from mien.judging import judge_answers
 from mien.labels import EXPRESSIONS
 from mien.learning import Learned, learn
 from mien.materials import Materials, Selection, faces_from_arrays, from_faces, gather
-from mien.modelspec import ModelSpec, write_beside, write_to_onnx
+from mien.modelspec import ModelSpec, check_classes, write_beside, write_to_onnx
 from mien.networks import check_network, network
 from mien.preprocessing import InputSpec
 from mien.reports import plot_confusion, plot_curves
 from mien.runs import RunFolder, forget_views
 from mien.teaching import taught
 from mien.trainee import check_models
+
+TEACHING = ("teacher_weight", "teacher_view", "teacher_views")
+"""Settings that say nothing without a teacher."""
 
 Say = Callable[[str], None]
 """Takes a line for people as a stage of the work begins."""
@@ -99,7 +103,7 @@ def train(
         UsageError: the path, a setting or the folder is wrong.
         DataError: the data cannot be used.
     """
-    config, selection, say = config or TrainingConfig(), selection or Selection(), say or _silent
+    config, selection, say = _given(config), selection or Selection(), say or _silent
     if current().leads:
         RunFolder.refuse_used(out)
     check_network(config.network, config.input.size)
@@ -113,7 +117,8 @@ def train(
         "selection": dataclasses.asdict(selection),
     }
     folder, config = _begin(out, record, materials, config)
-    return _run(folder, materials if tests else dataclasses.replace(materials, tests=None), config, callbacks, say)
+    with _no_trace_if_refused(folder):
+        return _run(folder, materials if tests else dataclasses.replace(materials, tests=None), config, callbacks, say)
 
 
 def resume(
@@ -182,7 +187,7 @@ def fit(
             raise UsageError(f"{name}: is that of the model that is trained; leave it out")
     if (x_test is None) != (y_test is None):
         raise UsageError("x_test and y_test: give both, or neither")
-    base = (config or TrainingConfig()).to_dict()
+    base = _given(config).to_dict()
     config = TrainingConfig.from_dict({**base, **settings, "input": spec, "network": model.name})
     halves = {"x_train": (x_train, y_train)}
     if x_test is not None and y_test is not None:
@@ -192,7 +197,30 @@ def fit(
     check_models(config, classes)
     materials = from_faces(faces_from_arrays(halves, config.input, tuple(classes)), config, Selection())
     folder, config = _begin(out, {"data": materials.facts}, materials, config)
-    return _run(folder, materials, config, callbacks, _silent, model)
+    with _no_trace_if_refused(folder):
+        return _run(folder, materials, config, callbacks, _silent, model)
+
+
+def _given(config: TrainingConfig | None) -> TrainingConfig:
+    """The config, or the seed's recipe where none is given.
+
+    Raises:
+        UsageError: it is something else, such as a recipe's name.
+    """
+    if config is not None and not isinstance(config, TrainingConfig):
+        raise UsageError(f"config: must be a TrainingConfig, such as mien.recipe('cpu') gives, received {config!r}")
+    return config or TrainingConfig()
+
+
+@contextmanager
+def _no_trace_if_refused(folder: RunFolder) -> Iterator[None]:
+    """Leave no folder of a new run whose request turns out to be wrong, which would be in the way of the right one."""
+    try:
+        yield
+    except UsageError:
+        if current().leads:
+            folder.discard_untrained()
+        raise
 
 
 def _check_model(model: keras.Model, classes: Sequence[str]) -> InputSpec:
@@ -211,6 +239,7 @@ def _check_model(model: keras.Model, classes: Sequence[str]) -> InputSpec:
             "model: must be a Keras model, built, from (n, size, size, channels) to (n, classes), such as "
             f"mien.network() gives; received {kind}"
         )
+    check_classes(tuple(classes))  # before any work, not where the model is saved
     if given[-1] != len(classes):
         raise UsageError(f"classes: must name the {given[-1]} outputs of the model, received {len(classes)} names")
     spec = InputSpec(taken[1], taken[3])
@@ -294,8 +323,15 @@ def _notes(config: TrainingConfig, materials: Materials) -> Iterator[str]:
         yield f"No training image shows {', '.join(missing)}: the network cannot learn to tell them"
     if config.early_stopping and materials.validation is None:
         yield "There are no validation images to watch, so early stopping never ends it"
-    if config.teacher_view == "stored" and not config.teachers:
-        yield "No teacher is named, so it learns from the labels alone; --teacher MODEL names one"
+    asked = [name for name in TEACHING if getattr(config, name) != getattr(TrainingConfig(), name)]
+    if asked and not config.teachers:
+        yield (
+            f"No teacher is named, so it learns from the labels alone, and {', '.join(asked)} changes nothing; "
+            "--teacher MODEL names one"
+        )
+    watched = materials.facts["validation"]
+    if watched in ("val", "public") and config.validation_fraction != TrainingConfig().validation_fraction:
+        yield f"It is watched by the data's split {watched}, so nothing is held out, whatever validation_fraction says"
 
 
 def _begin(

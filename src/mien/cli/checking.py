@@ -33,13 +33,14 @@ def print_report(report: dict[str, Any], written: Sequence[Path] = ()) -> None:
 
 def _counts_table(report: dict[str, Any]) -> Table:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("class", *report["counts"], "all")
     for column in table.columns[1:]:
         column.justify = "right"
     rows = {name: [counts[name] for counts in report["counts"].values()] for name in report["classes"]}
     for name, numbers in rows.items():
-        table.add_row(name, *(f"{number:,}" for number in numbers), f"{sum(numbers):,}")
+        table.add_row(Text(name), *(f"{number:,}" for number in numbers), f"{sum(numbers):,}")
     totals = [sum(counts.values()) for counts in report["counts"].values()]
     table.add_section()
     table.add_row("all", *(f"{number:,}" for number in totals), f"{sum(totals):,}")

@@ -63,7 +63,7 @@ def _check_outputs(out: Path | None, fix: Path | None) -> None:
     """Find out before any work is done whether the results can be written.
 
     Raises:
-        UsageError: a path cannot be written to.
+        UsageError: a path cannot be written to, or the list would replace a file that is none.
         MissingExtraError: Jinja2 is needed and not installed.
     """
     if out is not None:
@@ -74,7 +74,13 @@ def _check_outputs(out: Path | None, fix: Path | None) -> None:
         check_jinja()
         check_writable(out / "audit.html")
     if fix is not None:
+        from mien.datasets.cleaning import is_cleaning
+
         check_writable(fix)
+        if fix.exists() and not is_cleaning(fix):
+            raise UsageError(
+                f"--fix: {fix} exists and is no list that 'mien data check' wrote; name another file, or remove it"
+            )
 
 
 def _write_audit(found: Audit, report: dict[str, Any], out: Path | None, fix: Path | None) -> list[Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,11 +44,23 @@ def starting_from(
             raise unknown_choice("--set", name, names)
     chosen = {**given, **others}
     if file is None:
-        return settings(recipe, **_network_of_init(chosen), **_with_sides(chosen, {}))
+        return _found_from_anywhere(settings(recipe, **_network_of_init(chosen), **_with_sides(chosen, {})))
     if on_command_line(context, "recipe"):
         raise UsageError("--config: stands instead of --recipe; leave one out")
     base = read_config(file).to_dict()
-    return TrainingConfig.from_dict({**base, **_with_sides(chosen, base["input"])})
+    return _found_from_anywhere(TrainingConfig.from_dict({**base, **_with_sides(chosen, base["input"])}))
+
+
+def _found_from_anywhere(config: TrainingConfig) -> TrainingConfig:
+    """The config with whole paths of its models, so that a run goes on anywhere; bundled ones keep their name."""
+    teachers, init = tuple(map(_whole_path, config.teachers)), config.init and _whole_path(config.init)
+    return replace(config, teachers=teachers, init=init)
+
+
+def _whole_path(model: str) -> str:
+    from mien.weights import BUNDLED
+
+    return model if model in BUNDLED else str(Path(model).expanduser().resolve())
 
 
 def _with_sides(chosen: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
@@ -72,7 +84,7 @@ def _network_of_init(chosen: dict[str, Any]) -> dict[str, Any]:
     load_keras("init")
     from mien.trainee import network_in
 
-    name = network_in(init)
+    name = network_in(_whole_path(init))
     return {"network": name} if name else {}
 
 

@@ -114,6 +114,8 @@ def train_command(
 ) -> None:
     """Train a network on labelled faces, judge it, and save it with its history and scores."""
     from mien.config import AUGMENTATIONS
+    from mien.datasets.opening import refuse_missing
+    from mien.runs import RunFolder
 
     _refuse_early(augmentation, tensorboard)
     changes: dict[str, Any] = {
@@ -125,8 +127,8 @@ def train_command(
         "validation_fraction": validation_fraction,
         "validation": validation,
         "ferplus": ferplus,
-        "teachers": tuple(map(_absolute, teachers)) if teachers else None,
-        "init": _absolute(init) if init else None,
+        "teachers": tuple(map(str, teachers)) if teachers else None,
+        "init": str(init) if init else None,
         "keep": keep,
         "size": size,
         "channels": channels,
@@ -145,17 +147,20 @@ def train_command(
         "exclude": str(exclude.expanduser().resolve()) if exclude else "",
     }
     others = _other_hosts(context, hosts, host_index, hosts_timeout)
-    load_keras("training")
     if resume is not None:
         _refuse_settings(context)
+        if hosts is None:  # else the first host looks, for all
+            RunFolder.open(resume)
+        load_keras("training")
         with others:
             go_on(resume, tensorboard=tensorboard)
         return
     given = {name: value for name, value in changes.items() if value is not None}
-    settings = assigned(assignments or [], given)
-    if settings.get("init") and isinstance(settings["init"], str):
-        settings["init"] = _absolute(settings["init"])
-    config = starting_from(context, recipe, config_file, given, settings)
+    config = starting_from(context, recipe, config_file, given, assigned(assignments or [], given))
+    if hosts is None:
+        RunFolder.refuse_used(out)
+    refuse_missing(data)
+    load_keras("training")
     with others:
         run_training(data, config, out=out, selection=selection, tensorboard=tensorboard)
 
@@ -173,13 +178,6 @@ def _refuse_early(augmentation: str | None, tensorboard: Path | None) -> None:
         raise unknown_choice("--augmentation", augmentation, AUGMENTATIONS)
     if tensorboard is not None and find_spec("tensorboard") is None:
         raise MissingExtraError("--tensorboard", "tensorboard")
-
-
-def _absolute(model: str | Path) -> str:
-    """Where a model's file is, so that a run goes on from any folder."""
-    from mien.weights import find_model
-
-    return str(find_model(model).resolve())
 
 
 def _other_hosts(

@@ -73,6 +73,7 @@ def tune_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
 ) -> None:
     """Train with many settings that Optuna chooses, and keep the best on validation images; test splits stay unread."""
+    from mien.datasets.opening import refuse_missing
     from mien.materials import Selection
     from mien.spaces import parse_space
     from mien.storages import hide_password
@@ -83,6 +84,7 @@ def tune_command(
     given = {"validation": "holdout", **assigned(assignments or [], {})}
     config = starting_from(context, recipe, config_file, {}, given)
     chosen = parse_space(space, config) if space else None
+    refuse_missing(data)
     load_keras("tuning")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns that each trial is compiled anew
     from mien.tuning import tune

@@ -14,11 +14,15 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.datasets.audit import Audit, group_rows
+
+TO_LEAVE_OUT = "to leave out,"
+"""How the first line of a list ends."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Cleaning:
         """Lines that say what the list is."""
         dataset = found.dataset
         lines = [
-            f"{len(self.reasons):,} of {len(dataset):,} faces of {dataset.path.name} ({dataset.format}) to leave out,",
+            f"{len(self.reasons):,} of {len(dataset):,} faces of {dataset.path.name} ({dataset.format}) {TO_LEAVE_OUT}",
             "as mien data check found them; for --exclude. Faces to judge by stay, their copies in Training go.",
         ]
         if self.suggestions:
@@ -45,6 +49,16 @@ class Cleaning:
                 f"{len(self.suggestions):,} suggestions stand at the end as comments: take the # away where you agree."
             )
         return "\n".join(lines)
+
+
+def is_cleaning(path: Path) -> bool:
+    """Whether a file is a list with the heading of `Cleaning`, which may be replaced."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            first = file.readline(10_000).rstrip()
+    except (OSError, UnicodeDecodeError):
+        return False
+    return first.startswith("#") and first.endswith(TO_LEAVE_OUT)
 
 
 def clean(found: Audit) -> Cleaning:
@@ -63,11 +77,21 @@ def clean(found: Audit) -> Cleaning:
 
 
 def _unusable(found: Audit, names: NDArray[np.str_]) -> dict[str, str]:
-    """Files that cannot be read, and those in no class folder; each problem ends in ``(why)``."""
+    """Files that cannot be read, and those in no class folder."""
     rows = np.setdiff1d(np.arange(len(names)), found.survey.usable)
     unreadable = dict.fromkeys(names[rows].tolist(), "cannot be used")
-    others = {problem.partition(" (")[0]: "cannot be used" for problem in found.dataset.problems}
+    others = {_name_of(problem): "cannot be used" for problem in found.dataset.problems}
     return unreadable | others
+
+
+def _name_of(problem: str) -> str:
+    """The name in ``"shot (1).png (in no class folder)"``: what stands before the last brackets, which say why."""
+    depth = 0
+    for place in range(len(problem) - 1, 0, -1):
+        depth += (problem[place] == ")") - (problem[place] == "(")
+        if depth == 0:
+            return problem[:place].rstrip(" ")
+    return problem
 
 
 def _surplus(found: Audit, rows: NDArray[np.int64], names: NDArray[np.str_]) -> dict[int, str]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from mien.datasets.dataset import Dataset, Faces, refuse_bad
 from mien.datasets.opening import open_dataset
-from mien.datasets.pixels import Progress
+from mien.datasets.pixels import Files, Progress
 from mien.datasets.splits import FILE_PREFIXES, USAGES
 from mien.datasets.streaming import Survey, is_grey, survey
 from mien.datasets.tables import FER2013_SIDE
@@ -79,12 +79,17 @@ def convert(
         progress: called with how many images are done and how many there are.
 
     Raises:
-        UsageError: the destination exists, or cannot hold such images without `size` or `channels`.
+        UsageError: the destination exists, lies in the folder that is read, or cannot hold such images without `size`
+            or `channels`.
         DataError: files or rows that cannot be used.
     """
     target = Path(destination).expanduser()
     form = _form(target)
     dataset = open_dataset(source)
+    if form == "csv":
+        _check_rows(dataset)
+    if form == "folder":
+        _check_outside(dataset, target)
     found = survey(dataset)
     bad = dataset.problems + found.bad
     refuse_bad(bad, len(dataset) + len(dataset.problems), skip_bad=skip_bad)
@@ -96,7 +101,6 @@ def convert(
         _write_folder(usable, target, size, channels, progress)
     else:
         spec = _common_spec(form, found, size, channels)
-        _check_table(usable, form)
         faces = usable.load(spec, skip_bad=skip_bad, cache=False, progress=progress)
         with replacing(target) as temporary:
             (_write_csv if form == "csv" else _write_npz)(faces, temporary)
@@ -149,9 +153,8 @@ def _some(found: Survey) -> str:
     return ", ".join(sizes[:3]) + (f" and {len(sizes) - 3:,} other sizes" if len(sizes) > 3 else "")
 
 
-def _check_table(dataset: Dataset, form: str) -> None:
-    if form == "npz":
-        return
+def _check_rows(dataset: Dataset) -> None:
+    """A CSV file's rows have a number of the seven expressions each."""
     if not set(dataset.classes) <= set(EXPRESSIONS):
         raise UsageError(
             f"destination: csv files number the seven expressions only, and the classes are {dataset.classes}; use .npz"
@@ -159,6 +162,16 @@ def _check_table(dataset: Dataset, form: str) -> None:
     if (dataset.labels < 0).any():
         raise UsageError(
             "destination: csv files of this kind have a label in each row, and some faces have none; use .npz"
+        )
+
+
+def _check_outside(dataset: Dataset, target: Path) -> None:
+    """Images written among those of a folder would be taken for part of it from then on."""
+    folder = dataset.path.resolve()
+    if isinstance(dataset.source, Files) and folder.is_dir() and target.resolve().is_relative_to(folder):
+        raise UsageError(
+            f"destination: {target} lies in {dataset.path}, whose images would no longer be told from the new ones; "
+            "name a place outside of it"
         )
 
 

@@ -49,6 +49,17 @@ NPZ_FIELDS = ("images", "labels", "splits", "names", "classes")
 """The arrays of an npz file, as `mien.datasets.convert` writes them."""
 
 
+def refuse_missing(path: str | Path) -> None:
+    """Refuse a path of a dataset at which there is nothing.
+
+    Raises:
+        UsageError: names it.
+    """
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise UsageError(f"no such file or folder: {path}")
+
+
 def open_dataset(
     path: str | Path, *, classes: Sequence[str] | None = None, ferplus: FerPlus = "none", cache: bool = True
 ) -> Dataset:
@@ -66,8 +77,7 @@ def open_dataset(
         DataError: it holds no dataset, or a broken one; names the files.
     """
     path = Path(path).expanduser()
-    if not path.exists():
-        raise UsageError(f"no such file or folder: {path}")
+    refuse_missing(path)
     try:
         storage = open_storage(path)
     except OSError as error:

@@ -43,6 +43,18 @@ def should_stream(dataset: Dataset, spec: InputSpec, limit_bytes: int = LIMIT_BY
     return dataset.streamable and len(dataset) * spec.size**2 * spec.channels > limit_bytes
 
 
+def refuse_unstreamable(dataset: Dataset) -> None:
+    """Refuse a dataset whose images cannot be read one by one.
+
+    Raises:
+        UsageError: says what to do instead.
+    """
+    if not dataset.streamable:
+        raise UsageError(
+            f"dataset: {dataset.format} cannot be streamed; load it whole (--in-memory), or unpack it into a folder"
+        )
+
+
 def epoch_batches(
     dataset: Dataset,
     spec: InputSpec,
@@ -98,8 +110,7 @@ def epoch_dataset(
     Arguments and errors are those of `epoch_batches`, which reads them in order and ahead. Of each batch only `rows`
     are read, such as those of one host among several; what a batch holds does not depend on them.
     """
-    if not dataset.streamable:
-        raise UsageError(f"dataset: {dataset.format} cannot be streamed; unpack it into a folder, or load it whole")
+    refuse_unstreamable(dataset)
     for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0), ("epoch", epoch, 0)):
         if value < least:
             raise UsageError(f"{name}: must be at least {least}, received {value}")

@@ -171,7 +171,11 @@ def _check_classes(folders: Sequence[_ClassFolder], allowed: Sequence[str] | Non
     known = _known_classes(names, allowed)
     unknown = sorted({node.path for node, name in labelled if name not in known})
     if unknown:
-        raise DataError(f"unknown class{_guess(unknown, known)}; the classes are {', '.join(sorted(known))}", unknown)
+        raise DataError(
+            f"unknown class{_guess(unknown, known)}; the classes are {', '.join(sorted(known))}; rename or remove what "
+            "is none of them, or in Python name all there may be: open_dataset(path, classes=[...])",
+            unknown,
+        )
     empty = sorted(node.path for node, _ in labelled if not node.holds_images())
     if empty:
         raise DataError("empty class: no images in", empty)
