@@ -163,6 +163,17 @@ def test_a_failure_leaves_nothing_behind(tmp_path, target, monkeypatch):
     assert sorted(item.name for item in tmp_path.iterdir()) == ["source"]
 
 
+def test_names_beside_the_seven_go_into_folders_too(tmp_path):
+    for place, name in enumerate(("happy", "sad", "angry", "bored")):
+        draw(tmp_path / "faces" / "train" / name / "a.png", (48, 48), place)
+    (tmp_path / "faces" / "classes.txt").write_text("bored\nsad\nhappy\nangry\n", encoding="utf-8")
+    convert(tmp_path / "faces", tmp_path / "faces.npz")
+    convert(tmp_path / "faces.npz", tmp_path / "again")
+    first, again = open_dataset(tmp_path / "faces"), open_dataset(tmp_path / "again")
+    assert again.classes == first.classes == ("bored", "sad", "happy", "angry")
+    assert facts(again.load()) == facts(first.load())
+
+
 def test_own_classes_do_not_fit_csv(tmp_path):
     for name in ("cat", "dog"):
         draw(tmp_path / "own" / name / "a.png", (64, 64, 3), 0)  # what could be mended is not asked for first

@@ -162,10 +162,45 @@ def test_an_unknown_class_is_named_with_a_guess(tmp_path):
 def test_an_unknown_class_can_be_allowed(tmp_path):
     draw(fer2013(tmp_path) / "train" / "bored" / "a.png")
     with pytest.raises(
-        DataError, match=r"unknown class.*; rename or remove what is none of them, or in Python name all"
+        DataError, match=r"unknown class.*; rename or remove what is none of them, or write .* into a file classes\.txt"
     ):
         open_dataset(tmp_path)
-    assert open_dataset(tmp_path, classes=(*EXPRESSIONS, "bored")).classes[-1] == "bored"
+    assert open_dataset(tmp_path, classes=(*EXPRESSIONS[:3], "Happy", *EXPRESSIONS[4:], "bored")).classes[-1] == "bored"
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "gztar"])
+@pytest.mark.parametrize("split", ["", "train/"])
+def test_a_file_of_names_allows_others_beside_the_seven(tmp_path, kind, split):
+    root = tmp_path / "faces"
+    for name in ("Happy", "SAD", "angry", "ahegao"):
+        draw(root / "inner" / split / name / "a.png")
+    (root / "inner" / "classes.txt").write_text(
+        "\ufeffsad\r\nHappy\r\n\r\nahegao\r\nangry\r\nbored\r\n", encoding="utf-8"
+    )
+    path = root if kind == "folder" else Path(shutil.make_archive(str(tmp_path / "packed"), kind, root))
+    dataset = open_dataset(path)
+    assert dataset.classes == ("sad", "happy", "ahegao", "angry", "bored")
+    assert sorted(dataset.classes[label] for label in dataset.labels) == ["ahegao", "angry", "happy", "sad"]
+
+
+def test_a_file_of_names_changes_nothing_where_none_is_needed(tmp_path):
+    (fer2013(tmp_path) / "classes.txt").write_text("sad\nhappy\n", encoding="utf-8")
+    assert open_dataset(tmp_path).classes == EXPRESSIONS
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"happy\nsad\n", r"unknown class; the classes are happy, sad"),
+        (b"happy\nHappiness\nbored\n", "names a class twice: happy"),
+        (b"\xff\xfe\x00", "is not UTF-8 text"),
+    ],
+)
+def test_a_file_of_names_that_does_not_fit(tmp_path, text, message):
+    draw(fer2013(tmp_path) / "train" / "bored" / "a.png")
+    (tmp_path / "classes.txt").write_bytes(text)
+    with pytest.raises(DataError, match=message):
+        open_dataset(tmp_path)
 
 
 def test_an_own_class_that_only_the_test_set_has(tmp_path):

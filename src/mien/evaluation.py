@@ -226,7 +226,10 @@ def align_labels(
     missing = [data_classes[label] for label in np.unique(labels[known]) if table[label] < 0]
     if missing:
         unknown = f"the data has pictures of {', '.join(missing)}, which the model does not know"
-        raise UsageError(f"classes: {unknown}; its classes are {', '.join(model_classes)}")
+        raise UsageError(
+            f"classes: {unknown}; its classes are {', '.join(model_classes)}; take those pictures out of the data, or "
+            "name them in a list for --exclude"
+        )
     return table[np.where(known, labels, -1)]
 
 

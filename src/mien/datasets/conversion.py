@@ -23,6 +23,7 @@ from mien.datasets.pixels import Files, Progress
 from mien.datasets.splits import FILE_PREFIXES, USAGES
 from mien.datasets.streaming import Survey, is_grey, survey
 from mien.datasets.tables import FER2013_SIDE
+from mien.datasets.tree import NAMES_FILE, needs_names
 from mien.errors import DataError, UsageError
 from mien.files import replacing
 from mien.images import Image
@@ -209,6 +210,8 @@ def _write_folder(
 ) -> None:
     files = _file_names(dataset)
     with _replacing_folder(target) as folder:
+        if needs_names(dataset.classes):
+            (folder / NAMES_FILE).write_text("\n".join([*dataset.classes, ""]), encoding="utf-8")
         for parent in sorted({str(PurePosixPath(file).parent) for file in files}):
             (folder / parent).mkdir(parents=True)
 

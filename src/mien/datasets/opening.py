@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import get_args
 
@@ -67,7 +68,8 @@ def open_dataset(
 
     Args:
         path: a folder, archive, CSV or npz file; see docs/data.md for what each may hold.
-        classes: the class names there may be, in order, for trees that mix the seven expressions with others.
+        classes: the class names there may be, in order, for trees that mix the seven expressions with others; None: as
+            a file ``classes.txt`` beside the class folders says, if they do.
         ferplus: take the labels from FER+'s votes beside ``fer2013.csv``, in eight classes: ``majority``, or
             ``distribution``, which gives Training soft targets too; see `mien.datasets.ferplus`.
         cache: keep what parsing a CSV file or listing an archive gave for the next time.
@@ -90,7 +92,7 @@ def open_dataset(
         return _open_file(path, cache=cache)
     files = _listing(storage, path, cache=cache)
     name = path.resolve().name if path.is_dir() else path.name.split(".")[0]
-    index = read_tree(files, name, classes)
+    index = read_tree(files, name, classes, partial(_bytes_of, storage))
     if index is not None and (path / SAMPLE_MARKER).is_file():
         index = replace(index, format="drawn sample faces")
     if index is not None:
@@ -99,6 +101,14 @@ def open_dataset(
     if not tables:
         raise _nothing_found(path, files)
     return _open_tables(path, tables, storage, cache=cache)
+
+
+def _bytes_of(storage: Storage, name: str) -> bytes | None:
+    """A file's bytes, or None where there is none that can be read."""
+    try:
+        return storage.read(name)
+    except DataError:
+        return None
 
 
 def _nothing_found(path: Path, files: Listing) -> DataError:

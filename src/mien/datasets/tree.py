@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +17,13 @@ from mien.labels import EXPRESSIONS, canonical, class_order
 
 EXTRA_EXPRESSIONS = frozenset({"contempt"})
 """Classes that may stand beside the seven expressions: datasets such as AffectNet and FER+ have this one."""
+
+NAMES_FILE = "classes.txt"
+"""Beside class folders: the class names there may be, one a line, in order. It is read where folders mix the seven
+expressions with other names, which without it are taken for mistakes."""
+
+ReadFn = Callable[[str], bytes | None]
+"""Gives the bytes of a file, by its name relative to the root; None where there is none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,13 +76,16 @@ class _ClassFolder:
     split: str | None
 
 
-def read_tree(listing: Listing, root_name: str, classes: Sequence[str] | None = None) -> Index | None:
+def read_tree(
+    listing: Listing, root_name: str, classes: Sequence[str] | None = None, read_fn: ReadFn = lambda _: None
+) -> Index | None:
     """Understand a listing as a class-per-folder tree.
 
     Args:
         listing: the files.
         root_name: name of the folder or archive; a folder called ``test`` gives its faces that split.
         classes: the class names there may be, for sets that mix the seven expressions with others.
+        read_fn: reads `NAMES_FILE`, where `classes` are not given and are needed.
 
     Returns:
         The index, or None where there is nothing of the kind.
@@ -89,7 +99,7 @@ def read_tree(listing: Listing, root_name: str, classes: Sequence[str] | None = 
     folders = list(_class_folders(root, root_name))
     if not any(folder.label is not None for folder in folders):
         return None
-    named = _check_classes(folders, classes)
+    named = _check_classes(folders, classes, lambda: _read_names(f"{root.path}/{NAMES_FILE}".lstrip("/"), read_fn))
     strays = tuple(f"{listing.names[position]} (in no class folder)" for position in _strays(root))
     return _index(listing, folders, named, strays)
 
@@ -161,19 +171,45 @@ def _strays(root: _Node) -> list[int]:
     return [position for half in halves if half.children for position in half.images]
 
 
-def _check_classes(folders: Sequence[_ClassFolder], allowed: Sequence[str] | None) -> tuple[str, ...]:
+def needs_names(classes: Sequence[str]) -> bool:
+    """Whether folders called like these classes are refused without `NAMES_FILE` beside them."""
+    return not set(classes) <= _known_classes(set(classes), None)
+
+
+def _read_names(name: str, read_fn: ReadFn) -> tuple[str, ...] | None:
+    """The class names that a file lists, or None where there is no such file."""
+    data = read_fn(name)
+    if data is None:
+        return None
+    try:
+        lines = data.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise DataError("is not UTF-8 text; it has the name of a class on each line", [name]) from None
+    names = [canonical(line) for line in lines if line.strip()]
+    twice = sorted({one for one in names if names.count(one) > 1})
+    if twice:
+        raise DataError(f"names a class twice: {', '.join(twice)}", [name])
+    return tuple(names)
+
+
+def _check_classes(
+    folders: Sequence[_ClassFolder], allowed: Sequence[str] | None, read_names: Callable[[], Sequence[str] | None]
+) -> tuple[str, ...]:
     """The dataset's classes in order, once every folder is known to be one of them and to hold something."""
     labelled = [(folder.node, canonical(folder.label)) for folder in folders if folder.label is not None]
     nameless = [repr(node.path) for node, name in labelled if not name]
     if nameless:
         raise DataError("class folders without a name", nameless)
     names = {name for _, name in labelled}
+    allowed = None if allowed is None else [canonical(name) for name in allowed]
+    if allowed is None and not names <= _known_classes(names, None):
+        allowed = read_names()
     known = _known_classes(names, allowed)
     unknown = sorted({node.path for node, name in labelled if name not in known})
     if unknown:
         raise DataError(
             f"unknown class{_guess(unknown, known)}; the classes are {', '.join(sorted(known))}; rename or remove what "
-            "is none of them, or in Python name all there may be: open_dataset(path, classes=[...])",
+            f"is none of them, or write the names of all classes, one a line, into a file {NAMES_FILE} beside them",
             unknown,
         )
     empty = sorted(node.path for node, _ in labelled if not node.holds_images())
