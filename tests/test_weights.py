@@ -17,7 +17,7 @@ from mien.classifier import Classifier, open_model
 from mien.cli import app
 from mien.datasets.samples import sample_faces
 from mien.datasets.scenes import draw_scene
-from mien.errors import ModelError
+from mien.errors import ModelError, UsageError
 from mien.labels import EXPRESSIONS
 
 FOLDER = Path(weights.__file__).parent
@@ -53,6 +53,17 @@ def test_a_changed_file_is_refused(tmp_path, monkeypatch):
             weights.find_model(name)
     finally:
         weights._checked.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("files", "advice"),
+    [((), "the one in it"), (("model.keras",), "model.keras"), (("model.keras", "model.onnx"), "model.onnx")],
+)
+def test_a_folder_is_no_model(tmp_path, files, advice):
+    for file in files:
+        (tmp_path / file).touch()
+    with pytest.raises(UsageError, match=rf"is a folder, a model is a file; name .*{advice}$"):
+        open_model(tmp_path)
 
 
 def test_batch_norm_is_folded():

@@ -6,7 +6,7 @@ import hashlib
 from functools import lru_cache
 from pathlib import Path
 
-from mien.errors import ModelError
+from mien.errors import ModelError, UsageError
 
 BUNDLED: dict[str, str] = {
     "mien-small": "546070f5b2f3e01ee68bd3591f68fe61e17ccda49b0a06406d2d7d08c07d505a",
@@ -21,13 +21,18 @@ def find_model(name: str | Path | None = None) -> Path:
         name: the name of a bundled model, or a path, which is given back as it is; None for the default.
 
     Raises:
+        UsageError: the path is a folder's.
         ModelError: the bundled file is damaged.
     """
     if name is None:
         name = next(iter(BUNDLED))
-    if str(name) not in BUNDLED:
-        return Path(name)
-    return _checked(str(name))
+    if str(name) in BUNDLED:
+        return _checked(str(name))
+    path = Path(name)
+    if path.is_dir():
+        inside = next((path / file for file in ("model.onnx", "model.keras") if (path / file).is_file()), None)
+        raise UsageError(f"{path}: is a folder, a model is a file; name {inside or 'the one in it'}")
+    return path
 
 
 @lru_cache
