@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mien.analysis import ROW_COLUMNS, Analysis, to_dataframe
+from mien.errors import UsageError
 from mien.results import Box, Face, Prediction
 
 FACES = (
@@ -61,6 +62,8 @@ def test_rows_become_a_data_frame():
     empty = dataclasses.replace(analysis(()), classes=("happy", "sad"))
     assert list(empty.to_dataframe().columns) == list(frame.columns)
     assert len(analysis().to_dataframe()) == 2
+    with pytest.raises(UsageError, match="analyses: must be several, received one"):
+        to_dataframe(analysis())
 
 
 def test_it_draws_itself():

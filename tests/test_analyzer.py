@@ -253,6 +253,8 @@ def test_the_one_liner_keeps_what_it_opened(model, tmp_path):
     before = _shared.cache_info().misses
     assert len(mien.analyze(path, model)) == 0
     assert _shared.cache_info().misses == before
+    with pytest.raises(UsageError, match=r"gone\.onnx: no such file"):
+        mien.analyze(path, tmp_path / "gone.onnx")
 
 
 def test_bundled_files_are_checked(monkeypatch):
@@ -290,6 +292,9 @@ def test_strict_gives_what_came_before_the_empty_picture(model):
         ({"margin": "x"}, "margin: must be from -0.4 to 1, received 'x'"),
         ({"min_confidence": None}, "min_confidence: must be from 0 to 1, received None"),
         ({"detector": None}, "detector: must be a name or a mien.faces.Detector"),
+        ({"detector": SpotDetector}, "detector: must be .*, received the class SpotDetector; make one of it"),
+        ({"tta": ["flip"]}, "tta: no such choice"),
+        ({"margin": np.array([0.1, 0.2])}, "margin: must be from -0.4 to 1"),
         ({"detector": "haar"}, "no such choice 'haar'; choose from mtcnn, none"),
     ],
 )
@@ -302,7 +307,7 @@ def test_wrong_calls_say_what_is_meant(model):
     analyzer = Analyzer(model, detector=SpotDetector())
     with pytest.raises(UsageError, match="must be a list of pictures"):
         analyzer.analyze_batch("photo.jpg")
-    for single in (TWO, TWO[..., 0], None, Path("photo.jpg")):
+    for single in (TWO, TWO[..., 0], TWO[..., :1], None, Path("photo.jpg"), io.BytesIO(b""), memoryview(b"")):
         with pytest.raises(UsageError, match=r"must be a list of pictures, received .*; for one, call analyze"):
             analyzer.analyze_batch(single)
     assert len(analyzer.analyze_batch(np.stack([TWO, TWO]))) == 2
@@ -312,12 +317,21 @@ def test_wrong_calls_say_what_is_meant(model):
         UsageError, match="model: must be a file, a bundled model's name or an opened model, received 3"
     ):
         Analyzer(3)
-    with pytest.raises(UsageError, match=r"addresses are read by Analyzer\.stream"):
-        analyzer.analyze("https://example.org/photo.jpg")
+    for address in ("https://example.org/photo.jpg", "HTTP://example.org/photo.jpg", "rtsps://camera/1"):
+        with pytest.raises(UsageError, match=r"addresses are read by Analyzer\.stream"):
+            analyzer.analyze(address)
+    for wrong in ({"smooth": "1"}, {"smooth": None}, {"detect_every": "2"}, {"detect_every": 1.5}):
+        with pytest.raises(UsageError, match=f"{next(iter(wrong))}: must be"):
+            list(analyzer.analyze_frames(clip_frames([255] * 3), **wrong))
     with pytest.raises(UsageError, match="detect_every: must be 1 or more"):
         list(analyzer.analyze_frames(clip_frames([255]), detect_every=0))
     with pytest.raises(DataError, match="cannot be read"):
         analyzer.analyze("a\0b")
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers(model):
+    number = np.int64(10**6)
+    assert len(Analyzer(model, detector=SpotDetector(), max_pixels=number, batch_size=number).analyze(TWO)) == 2
 
 
 def test_an_analyzer_travels_to_other_processes(model):

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import mien.batch.plan
 import mien.batch.tars
 from batches import CENTRES, CLASSES, FullDisk, png, tar_bytes, value_of, write, write_parquet
+from mien.batch import run_batch
 from mien.batch.plan import ITEMS, PARTS, Part, PlanError, good_size, make_plan, read_items, read_parts
 from mien.batch.reading import entries_of
 from mien.batch.settings import RUN, ModelFile, Settings, Workers, begin, check_folder, describe, read_run
@@ -243,6 +244,7 @@ def test_a_plan_of_another_version(tmp_path, folder):
     [
         *({"part_size": 0}, {"detect_every": 0}, {"min_face_size": 0}, {"max_pixels": 0}, {"margin": 2.0}),
         *({"smooth": -1.0}, {"smooth": float("nan")}, {"min_confidence": 2.0}, {"tta": "no"}),
+        *({"part_size": "64"}, {"detect_every": 1.5}, {"max_pixels": "a"}, {"margin": "x"}, {"smooth": "a"}),
     ],
 )
 def test_settings_that_make_no_sense(wrong):
@@ -250,7 +252,22 @@ def test_settings_that_make_no_sense(wrong):
         Settings(**wrong)
 
 
-@pytest.mark.parametrize("wrong", [{"count": 0}, {"cpus": 0}, {"gpus": -1.0}, {"gpus": 1.5}])
+@pytest.mark.parametrize("sources", ["photos", [""], [["photos"]], None])
+def test_what_is_no_list_of_sources_is_refused_before_anything_is_read(tmp_path, sources):
+    with pytest.raises(UsageError, match=r"sources?: must"):
+        run_batch(sources, tmp_path / "rows")
+    assert not (tmp_path / "rows").exists()
+
+
+@pytest.mark.parametrize("out", [None, ""])
+def test_what_is_no_folder_is_none_to_write_to(out):
+    with pytest.raises(UsageError, match="out: must be a folder or an address"):
+        run_batch(["photos"], out)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"count": 0}, {"cpus": 0}, {"gpus": -1.0}, {"gpus": 1.5}, {"count": 1.5}, {"cpus": "a"}, {"gpus": "a"}]
+)
 def test_workers_that_make_no_sense(wrong):
     with pytest.raises(UsageError, match="must be"):
         Workers(**wrong)

@@ -132,6 +132,8 @@ def test_threads_share_a_model(model_path: Path) -> None:
         np.zeros((1, 9, 8, 1), np.uint8),
         np.zeros((1, 8, 8, 3), np.uint8),
         np.zeros((1, 8, 8, 1), np.float32),
+        [np.zeros((8, 8, 1), np.uint8)],
+        None,
     ],
 )
 def test_predict_refuses_other_arrays(model_path: Path, images: Any) -> None:
@@ -139,9 +141,17 @@ def test_predict_refuses_other_arrays(model_path: Path, images: Any) -> None:
         Classifier(model_path).predict(images)
 
 
-def test_predict_refuses_an_empty_batch_size(model_path: Path) -> None:
-    with pytest.raises(UsageError, match="batch_size"):
-        Classifier(model_path).predict(grey(0), batch_size=0)
+@pytest.mark.parametrize("batch_size", [0, "4", 1.5])
+def test_predict_refuses_other_batch_sizes(model_path: Path, batch_size: Any) -> None:
+    with pytest.raises(UsageError, match="batch_size: must be 1 or more"):
+        Classifier(model_path).predict(grey(0), batch_size=batch_size)
+
+
+def test_classify_takes_a_generator_of_arrays_alone(model_path: Path) -> None:
+    classifier = Classifier(model_path)
+    assert len(classifier.classify(np.zeros((8, 8), np.uint8) for _ in range(2))) == 2
+    with pytest.raises(UsageError, match="image: must be a NumPy array, received str"):
+        classifier.classify(["a.png"])
 
 
 def test_no_such_file(tmp_path: Path) -> None:
@@ -225,9 +235,10 @@ def test_the_cpu_is_always_there(model_path: Path) -> None:
     assert Classifier(model_path, device="cpu").device == "cpu"
 
 
-def test_negative_threads(model_path: Path) -> None:
-    with pytest.raises(UsageError, match="threads"):
-        Classifier(model_path, threads=-1)
+@pytest.mark.parametrize("threads", [-1, "2", 1.5])
+def test_threads_that_cannot_be(model_path: Path, threads: Any) -> None:
+    with pytest.raises(UsageError, match="threads: must be 0"):
+        Classifier(model_path, threads=threads)
 
 
 def test_open_model_goes_by_the_ending(model_path: Path, tmp_path: Path) -> None:

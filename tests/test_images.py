@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mien.errors import DataError, UsageError
-from mien.images import decode, is_image_name, read_image, read_pixels, resize
+from mien.images import decode, is_image_name, read_image, read_pixels, resize, to_rgb
 
 
 def picture(height: int = 12, width: int = 10) -> np.ndarray:
@@ -121,6 +121,13 @@ def test_floating_pixels_become_8_bits():
     assert np.abs(image.astype(int) - RAMP).max() <= 1
 
 
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_one_odd_floating_pixel_leaves_the_others_as_they_are(odd):
+    values = np.full((4, 4), 0.5, np.float32)
+    values[0, 0] = odd
+    assert to_rgb(Image.fromarray(values))[1, 1].tolist() == [127] * 3
+
+
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
 def test_transparent_parts_are_laid_on_white(kind):
     colours = np.dstack([picture(40, 60), np.zeros((40, 60), np.uint8)])
@@ -208,13 +215,39 @@ def test_what_is_no_picture_is_refused(image):
         read_pixels(image)
 
 
+@pytest.mark.parametrize(
+    ("image", "mending"),
+    [
+        (np.ones((4, 4)), "multiply by 255 and convert"),
+        (np.full((4, 4, 3), 200.0), r"\(4, 4, 3\); convert: image.astype"),
+        (np.full((4, 4, 3), 200), r"\(4, 4, 3\); convert: image.astype"),
+        (np.zeros((3, 8, 8), np.uint8), "channels come last: image.transpose"),
+        (np.zeros((2, 8, 8, 3), np.uint8), "holds several pictures"),
+        (np.full((4, 4), -1.0), r"float64 \(4, 4\)$"),
+        (np.full((4, 4), np.nan), r"float64 \(4, 4\)$"),
+    ],
+)
+def test_arrays_that_can_be_mended_are_told_how(image, mending):
+    with pytest.raises(UsageError, match=mending):
+        read_pixels(image)
+
+
 def test_anything_that_is_a_picture_gives_the_same_pixels(tmp_path):
     rgb = picture(40, 60)
     data = encoded(Image.fromarray(rgb), "PNG")
     path = tmp_path / "a.png"
     path.write_bytes(data)
     opaque = np.dstack([rgb, np.full((40, 60), 255, np.uint8)])
-    same = [rgb, rgb.astype(np.uint16) * 257, opaque, Image.fromarray(rgb), data, memoryview(data), io.BytesIO(data)]
+    same = [
+        rgb,
+        rgb.astype(np.uint16) * 257,
+        (rgb.astype(np.uint16) * 257).astype(">u2"),
+        opaque,
+        Image.fromarray(rgb),
+        data,
+        memoryview(data),
+        io.BytesIO(data),
+    ]
     same += [path, str(path)]
     for image in same:
         np.testing.assert_array_equal(read_pixels(image), rgb)

@@ -2,7 +2,10 @@
 
 import io
 import json
+import os
 import pickle
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -129,6 +132,17 @@ def test_what_is_no_picture_is_refused(detector, image):
             refuse(image)
 
 
+@pytest.mark.parametrize("single", [ASTRONAUT, CAMERA, CAMERA[..., None], None, "a.jpg"])
+def test_a_single_picture_is_no_batch(detector, single):
+    with pytest.raises(UsageError, match=r"images: must be a list of pictures, received .*; for one, call detect"):
+        detector.detect_batch(single)
+
+
+def test_a_batch_may_be_a_generator(detector):
+    (faces,) = detector.detect_batch(picture for picture in [ASTRONAUT])
+    assert same(faces, detector.detect(ASTRONAUT))
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -174,6 +188,25 @@ def test_the_number_of_threads_and_pickling_change_nothing(detector):
     copy = pickle.loads(pickle.dumps(MTCNN(threads=1, min_face_size=40)))
     assert copy.options["min_face_size"] == 40
     assert same(copy.detect(ASTRONAUT), MTCNN(threads=3, min_face_size=40).detect(ASTRONAUT), within=0)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows does not fork")
+def test_a_forked_process_finds_what_its_parent_found():
+    script = """if True:
+        import os, signal, warnings
+        from skimage import data
+        from mien.faces import MTCNN
+        warnings.simplefilter("ignore")  # Python's own: threads do not survive a fork
+        detector = MTCNN(threads=2)
+        picture = data.astronaut()
+        expected = len(detector.detect(picture))
+        child = os.fork()
+        if not child:
+            signal.alarm(20)
+            os._exit(0 if len(detector.detect(picture)) == expected else 3)
+        raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
 
 
 def test_answers_hold_when_the_picture_changes_a_little(detector):

@@ -9,6 +9,7 @@ import pytest
 
 from page_browser import CAMERA, Visit, bad, expect, needs_browser, opened_browser, png
 from page_service import STATIC, Service, serve_page
+from services import listening
 
 pytestmark = needs_browser
 
@@ -151,6 +152,17 @@ def test_targets_are_large_enough_for_fingers(open_page):
       .map(([name, box]) => `${name} ${box.width} x ${box.height}`)"""
     assert visit.page.evaluate(script) == []
     assert visit.overflow() <= 0
+
+
+def test_the_description_of_the_service_fits_on_a_phone_and_lacks_nothing(browser, tmp_path):
+    complaints: list[str] = []
+    with listening(video_folder=tmp_path / "videos") as (host, port):
+        page = browser.new_page(viewport={"width": 360, "height": 640})
+        page.on("console", lambda message: complaints.append(message.text))
+        page.goto(f"http://{host}:{port}/docs")
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        page.close()
+    assert complaints == []
 
 
 def test_screen_readers_are_told_little_and_what_matters(open_page):

@@ -76,6 +76,17 @@ def test_boxes_are_drawn_where_the_faces_are(visit):
     assert not painted(visit, 250 / 300).any()
 
 
+def test_a_picture_that_the_browser_cannot_show_has_words_in_its_place_and_no_boxes_over_them(visit):
+    data = io.BytesIO()
+    Image.new("RGB", (240, 160)).save(data, "TIFF")
+    visit.add({"name": "1-face.tif", "mimeType": "image/tiff", "buffer": data.getvalue()})
+    expect(visit.one("#stage")).to_have_text(
+        "This browser cannot show this kind of picture; its faces are in the table."
+    )
+    expect(visit.one("#stage canvas")).to_have_count(0)
+    expect(visit.one("#table tbody tr")).to_have_count(1)
+
+
 def test_a_click_on_a_face_or_its_row_chooses_it(visit):
     visit.add(png("3-friends.png", (600, 200)))
     stage = visit.one("#stage canvas").bounding_box()

@@ -121,6 +121,7 @@ def test_a_single_poisoned_picture_is_our_fault_not_the_clients() -> None:
         ({"content": picture(), "headers": {"content-type": "image/png"}}, 415, "media-type"),
         ({"content": picture()}, 415, "media-type"),
         ({"data": {"files": "x"}}, 415, "media-type"),
+        ({"files": files(picture()), "headers": {"content-encoding": "gzip"}}, 415, "media-type"),
         ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, 400, "malformed"),
         ({"content": b"x", "headers": {"content-type": "multipart/form-data; boundary=b"}}, 400, "malformed"),
         ({"content": b"", "headers": {"content-type": "multipart/form-data; boundary=b"}}, 422, "no-pictures"),
@@ -149,6 +150,20 @@ def test_a_body_that_is_cut_off_is_refused() -> None:
 def test_wrong_options_are_refused(query) -> None:
     document = check_problem(post(f"{URL}?{query}", files=files(picture())), 422, "wrong-option")
     assert query.partition("=")[0] in document["detail"] or "min_face_size" in document["detail"]
+
+
+@pytest.mark.parametrize(
+    ("query", "detail"),
+    [
+        ("tta=many", "tta: must be 'none', 'flip' or 'full', received 'many'"),
+        ("align=yes", "align: must be true or false, received 'yes'"),
+        ("margin=nan", "margin: must be less than or equal to 1, received 'nan'"),
+        ("min_face_size=" + 99 * "x", f"unable to parse string as an integer, received '{59 * 'x'}..."),
+        ("views=2", "views: there is no such option; choose from model, detector, min_face_size, margin, align, tta,"),
+    ],
+)
+def test_wrong_options_are_told_what_is_allowed_and_what_was_received(query, detail) -> None:
+    assert detail in post(f"{URL}?{query}", files=files(picture())).json()["detail"]
 
 
 def test_all_options_are_taken() -> None:

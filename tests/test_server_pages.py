@@ -103,6 +103,7 @@ def test_metrics_count_requests_pictures_and_faces() -> None:
     async def talk(client):
         await client.post("/v1/analyze", files=files(picture(), picture(), b"none"))
         await client.get("/secret-name")
+        await client.get("/openapi.json")
         return await client.get("/metrics")
 
     answer = ask(talk)
@@ -111,6 +112,7 @@ def test_metrics_count_requests_pictures_and_faces() -> None:
     for line in (
         'mien_requests_total{method="POST",route="/v1/analyze",status="200"} 1.0',
         'mien_requests_total{method="GET",route="unknown",status="404"} 1.0',
+        'mien_requests_total{method="GET",route="/openapi.json",status="200"} 1.0',
         'mien_rejected_total{problem="not-found"} 1.0',
         "mien_pictures_total 2.0",
         "mien_pictures_failed_total 1.0",

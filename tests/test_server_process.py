@@ -136,7 +136,8 @@ def test_a_port_that_is_taken_is_a_wrong_request() -> None:
     [
         (["--host", "0.0.0.0"], "token is needed"),
         (["--host", "256.1.1.1"], "token is needed"),
-        (["--host", "192.0.2.1", "--insecure"], "cannot listen"),
+        (["--host", "192.0.2.1", "--insecure"], "no address of this machine"),
+        (["--video-folder", __file__, "--port", "0"], "cannot be used"),
         (["--token", "short"], "8 printable"),
         (["--token", TOKEN, "--token-file", "x"], "not both"),
         (["--token-file", "no-such-file"], "cannot be read"),

@@ -230,6 +230,24 @@ def test_nothing_found_is_an_error_that_names_the_sources(faces: Path, tmp_path:
             expand(sources)
 
 
+@pytest.mark.parametrize("source", ["", None, b"a.png", 1.5, True, np.zeros((8, 8, 3), np.uint8)])
+def test_what_is_no_source_is_refused(source: object) -> None:
+    with pytest.raises(UsageError, match="source: must"):
+        find([source])
+
+
+@pytest.mark.parametrize("sources", ["a.png", Path("a.png"), 0, None, iter(["a.png"])])
+def test_a_single_source_is_no_list_of_them(sources: object) -> None:
+    with pytest.raises(UsageError, match=r"sources: must be a list, received .*; put a single source into one"):
+        open_sources(sources)
+
+
+def test_a_list_as_a_source_is_told_to_be_taken_apart() -> None:
+    for sources in (["a.png"], ("a.png",), iter(["a.png"])):
+        with pytest.raises(UsageError, match=r"name each by itself: \*sources"):
+            find([sources])
+
+
 @pytest.mark.skipif(os.name == "nt", reason="making links needs a privilege on Windows")
 def test_loops_of_links_end(faces: Path) -> None:
     (faces / "more" / "up").symlink_to(faces, target_is_directory=True)

@@ -66,6 +66,12 @@ def test_a_folder_is_no_model(tmp_path, files, advice):
         open_model(tmp_path)
 
 
+@pytest.mark.parametrize("wrong", [3, b"mien-small", ["mien-small"]])
+def test_what_is_no_path_is_no_model(wrong):
+    with pytest.raises(UsageError, match="model: must be a file or a bundled model's name, received"):
+        open_model(wrong)
+
+
 def test_batch_norm_is_folded():
     kinds = {node.op_type for node in onnx.load(weights.find_model()).graph.node}
     assert "Conv" in kinds

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, overload
 
+from mien.errors import UsageError
 from mien.images import Image
 from mien.results import Face
 
@@ -98,13 +99,14 @@ def to_dataframe(analyses: Iterable[Analysis]) -> pandas.DataFrame:
     """The faces of many pictures as one pandas data frame, a row each; needs pandas, which mien does not install.
 
     Raises:
-        UsageError: pandas is not installed.
+        UsageError: pandas is not installed, or it is the analysis of a single picture.
     """
+    given: object = analyses
+    if isinstance(given, Analysis):
+        raise UsageError("analyses: must be several, received one; call its own to_dataframe()")
     try:
         import pandas
     except ImportError as error:
-        from mien.errors import UsageError
-
         raise UsageError("to_dataframe: needs pandas: pip install pandas") from error
     rows: list[dict[str, Any]] = []
     classes: dict[str, None] = {}

@@ -8,15 +8,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import SupportsFloat
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.addresses import without_secrets
 from mien.analysis import Analysis
 from mien.classifier import Model, open_model
 from mien.errors import DataError, UsageError
 from mien.faces import KEYPOINTS, Detections, Detector, open_detector
+from mien.faces.options import is_real, is_whole
+from mien.finding import is_address
 from mien.frames import grouped, printable
 from mien.framing import cut_faces
 from mien.images import MAX_PIXELS, Image, ImageLike, check_several, read_pixels
@@ -90,7 +92,7 @@ class Analyzer:
         _check_options(detector, max_pixels, batch_size, threads)
         check_tta(tta)
         check_min_confidence(min_confidence)
-        if margin is not None and not (isinstance(margin, SupportsFloat) and -0.4 <= float(margin) <= 1):
+        if margin is not None and not (is_real(margin) and -0.4 <= margin <= 1):
             raise UsageError(f"margin: must be from -0.4 to 1, received {margin!r}")
         self.model = _open(model, device, threads)
         self.detector = _open_detector(detector, threads)
@@ -181,10 +183,10 @@ class Analyzer:
         self, frames: Iterable[Frame], *, smooth: float = 0.5, detect_every: int | None = None
     ) -> Iterator[tuple[Frame, Analysis]]:
         """`stream` for frames that are read already, each given back beside its result; see there."""
-        if not 0 <= smooth < math.inf:
-            raise UsageError(f"smooth: must be 0 seconds or more, received {smooth}")
-        if detect_every is not None and detect_every < 1:
-            raise UsageError(f"detect_every: must be 1 or more, received {detect_every}")
+        if not (is_real(smooth) and 0 <= smooth < math.inf):
+            raise UsageError(f"smooth: must be 0 seconds or more, received {smooth!r}")
+        if detect_every is not None and not (is_whole(detect_every) and detect_every >= 1):
+            raise UsageError(f"detect_every: must be 1 or more, a whole number, received {detect_every!r}")
         clip: Clip | None = None
         smoother: Smoother | None = None
         with ThreadPoolExecutor(1, "mien-search") as searcher:
@@ -221,8 +223,9 @@ class Analyzer:
     def _read(self, image: ImageLike, bgr: bool) -> Frame:
         """The picture as the detector takes it, with the name it came by."""
         source = str(image) if isinstance(image, str | Path) else None
-        if source is not None and source.startswith(("http://", "https://", "rtsp://")):
-            raise UsageError(f"image: addresses are read by Analyzer.stream, received {printable(source)}")
+        if isinstance(image, str) and is_address(image):
+            shown = printable(without_secrets(image))
+            raise UsageError(f"image: addresses are read by Analyzer.stream, received {shown}")
         pixels = read_pixels(image, bgr=bgr, max_pixels=self.max_pixels)
         return Frame(source or "", 0, None, pixels, None)
 
@@ -257,14 +260,17 @@ class Analyzer:
 
 def _check_options(detector: object, max_pixels: int, batch_size: int | None, threads: int) -> None:
     """Refuse what would fail only when it is used."""
-    if not isinstance(threads, int) or threads < 0:
+    if not is_whole(threads) or threads < 0:
         raise UsageError(
             f"threads: must be a whole number, 0 (as many as there are cores) or more, received {threads!r}"
         )
-    if not isinstance(detector, str) and not hasattr(detector, "detect_batch"):
-        raise UsageError(f"detector: must be a name or a mien.faces.Detector, received {type(detector).__name__}")
+    if isinstance(detector, type) or not (isinstance(detector, str) or hasattr(detector, "detect_batch")):
+        made = f"the class {detector.__name__}; make one of it" if isinstance(detector, type) else None
+        raise UsageError(
+            f"detector: must be a name or a mien.faces.Detector, received {made or type(detector).__name__}"
+        )
     for name, value in (("max_pixels", max_pixels), ("batch_size", batch_size)):
-        if value is not None and (not isinstance(value, int) or value < 1):
+        if value is not None and (not is_whole(value) or value < 1):
             raise UsageError(f"{name}: must be a whole number, 1 or more, received {value!r}")
 
 
@@ -282,7 +288,8 @@ def analyze(image: ImageLike, model: str | Path | None = None, *, bgr: bool = Fa
         UsageError, DataError, ModelError: see `Analyzer`.
     """
     path = find_model(model)
-    return _shared(path, path.stat().st_mtime_ns).analyze(image, bgr=bgr)
+    changed = path.stat().st_mtime_ns if path.is_file() else 0
+    return _shared(path, changed).analyze(image, bgr=bgr)
 
 
 @lru_cache(maxsize=1)

@@ -14,7 +14,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 from mien.errors import MissingExtraError, ModelError, UsageError, unknown_choice
 from mien.images import Image, check_several
 from mien.modelspec import ModelSpec
-from mien.preprocessing import InputSpec, fit_images, to_input
+from mien.preprocessing import InputSpec, fit_images, is_whole, to_input
 from mien.results import Prediction
 from mien.weights import BUNDLED, find_model
 
@@ -179,7 +179,7 @@ def classify(model: Model, images: Sequence[Image], batch_size: int | None = Non
         UsageError: it is a single picture.
     """
     check_several(images, "put it into one: [image]")
-    rows = model.predict(fit_images(images, model.spec.input), batch_size)
+    rows = model.predict(fit_images(list(images), model.spec.input), batch_size)
     return [Prediction.from_row(model.spec.classes, row.tolist()) for row in rows]
 
 
@@ -211,15 +211,17 @@ def check_batch(images: NDArray[np.uint8], spec: InputSpec, batch_size: int | No
     Raises:
         UsageError: says what was received.
     """
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != spec.shape:
+    several = isinstance(images, np.ndarray)
+    if not several or images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != spec.shape:
+        received = f"{images.dtype} {images.shape}" if several else type(images).__name__
         raise UsageError(
-            f"images: must be uint8 (n, {', '.join(map(str, spec.shape))}), received {images.dtype} {images.shape}; "
+            f"images: must be uint8 (n, {', '.join(map(str, spec.shape))}), received {received}; "
             "mien.preprocessing.fit_images brings pictures to that shape"
         )
     if batch_size is None:
         return max(1, BATCH_PIXELS // spec.size**2)
-    if batch_size < 1:
-        raise UsageError(f"batch_size: must be 1 or more, received {batch_size}")
+    if not is_whole(batch_size) or batch_size < 1:
+        raise UsageError(f"batch_size: must be 1 or more, received {batch_size!r}")
     return batch_size
 
 
@@ -245,8 +247,8 @@ def _check_file(path: Path) -> None:
 
 def _open_session(path: Path, device: str, threads: int) -> Any:
     _check_file(path)
-    if threads < 0:
-        raise UsageError(f"threads: must be 0 (all cores) or more, received {threads}")
+    if not is_whole(threads) or threads < 0:
+        raise UsageError(f"threads: must be 0 (all cores) or more, received {threads!r}")
     providers = _choose_providers(device)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import chain
@@ -18,6 +18,7 @@ from mien.errors import DataError, UsageError, listing
 from mien.frames import in_utf8, printable
 from mien.images import IMAGE_SUFFIXES, is_image_name
 from mien.pictures import Archive
+from mien.preprocessing import is_whole
 
 LIST_SUFFIX, ARCHIVE_SUFFIX = ".txt", ".zip"
 
@@ -31,6 +32,7 @@ MAX_WEBCAM = 9999
 _GONE = "there is no such file"
 _BUT_DRAWN = ", but those that mien drew; name one by its own name to read it"
 _ADDRESS = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
+_SCHEMES = ("http", "https", "rtsp", "rtsps")
 _SHARED_SUFFIXES = frozenset({".ts", ".mts"})
 """Endings of videos, and of TypeScript."""
 
@@ -77,8 +79,9 @@ def find(sources: Sequence[str | Path | int]) -> list[Item]:
     """Find what is meant; see `mien.sources.open_sources`. Items come in the order of `sources`, each once.
 
     Raises:
-        UsageError: nothing was found at all.
+        UsageError: nothing was found at all, or it is no list of sources.
     """
+    check_sources(sources)
     found: dict[tuple[str, str, int], Item] = {}
     for source in sources:
         for item in find_one(source):
@@ -86,6 +89,35 @@ def find(sources: Sequence[str | Path | int]) -> list[Item]:
     if all(item.kind is Kind.MISSING for item in found.values()):
         raise nothing_found(sources, list(found.values()))
     return list(found.values())
+
+
+def is_address(text: str) -> bool:
+    """Whether it is an address that is read here: ``http://...``."""
+    address = _ADDRESS.match(text)
+    return address is not None and address[1].lower() in _SCHEMES
+
+
+def check_sources(sources: object) -> None:
+    """Refuse what is no list of paths, addresses, patterns and numbers.
+
+    Raises:
+        UsageError: it is a single one, or one is of another kind.
+    """
+    if isinstance(sources, str | bytes) or not isinstance(sources, Collection):
+        raise UsageError(f"sources: must be a list, received {type(sources).__name__}; put a single source into one")
+    for source in sources:
+        _check_kind(source)
+
+
+def _check_kind(source: object) -> None:
+    if isinstance(source, str) and not source:
+        raise UsageError("source: must not be empty; . is this folder")
+    if isinstance(source, str | Path) or is_whole(source):
+        return
+    apart = "; name each by itself: *sources" if isinstance(source, list | tuple | set | Iterator) else ""
+    raise UsageError(
+        f"source: must be a path, an address, a pattern or a webcam's number, received {type(source).__name__}{apart}"
+    )
 
 
 def nothing_found(sources: Sequence[str | Path | int], missing: Sequence[Item]) -> UsageError:
@@ -289,7 +321,7 @@ def _member(archive: Archive, number: int, name: str) -> Iterator[Item]:
 
 def _address(text: str, scheme: str) -> Item:
     name = in_utf8(without_secrets(text))
-    if scheme not in ("http", "https", "rtsp", "rtsps"):
+    if scheme not in _SCHEMES:
         reason = "addresses begin with http://, https://, rtsp:// or rtsps://; --engine ray reads object stores"
         return Item(Kind.BROKEN, name, reason=reason)
     try:

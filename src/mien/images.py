@@ -136,9 +136,9 @@ def to_rgb(picture: PIL.Image.Image) -> Image:
 
 
 def _to_8_bits(values: NDArray[Any]) -> Image:
-    highest = values.max(initial=0)
+    highest = values.max(initial=0, where=np.isfinite(values))
     if values.dtype.kind == "f":
-        values = np.nan_to_num(values) * (255.0 if highest <= 1 else 1.0)
+        values = np.clip(np.nan_to_num(values), 0, 255) * (255.0 if highest <= 1 else 1.0)
     elif highest > 255:
         values = values // (256 if highest < 65536 else 2**24)
     return np.asarray(np.clip(values, 0, 255), np.uint8)
@@ -201,9 +201,9 @@ def check_several(images: object, single: str) -> None:
     Raises:
         UsageError: says what was received.
     """
-    one = isinstance(images, str | Path | bytes | bytearray | PIL.Image.Image)
+    one = isinstance(images, str | Path | bytes | bytearray | memoryview | PIL.Image.Image) or hasattr(images, "read")
     if isinstance(images, np.ndarray):
-        one = images.ndim < 3 or (images.ndim == 3 and images.shape[2] in (3, 4))
+        one = images.ndim < 3 or (images.ndim == 3 and images.shape[2] in (1, 3, 4))
     if one or not isinstance(images, Iterable):
         shape = f" of shape {images.shape}" if isinstance(images, np.ndarray) else ""
         raise UsageError(f"images: must be a list of pictures, received {type(images).__name__}{shape}; {single}")
@@ -213,12 +213,13 @@ def _from_array(image: object, bgr: bool) -> Image:
     if not isinstance(image, np.ndarray):
         raise UsageError(f"image: must be an array, a Pillow image, bytes or a path, received {type(image).__name__}")
     fits = image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 3, 4))
-    if image.dtype not in (np.uint8, np.uint16) or not fits or not image.size:
+    deep = image.dtype.newbyteorder("=") == np.uint16
+    if not (deep or image.dtype == np.uint8) or not fits or not image.size:
         raise UsageError(
             "image: must be uint8 or uint16 (height, width) or (height, width, 1, 3 or 4), received "
-            f"{image.dtype} {image.shape}" + ("; multiply by 255 and convert" if image.dtype.kind == "f" else "")
+            f"{image.dtype} {image.shape}{_mending(image)}"
         )
-    pixels = np.asarray(image >> 8 if image.dtype == np.uint16 else image, np.uint8)
+    pixels = np.asarray(image >> 8 if deep else image, np.uint8)
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         return pixels[:, :, 0]
     if pixels.ndim == 3 and bgr:
@@ -226,6 +227,21 @@ def _from_array(image: object, bgr: bool) -> Image:
     if pixels.ndim == 3 and pixels.shape[2] == 4:
         return to_rgb(PIL.Image.fromarray(pixels))
     return pixels
+
+
+def _mending(image: NDArray[Any]) -> str:
+    """How to make a picture of an array that is none, where that can be told."""
+    if not image.size or image.dtype.kind not in "fiu":
+        return ""
+    if image.ndim == 3 and image.shape[0] in (1, 3, 4) and image.shape[2] not in (1, 3, 4):
+        return "; channels come last: image.transpose(1, 2, 0)"
+    if image.ndim == 4:
+        return "; it holds several pictures, take one: image[0]"
+    if image.dtype == np.uint8 or not (image.min() >= 0 and image.max() <= 255):
+        return ""
+    if image.dtype.kind == "f" and image.max() <= 1:
+        return "; multiply by 255 and convert: (255 * image).astype('uint8')"
+    return "; convert: image.astype('uint8')"
 
 
 def check_image(image: Image) -> Image:

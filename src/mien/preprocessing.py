@@ -58,6 +58,10 @@ def fit_image(image: Image, spec: InputSpec) -> Image:
     Raises:
         UsageError: the array is not such an image.
     """
+    if not isinstance(image, np.ndarray):
+        raise UsageError(
+            f"image: must be a NumPy array, received {type(image).__name__}; mien.images.read_image reads files"
+        )
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3)):
         raise UsageError(
             f"image: must be uint8 (height, width) or (height, width, 1 or 3), received {image.dtype} {image.shape}"

@@ -66,7 +66,7 @@ def check_tta(tta: str, argument: str = "tta") -> None:
     Raises:
         UsageError: the message lists the choices.
     """
-    if tta not in TTA:
+    if not isinstance(tta, str) or tta not in TTA:
         raise unknown_choice(argument, tta, TTA)
 
 

@@ -21,7 +21,8 @@ from mien.batch.settings import RUN, SUMMARY, ModelFile, Settings, Workers, begi
 from mien.batch.stores import Store
 from mien.batch.tables import WORK, Counts, done_parts, read_counts
 from mien.batch.work import done_segments, forget_notes
-from mien.errors import DataError
+from mien.errors import DataError, UsageError
+from mien.finding import check_sources
 
 if TYPE_CHECKING:
     from mien.faces import Detector
@@ -84,6 +85,9 @@ def run_batch(
         DataError: the folder cannot be written to, or a worker cannot work.
         MissingExtraError: Ray or pyarrow is not installed.
     """
+    check_sources(sources)
+    if not isinstance(out, str | Path) or not str(out):
+        raise UsageError(f"out: must be a folder or an address, received {out!r}")
     settings, workers, say = settings or Settings(), workers or Workers(), say or _silent
     model_file = ModelFile.read(model)
     folder = Store.open(str(out))

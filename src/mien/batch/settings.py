@@ -15,6 +15,7 @@ from mien.batch.locations import masked
 from mien.batch.stores import Store
 from mien.batch.tables import WORK, check_columns
 from mien.errors import DataError, UsageError, listing
+from mien.faces.options import is_real, is_whole
 from mien.frames import in_utf8, printable
 from mien.images import MAX_PIXELS
 from mien.modelspec import ModelSpec
@@ -66,12 +67,13 @@ class Settings:
         check_min_confidence(self.min_confidence)
         for name in ("part_size", "detect_every", "min_face_size", "max_pixels"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{name}: must be 1 or more, received {value}")
-        if self.margin is not None and not -0.4 <= self.margin <= 1:
-            raise UsageError(f"margin: must be from -0.4 to 1, received {self.margin}")
-        if not 0 <= self.smooth < math.inf:
-            raise UsageError(f"smooth: must be 0 seconds or more, received {self.smooth}")
+            right = is_real if name == "min_face_size" else is_whole
+            if value is not None and not (right(value) and value >= 1):
+                raise UsageError(f"{name}: must be 1 or more, received {value!r}")
+        if self.margin is not None and not (is_real(self.margin) and -0.4 <= self.margin <= 1):
+            raise UsageError(f"margin: must be from -0.4 to 1, received {self.margin!r}")
+        if not (is_real(self.smooth) and 0 <= self.smooth < math.inf):
+            raise UsageError(f"smooth: must be 0 seconds or more, received {self.smooth!r}")
 
     def analyzer_options(self) -> dict[str, Any]:
         """What `mien.Analyzer` is given of it."""
@@ -143,12 +145,13 @@ class Workers:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.count is not None and self.count < 1:
-            raise UsageError(f"--workers: must be 1 or more, received {self.count}")
-        if self.cpus < 1:
-            raise UsageError(f"--cpus-per-worker: must be 1 or more, received {self.cpus}")
-        if self.gpus < 0 or (self.gpus > 1 and not float(self.gpus).is_integer()):
-            raise UsageError(f"--gpus-per-worker: must be a share of one or a whole number, received {self.gpus:g}")
+        if self.count is not None and not (is_whole(self.count) and self.count >= 1):
+            raise UsageError(f"--workers: must be 1 or more, received {self.count!r}")
+        if not (is_whole(self.cpus) and self.cpus >= 1):
+            raise UsageError(f"--cpus-per-worker: must be 1 or more, received {self.cpus!r}")
+        share = is_real(self.gpus) and (0 <= self.gpus <= 1 or (self.gpus > 1 and float(self.gpus).is_integer()))
+        if not share:
+            raise UsageError(f"--gpus-per-worker: must be a share of one or a whole number, received {self.gpus!r}")
 
 
 def describe(settings: Settings, model: ModelFile, sources: Sequence[str | Path | int]) -> dict[str, Any]:

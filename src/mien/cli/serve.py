@@ -160,6 +160,7 @@ def _serve(
         analyzers = Analyzers(models, threads=settings.threads, device=device, max_pixels=settings.max_pixels)
         settings = replace(settings, port=listener.getsockname()[1])
         app = create_app(analyzers, settings)
+        app.state.jobs.open()  # a folder that cannot be used is told here, as any other wrong option
     except BaseException:
         listener.close()
         raise

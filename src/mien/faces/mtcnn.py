@@ -24,7 +24,7 @@ from mien.faces.following import follow
 from mien.faces.options import CROP_THRESHOLDS, THRESHOLDS, Options, is_whole
 from mien.faces.pyramid import Pyramid
 from mien.faces.running import Networks
-from mien.images import Image, check_image, read_pixels
+from mien.images import Image, check_image, check_several, read_pixels
 
 _LONGEST = 32_000
 """OpenCV remaps pictures of fewer than 32,767 rows and columns; longer ones are shrunk."""
@@ -106,10 +106,14 @@ class MTCNN:
         return self.detect_batch([image])[0]
 
     def detect_batch(self, images: Sequence[Image]) -> list[Detections]:
-        """The faces of each picture: as `detect` gives them, to rounding. Small pictures of one size go together."""
+        """The faces of each picture: as `detect` gives them, to rounding. Small pictures of one size go together.
+
+        Raises:
+            UsageError: it is a single picture, or one is not as for `detect`.
+        """
+        check_several(images, "for one, call detect")
+        images = [check_image(image) for image in images]
         results = [Detections.none()] * len(images)
-        for image in images:
-            check_image(image)
         for rows in _stacks([image.shape[:2] for image in images], self._options.border):
             for row, found in zip(rows, self._find([images[row] for row in rows]), strict=True):
                 results[row] = found

@@ -32,9 +32,9 @@ class Options:
     border: int = 0
 
     def __post_init__(self) -> None:
-        if not _is_real(self.min_face_size) or not 4 <= self.min_face_size < math.inf:
+        if not is_real(self.min_face_size) or not 4 <= self.min_face_size < math.inf:
             raise UsageError(f"min_face_size: must be 4 pixels or more, received {self.min_face_size!r}")
-        if not _is_real(self.scale_factor) or not 0.2 <= self.scale_factor <= 0.95:
+        if not is_real(self.scale_factor) or not 0.2 <= self.scale_factor <= 0.95:
             raise UsageError(f"scale_factor: must be from 0.2 to 0.95, received {self.scale_factor!r}")
         object.__setattr__(self, "thresholds", checked_thresholds(self.thresholds))
         if not isinstance(self.steady, bool):
@@ -58,7 +58,7 @@ def checked_thresholds(thresholds: object) -> tuple[float, ...]:
         UsageError: they are not.
     """
     values = tuple(thresholds) if hasattr(thresholds, "__iter__") else ()
-    if len(values) != 3 or not all(_is_real(value) and 0 < value < 1 for value in values):
+    if len(values) != 3 or not all(is_real(value) and 0 < value < 1 for value in values):
         raise UsageError(
             "thresholds: must be three numbers between 0 and 1 (P-Net, R-Net, O-Net), such as "
             f"{THRESHOLDS}; received {thresholds!r}"
@@ -71,5 +71,6 @@ def is_whole(value: object) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-def _is_real(value: object) -> bool:
+def is_real(value: object) -> bool:
+    """Whether it is a number of any kind, but no bool."""
     return isinstance(value, Real) and not isinstance(value, bool)

@@ -55,8 +55,9 @@ class Networks:
             24: _open(graphs.refinement_network(), providers),
             48: _open(graphs.output_network(), providers),
         }
-        count = threads or _cores()
-        self._pool = ThreadPoolExecutor(count, "mtcnn") if count > 1 else None
+        self._count = threads or _cores()
+        self._pool: ThreadPoolExecutor | None = None
+        self._process = 0
 
     def propose(self, levels: Sequence[Pixels]) -> list[Array]:
         """P-Net over levels, uint8 (n, height, width, 3) 12 x 12 or larger: float32 (n, 5, rows, columns) each."""
@@ -82,8 +83,16 @@ class Networks:
             result: Array = session.run(None, {"pixels": np.ascontiguousarray(piece)})[0]
             return result
 
-        mapping: Callable[..., Any] = map if self._pool is None or len(pieces) < 2 else self._pool.map
+        mapping: Callable[..., Any] = map if self._count < 2 or len(pieces) < 2 else self._threads().map
         return list(mapping(run, pieces))
+
+    def _threads(self) -> ThreadPoolExecutor:
+        """This process's threads: those of the process that it was forked from are not here, and would never answer."""
+        pool = self._pool
+        if pool is None or self._process != os.getpid():
+            pool = ThreadPoolExecutor(self._count, "mtcnn")
+            self._pool, self._process = pool, os.getpid()
+        return pool
 
 
 def _pieces(level: Pixels) -> list[Pixels]:

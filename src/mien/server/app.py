@@ -23,6 +23,9 @@ from mien.server.security import Gate
 from mien.server.settings import ServerSettings
 from mien.weights import BUNDLED
 
+LONGEST_ECHO = 60
+"""Characters of a wrong value that its refusal repeats."""
+
 DESCRIPTION = (
     "Finds faces in pictures and videos and says what they show. Nothing is kept, nothing leaves the machine: pictures "
     "stay in memory, videos in a private temporary folder until they are done. Problems are RFC 9457 documents."
@@ -47,6 +50,7 @@ def create_app(analyzers: Any, settings: ServerSettings | None = None) -> FastAP
         title="mien",
         version=__version__,
         description=DESCRIPTION,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -134,14 +138,28 @@ def _methods(request: Request) -> list[str]:
 
 async def _refuse_values(request: Request, error: Exception) -> NoReturn:
     """Query options that are wrong."""
-    del request
     found: Sequence[Any] = error.errors() if isinstance(error, RequestValidationError) else ()
-    errors = [{"where": ".".join(map(str, one["loc"])), "message": _message(one)} for one in found]
+    options = _options(request)
+    errors = [{"where": ".".join(map(str, one["loc"])), "message": _message(one, options)} for one in found]
     detail = "; ".join(f"{one['where'].removeprefix('query.')}: {one['message']}" for one in errors[:8])
     raise Problem(422, "wrong-option", "An option is wrong", detail, errors=errors) from None
 
 
-def _message(error: Any) -> str:
+def _options(request: Request) -> list[str]:
+    """The query options that an address takes."""
+    described = request.app.openapi()["paths"].get(route_of(request.scope), {})
+    parameters = described.get(request.method.lower(), {}).get("parameters", ())
+    return [one["name"] for one in parameters if one["in"] == "query"]
+
+
+def _message(error: Any, options: Sequence[str]) -> str:
     if error["type"] == "extra_forbidden":
-        return "there is no such option"
-    return str(error["msg"])
+        return f"there is no such option; choose from {', '.join(options)}"
+    allowed = str(error["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
+    return f"{allowed}, received {shortened(error['input'])}"
+
+
+def shortened(value: object) -> str:
+    """What a client wrote, at a length that fits in a message."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_ECHO else f"{text[:LONGEST_ECHO]}..."

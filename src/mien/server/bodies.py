@@ -37,6 +37,7 @@ class Body:
         headers = dict(scope["headers"])
         self._announced = _length(headers.get(b"content-length"))
         self.complete = not self._announced and b"transfer-encoding" not in headers
+        self._encoding = headers.get(b"content-encoding", b"identity").decode("latin-1")
         self._waits = headers.get(b"expect", b"").lower() == b"100-continue"
 
     def check_length(self) -> None:
@@ -47,6 +48,16 @@ class Body:
         """
         if self._announced > self.most:
             raise self._too_large()
+
+    def check_encoding(self) -> None:
+        """Refuse a body that is compressed as a whole.
+
+        Raises:
+            Problem: 415.
+        """
+        if not self.complete and self._encoding.lower() != "identity":
+            detail = f"bodies are taken without Content-Encoding, received {self._encoding[:40]!r}; send it as it is"
+            raise Problem(415, "media-type", "Not a kind of body that is taken here", detail)
 
     async def receive(self) -> Message:
         """The next message from the client.

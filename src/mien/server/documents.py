@@ -9,7 +9,7 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from mien.server.problems import PROBLEM_SCHEMA
 from mien.server.security import HEADERS
@@ -83,6 +83,10 @@ def router() -> APIRouter:
     """The routes of the page."""
     routes = APIRouter(include_in_schema=False)
 
+    @routes.get("/openapi.json")
+    async def document(request: Request) -> JSONResponse:
+        return JSONResponse(request.app.openapi())
+
     @routes.get("/docs")
     async def docs(request: Request) -> HTMLResponse:
         return HTMLResponse(page(request.app.openapi()))
@@ -95,13 +99,14 @@ def router() -> APIRouter:
 
 
 def page(document: dict[str, Any]) -> str:
-    """The document as HTML, for people. It needs nothing but ``docs.css`` beside it."""
+    """The document as HTML, for people. It needs nothing but ``docs.css`` and the page's icon."""
     title = escape(document["info"]["title"])
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f'<meta http-equiv="Content-Security-Policy" content="{escape(_policy())}">',
-        f'<title>{title}: the service</title><link rel="stylesheet" href="docs.css"></head><body><main>',
+        f'<title>{title}: the service</title><link rel="icon" href="page/icon.svg" type="image/svg+xml">',
+        '<link rel="stylesheet" href="docs.css"></head><body><main>',
         f"<h1>{title} {escape(document['info']['version'])}</h1><p>{escape(document['info']['description'])}</p>",
         '<p><a href="./">The page</a> <a href="openapi.json">The OpenAPI document</a></p>',
         *(_operation(*one) for one in operations(document)),

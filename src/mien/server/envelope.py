@@ -93,6 +93,7 @@ class _Exchange:
             return
         self._gate.check(self._method, self._scope["path"], self._headers)
         self._body.check_length()
+        self._body.check_encoding()
         await app(self._scope, self._body.receive, self._forward)
 
     async def _refuse(self, problem: Problem) -> None:

@@ -40,9 +40,11 @@ class Options:
 
 def _as_bool(value: object) -> object:
     """``true`` and ``false`` only, as the OpenAPI document says; not pydantic's ``yes``, ``on`` and ``1``."""
-    if isinstance(value, str):
-        return {"true": True, "false": False}.get(value, "neither true nor false")
-    return value
+    if not isinstance(value, str):
+        return value
+    if value not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return value == "true"
 
 
 Flag = Annotated[bool, BeforeValidator(_as_bool)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -37,7 +38,7 @@ def bind(settings: ServerSettings) -> socket.socket:
         )[0]
         listener = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise UsageError(f"--host: {settings.host} is no address of this machine ({error.strerror})") from error
+        raise not_ours(settings.host, error.strerror) from error
     try:
         if os.name == "posix":
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -46,11 +47,20 @@ def bind(settings: ServerSettings) -> socket.socket:
     except (OSError, OverflowError) as error:
         listener.close()
         reason = getattr(error, "strerror", None) or str(error)
+        if getattr(error, "errno", None) == errno.EADDRNOTAVAIL:
+            raise not_ours(settings.host, reason) from error
         raise UsageError(
             f"--host {settings.host} --port {settings.port}: cannot listen there ({reason}); choose another port, or "
             "--port 0 for any free one"
         ) from error
     return listener
+
+
+def not_ours(host: str, reason: str | None) -> UsageError:
+    """The error for a host that nothing here can listen on."""
+    return UsageError(
+        f"--host: {host} is no address of this machine ({reason}); give one of its own, or 0.0.0.0 for all of them"
+    )
 
 
 def address_of(listener: socket.socket) -> str:

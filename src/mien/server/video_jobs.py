@@ -72,13 +72,21 @@ class VideoJobs:
         self._workers: ThreadPoolExecutor | None = None
         self._probes: ThreadPoolExecutor | None = None
 
-    def start(self) -> None:
-        """Remove what a crash left, and begin to take videos.
+    def open(self) -> None:
+        """Remove what a crash left, and take the folder; `start` does so where nobody has.
 
         Raises:
             UsageError: the folder cannot be used.
         """
         self._store.open()
+
+    def start(self) -> None:
+        """`open`, and begin to take videos.
+
+        Raises:
+            UsageError: the folder cannot be used.
+        """
+        self.open()
         self._workers = ThreadPoolExecutor(self.settings.max_videos, "mien-video-work")
         self._probes = ThreadPoolExecutor(PROBES, "mien-video-probe")
         self._closing = threading.Event()

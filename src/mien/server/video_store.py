@@ -65,11 +65,13 @@ class VideoStore:
         self._held = -1
 
     def open(self) -> None:
-        """Remove what services that are gone left here, and begin a session.
+        """Remove what services that are gone left here, and begin a session, unless one has begun.
 
         Raises:
             UsageError: the folder is somebody else's, or cannot be written to.
         """
+        if self.session is not None:
+            return
         try:
             with self._gate():
                 for path in sorted(self.folder.iterdir()):

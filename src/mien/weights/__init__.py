@@ -21,11 +21,13 @@ def find_model(name: str | Path | None = None) -> Path:
         name: the name of a bundled model, or a path, which is given back as it is; None for the default.
 
     Raises:
-        UsageError: the path is a folder's.
+        UsageError: it is no path, or a folder's.
         ModelError: the bundled file is damaged.
     """
     if name is None:
         name = next(iter(BUNDLED))
+    if not isinstance(name, str | Path):
+        raise UsageError(f"model: must be a file or a bundled model's name, received {type(name).__name__}")
     if str(name) in BUNDLED:
         return _checked(str(name))
     path = Path(name)

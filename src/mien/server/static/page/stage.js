@@ -40,7 +40,7 @@ export function renderStage() {
   const key = `${item.id} ${kind} ${kind === "words" ? item.error : ""}`;
   if (key !== shown) build(item, kind);
   shown = key;
-  if (kind === "words") return;
+  if (!frame) return;
   frame.classList.toggle("working", item.state === "working");
   fit(item);
   describe(item);
@@ -53,6 +53,11 @@ function build(item, kind) {
   if (kind === "words") {
     const what = item.kind === "video" ? "This video could not be played" : "This picture could not be read";
     stage.replaceChildren(make("p", { class: "message" }, make("strong", { text: what }), item.error));
+    return;
+  }
+  if (kind === "blank") {
+    const text = "This browser cannot show this kind of picture; its faces are in the table.";
+    stage.replaceChildren(make("p", { class: "message", text }));
     return;
   }
   canvas = make("canvas", { "aria-hidden": "true" });
@@ -74,11 +79,6 @@ function mediaOf(item, kind) {
     copy.getContext("2d").drawImage(item.still, 0, 0);
     return make("div", {}, copy);
   }
-  if (kind === "blank")
-    return make("p", {
-      class: "message",
-      text: "This browser cannot show this kind of picture; its faces are in the table.",
-    });
   const image = make("img", { alt: "", decoding: "async" });
   image.addEventListener("load", () => renderStage());
   image.addEventListener("error", () => {
