@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -54,3 +56,9 @@ def test_arrays_that_are_no_pictures_are_refused(image):
 def test_impossible_inputs_cannot_be_built(size, channels):
     with pytest.raises(UsageError, match="must be"):
         InputSpec(size, channels)
+
+
+def test_sides_of_numpy_can_be_saved():
+    spec = InputSpec(np.int64(48), np.uint8(3))
+    assert spec == InputSpec(48, 3)
+    assert json.dumps(spec.shape) == "[48, 48, 3]"

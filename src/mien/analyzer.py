@@ -17,11 +17,11 @@ from mien.analysis import Analysis
 from mien.classifier import Model, open_model
 from mien.errors import DataError, UsageError
 from mien.faces import KEYPOINTS, Detections, Detector, open_detector
-from mien.faces.options import is_real, is_whole
 from mien.finding import is_address
 from mien.frames import grouped, printable
 from mien.framing import cut_faces
 from mien.images import MAX_PIXELS, Image, ImageLike, check_several, read_pixels
+from mien.numeric import is_real, is_whole
 from mien.results import Box, Face, Prediction, check_min_confidence
 from mien.sources import Clip, Frame, Reading, open_sources
 from mien.tracking import FaceTracker, Smoother

@@ -14,7 +14,8 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 from mien.errors import MissingExtraError, ModelError, UsageError, unknown_choice
 from mien.images import Image, check_several
 from mien.modelspec import ModelSpec
-from mien.preprocessing import InputSpec, fit_images, is_whole, to_input
+from mien.numeric import is_whole
+from mien.preprocessing import InputSpec, fit_images, to_input
 from mien.results import Prediction
 from mien.weights import BUNDLED, find_model
 

@@ -17,8 +17,8 @@ from mien.containers import HEAD, VIDEO_SUFFIXES, is_marked, is_video_head
 from mien.errors import DataError, UsageError, listing
 from mien.frames import in_utf8, printable
 from mien.images import IMAGE_SUFFIXES, is_image_name
+from mien.numeric import is_whole
 from mien.pictures import Archive
-from mien.preprocessing import is_whole
 
 LIST_SUFFIX, ARCHIVE_SUFFIX = ".txt", ".zip"
 

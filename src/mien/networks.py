@@ -12,7 +12,8 @@ from keras import layers
 
 from mien.errors import UsageError, unknown_choice
 from mien.labels import EXPRESSIONS
-from mien.preprocessing import InputSpec, is_whole
+from mien.numeric import is_whole
+from mien.preprocessing import InputSpec
 
 Builder = Callable[[keras.KerasTensor, int], keras.KerasTensor]
 """From the input and the number of classes to the probabilities."""

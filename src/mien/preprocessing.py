@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mien.errors import UsageError
 from mien.images import Image, resize
+from mien.numeric import is_whole
 
 SCALE = 1.0 / 255.0
 """What uint8 pixels are multiplied by: networks take float32 in [0, 1]."""
@@ -33,16 +34,13 @@ class InputSpec:
             raise UsageError(f"size: must be a whole number of pixels from 8 to 1024, received {self.size!r}")
         if not is_whole(self.channels) or self.channels not in (1, 3):
             raise UsageError(f"channels: must be 1 (grey) or 3 (RGB), received {self.channels!r}")
+        for name in ("size", "channels"):  # NumPy's, which JSON does not take
+            object.__setattr__(self, name, int(getattr(self, name)))
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(size, size, channels)."""
         return (self.size, self.size, self.channels)
-
-
-def is_whole(value: object) -> bool:
-    """Whether a value is a whole number: neither text nor a fraction, nor True or False."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def fit_image(image: Image, spec: InputSpec) -> Image:

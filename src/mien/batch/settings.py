@@ -15,10 +15,10 @@ from mien.batch.locations import masked
 from mien.batch.stores import Store
 from mien.batch.tables import WORK, check_columns
 from mien.errors import DataError, UsageError, listing
-from mien.faces.options import is_real, is_whole
 from mien.frames import in_utf8, printable
 from mien.images import MAX_PIXELS
 from mien.modelspec import ModelSpec
+from mien.numeric import is_real, is_whole
 from mien.results import check_min_confidence
 from mien.views import check_tta
 from mien.weights import find_model

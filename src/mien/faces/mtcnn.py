@@ -21,10 +21,11 @@ from mien.faces.cascade import find
 from mien.faces.detection import Detections
 from mien.faces.dropin import STAGES, Wording, check_fixed, to_dicts, to_told
 from mien.faces.following import follow
-from mien.faces.options import CROP_THRESHOLDS, THRESHOLDS, Options, is_whole
+from mien.faces.options import CROP_THRESHOLDS, THRESHOLDS, Options
 from mien.faces.pyramid import Pyramid
 from mien.faces.running import Networks
 from mien.images import Image, check_image, check_several, read_pixels
+from mien.numeric import is_whole
 
 _LONGEST = 32_000
 """OpenCV remaps pictures of fewer than 32,767 rows and columns; longer ones are shrunk."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
 
 from mien.errors import UsageError
+from mien.numeric import is_real, is_whole
 
 THRESHOLDS = (0.5, 0.6, 0.85)
 """Scores from which on P-Net, R-Net and O-Net pass a face on, by default; docs/faces.md says how they were chosen."""
@@ -64,13 +64,3 @@ def checked_thresholds(thresholds: object) -> tuple[float, ...]:
             f"{THRESHOLDS}; received {thresholds!r}"
         )
     return values
-
-
-def is_whole(value: object) -> bool:
-    """Whether it is an integer of any kind, but no bool."""
-    return isinstance(value, Integral) and not isinstance(value, bool)
-
-
-def is_real(value: object) -> bool:
-    """Whether it is a number of any kind, but no bool."""
-    return isinstance(value, Real) and not isinstance(value, bool)

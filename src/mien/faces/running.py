@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mien.classifier import PROVIDERS, available_devices
 from mien.errors import UsageError, unknown_choice
 from mien.faces import graphs
-from mien.faces.options import is_whole
+from mien.numeric import is_whole
 
 Array = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
