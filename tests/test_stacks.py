@@ -65,7 +65,8 @@ from pathlib import Path
 import numpy as np
 from distributing import CHANGES, CONFIG, arrays, held_out, tiny_network
 from mien import backend
-from mien.learning import learn
+from mien.learning import learn, make_optimizer
+from mien.trainee import compile_for_training
 
 class Interrupted:
     """In the third epoch Ctrl-C comes while the compiled function runs or waits for its images."""
@@ -77,6 +78,16 @@ class Interrupted:
             raise KeyboardInterrupt
         return arrays(36).batch(index, **which)
 
+def judge_sam(config, model):
+    """Only training goes to the worst point: what is validated are the weights."""
+    trained = compile_for_training(model, config, make_optimizer(config, 4))
+    images, labels = held_out()
+    targets = np.eye(model.output_shape[-1], dtype=np.float32)[labels]
+    loss, accuracy = trained.model.evaluate((images, targets), targets, batch_size=8, verbose=0)
+    said = np.asarray(trained.twin(images / np.float32(255), training=False))
+    np.testing.assert_allclose(accuracy, (said.argmax(1) == labels).mean(), atol=1e-6)
+    np.testing.assert_allclose(loss, -np.log(said[np.arange(len(labels)), labels]).mean(), rtol=1e-3)
+
 config = dataclasses.replace(CONFIG, **CHANGES["ema"], validate_every=3)
 for scans, sources in ((False, [arrays(36)]), (True, [Interrupted(), arrays(36)])):
     backend.scans = lambda: scans
@@ -86,6 +97,8 @@ for scans, sources in ((False, [arrays(36)]), (True, [Interrupted(), arrays(36)]
         assert learned.interrupted is isinstance(source, Interrupted)
         assert len(learned.history) == (2 if learned.interrupted else 3)
     weights = np.concatenate([weight.ravel() for weight in model.get_weights()])
+    if scans:
+        judge_sam(dataclasses.replace(config, sam=5.0, ema=0.0, label_smoothing=0.0), model)
     print(json.dumps({"history": learned.history, "weights": weights.tolist()}))
 '''
 

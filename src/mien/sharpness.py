@@ -6,6 +6,7 @@ much.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import keras
@@ -46,12 +47,19 @@ class SharpnessAware(FilledModel):
     if keras.backend.backend() == "jax":
 
         def compute_loss_and_updates(
-            self, trainable_variables: Any, non_trainable_variables: Any, *args: Any, **kwargs: Any
+            self,
+            trainable_variables: Any,
+            non_trainable_variables: Any,
+            *args: Any,
+            training: bool = False,
+            **kwargs: Any,
         ) -> Any:
-            """Keras's own, at the worst point; its gradient with respect to the weights is then SAM's."""
+            """Keras's own; in training at the worst point, where its gradient with respect to the weights is SAM's."""
             import jax
 
-            whole = super().compute_loss_and_updates
+            whole = functools.partial(super().compute_loss_and_updates, training=training)
+            if not training:
+                return whole(trainable_variables, non_trainable_variables, *args, **kwargs)
             slopes = jax.grad(lambda weights: whole(weights, non_trainable_variables, *args, **kwargs)[0])(
                 [jax.lax.stop_gradient(weight) for weight in trainable_variables]
             )
