@@ -62,6 +62,8 @@ THREE = ("large0", "vgg1", "large2")
 TEN = tuple(f"speed{seed}" for seed in range(10))
 SIX = ("vgg12", *TEN[:5])
 CROSSED = tuple(f"cross{number}" for number in range(10))
+STANDARD = AUGMENTATIONS["standard"]
+WIDE = dataclasses.replace(STANDARD, rotation=20.0, shift=0.15, zoom=0.2)
 ROBUST = {"augmentation": AUGMENTATIONS["robust"]}
 MIXED = {"batch_size": 128, "mixup": 0.2}
 """What taught recipes had until they were tried without."""
@@ -103,6 +105,18 @@ PLANS: dict[str, tuple[Stage, ...]] = {
         Stage("small47", "small", 200, {"seed": 47, "teacher_weight": 0.5}, SIX),
         Stage("vgg45", "distilled", 120, {"seed": 45, "teacher_weight": 0.8, "sam": 0.1}, SIX),
     ),
+    "shapes": (
+        Stage("plain", "speedrun", 60, {"seed": 60}),
+        *(
+            Stage(name, "speedrun", 60, {"seed": 60, "network": f"vgg-{name}"})
+            for name in ("places", "normed", "squeeze", "residual", "64", "look", "deep", "mean")
+        ),
+        Stage("wide", "speedrun", 60, {"seed": 60, "augmentation": WIDE}),
+        Stage("whole", "speedrun", 60, {"seed": 60, "augmentation": dataclasses.replace(STANDARD, erase=0.0)}),
+        Stage("smooth", "speedrun", 60, {"seed": 60, "label_smoothing": 0.2}),
+        Stage("decayed", "speedrun", 60, {"seed": 60, "weight_decay": 0.01}),
+        Stage("long", "speedrun", 120, {"seed": 60}),
+    ),
     "further": (
         Stage("small50", "small", 200, {**ROBUST, "seed": 50}, SIX),
         Stage("large51", "distilled", 85, {"seed": 51, "network": "large", "learning_rate": 0.2}, SIX),
@@ -114,8 +128,8 @@ PLANS: dict[str, tuple[Stage, ...]] = {
 """`three`, `ten`, `crossed` and `shares` were run on 2026-11-26, in three sessions; docs/training-log.md has what came
 of them. `ten` was given `large4` (`--given`), the two after it six networks of `ten`.
 
-`further` is the next: degraded images from the start; a larger pupil; whether a teacher that knows its images by heart
-is worse on others; three times the views.
+`shapes` is the next: what differs from `speedrun` in one thing. Then `further`, given the six: degraded images from the
+start; a larger pupil; whether a teacher that knows its images by heart is worse on others; three times the views.
 """
 
 
@@ -155,7 +169,9 @@ class Bench:
         from mien.datasets import open_dataset
         from mien.materials import Selection, gather
         from mien.recipes import recipe
+        from variants import register
 
+        register()
         self.work = work
         self.materials = gather(open_dataset(data), recipe("large", **FULL), Selection(limit=limit, detect_faces=False))
         learning.compile_for_training = self.compiled = Compiled(learning.compile_for_training)
@@ -382,7 +398,9 @@ def export(weights: list[Path], log: Path, data: str, to: Path) -> None:
     from mien.materials import Selection, gather
     from mien.networks import network
     from mien.recipes import recipe
+    from variants import register
 
+    register()
     stages = json.loads(log.read_text())
     facts, classes = None, ()
     for path in weights:

@@ -289,6 +289,8 @@ def test_strict_gives_what_came_before_the_empty_picture(model):
         ({"tta": "twice"}, "tta: no such choice 'twice'; choose from flip, full, none"),
         ({"threads": "2"}, "threads: must be a whole number, 0 .*received '2'"),
         ({"threads": 1.5}, "threads: must be a whole number"),
+        ({"align": "no"}, "align: must be true or false"),
+        ({"strict": 1}, "strict: must be true or false"),
         ({"margin": "x"}, "margin: must be from -0.4 to 1, received 'x'"),
         ({"min_confidence": None}, "min_confidence: must be from 0 to 1, received None"),
         ({"detector": None}, "detector: must be a name or a mien.faces.Detector"),

@@ -304,6 +304,8 @@ def test_robustness_of_a_model_of_brightness(model: Path, data: Path) -> None:
     said = evaluate(model, data, "--robustness").stdout
     assert "spoilt (14 of 14)" in said
     assert "low resolution" in said
+    result = evaluate(model, data, "--seed", 9)
+    assert "--seed: is for --robustness" in str(result.exception)
     result = evaluate(model, data, "--limit", 9)
     assert isinstance(result.exception, UsageError)
     assert "--limit: is for --robustness" in str(result.exception)

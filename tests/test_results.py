@@ -109,7 +109,12 @@ ANSWER = Prediction({"happy": 0.75, "sad": 0.25})
 
 @pytest.mark.parametrize(
     ("corners", "message"),
-    [((5, 0, 5, 9), "x2 must be above x1"), ((0, 9, 5, 3), "y2 above y1"), ((0, 0, float("nan"), 3), "finite")],
+    [
+        ((5, 0, 5, 9), "x2 must be above x1"),
+        ((0, 9, 5, 3), "y2 above y1"),
+        ((0, 0, float("nan"), 3), "finite"),
+        (("a", 0, 5, 5), "x1 must be a number"),
+    ],
 )
 def test_boxes_have_an_area(corners, message):
     with pytest.raises(UsageError, match=message):

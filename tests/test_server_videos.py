@@ -69,6 +69,11 @@ def test_rows_equal_the_command_lines(tmp_path, service, monkeypatch):
     (tmp_path / "annotated.mp4").write_bytes(answer.content)
     assert shown(tmp_path / "annotated.mp4") == shown(tmp_path / "scene.mp4")
     assert client.get(answer.url, headers={"range": "bytes=4-7"}).content == b"ftyp"
+    refused = client.get(answer.url, headers={"range": "bytes=999999999-"})
+    assert (refused.status_code, refused.json()["type"]) == (416, "/problems/bad-range")
+    assert refused.headers["content-range"] == f"bytes */{len(answer.content)}"
+    assert f"has {len(answer.content)} bytes" in refused.json()["detail"]
+    assert client.get(answer.url, headers={"range": "lines=1-2"}).json()["status"] == 416
 
 
 def test_rows_come_while_the_work_goes_on(clip, service):

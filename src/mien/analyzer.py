@@ -21,7 +21,7 @@ from mien.finding import is_address
 from mien.frames import grouped, printable
 from mien.framing import cut_faces
 from mien.images import MAX_PIXELS, Image, ImageLike, check_several, read_pixels
-from mien.numeric import is_real, is_whole
+from mien.numeric import flag, is_real, is_whole
 from mien.results import Box, Face, Prediction, check_min_confidence
 from mien.sources import Clip, Frame, Reading, open_sources
 from mien.tracking import FaceTracker, Smoother
@@ -98,10 +98,10 @@ class Analyzer:
         self.detector = _open_detector(detector, threads)
         whole = self.detector.name == "none"
         self.margin = 0.0 if whole else self.model.spec.crop_margin if margin is None else margin
-        self.align = align
+        self.align = flag("align", align)
         self.tta = tta
         self.min_confidence = min_confidence
-        self.strict = strict
+        self.strict = flag("strict", strict)
         self.max_pixels = max_pixels
         self.batch_size = batch_size
 

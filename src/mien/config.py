@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from mien.errors import UsageError, unknown_choice
+from mien.numeric import flag
 from mien.preprocessing import InputSpec
 
 Optimizer = Literal["adam", "sgd"]
@@ -45,12 +46,7 @@ def _within(owner: Any, name: str, low: float, high: float, *, whole: bool = Fal
 
 def _flag(owner: Any, name: str) -> None:
     """Refuse what is neither true nor false: a word such as ``no`` would count as true."""
-    value = getattr(owner, name)
-    if isinstance(value, np.bool_):  # which JSON does not take
-        value = bool(value)
-        object.__setattr__(owner, name, value)
-    if not isinstance(value, bool):
-        raise UsageError(f"{name}: must be true or false, received {value!r}")
+    object.__setattr__(owner, name, flag(name, getattr(owner, name)))  # JSON does not take NumPy's
 
 
 def _one_of(owner: Any, name: str, literal: Any) -> None:

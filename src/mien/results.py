@@ -93,7 +93,7 @@ class Box:
         y2: lower edge, above `y1`.
 
     Raises:
-        UsageError: a value is not finite, or the box has no area.
+        UsageError: a value is no finite number, or the box has no area.
     """
 
     x1: float
@@ -103,7 +103,11 @@ class Box:
 
     def __post_init__(self) -> None:
         for name in ("x1", "y1", "x2", "y2"):
-            object.__setattr__(self, name, float(getattr(self, name)))
+            value = getattr(self, name)
+            try:
+                object.__setattr__(self, name, float(value))
+            except (TypeError, ValueError) as error:
+                raise UsageError(f"box: {name} must be a number of pixels, received {value!r}") from error
         if not all(math.isfinite(value) for value in self.xyxy):
             raise UsageError(f"box: must be finite numbers, received {self.xyxy}")
         if self.x2 <= self.x1 or self.y2 <= self.y1:

@@ -81,7 +81,9 @@ def evaluate_command(
     limit: Annotated[
         int | None, typer.Option(min=1, help="Pictures drawn for --robustness.", show_default="1000")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of what is drawn.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of what is drawn for --robustness.", show_default="0")
+    ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="With --out: the report also shows what answers hang on.")
     ] = False,
@@ -107,6 +109,8 @@ def evaluate_command(
     check_tta(tta, "--tta")
     if limit is not None and not robustness:
         raise UsageError("--limit: is for --robustness; the scores are of all pictures of the split")
+    if seed is not None and not robustness:
+        raise UsageError("--seed: is for --robustness; nothing else is drawn")
     _check_report(out, wanted=explain or audit)
     opened = _open(model, device)
     rival = _open(compare, device) if compare is not None else None
@@ -121,7 +125,7 @@ def evaluate_command(
             names=(str(model), str(compare)),
             spoil=robustness,
             limit=limit or SAMPLE,
-            seed=seed,
+            seed=seed or 0,
             progress=progress,
             spoiling=spoiling,
             split=split,

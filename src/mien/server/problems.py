@@ -41,6 +41,7 @@ DESCRIPTIONS = {
     411: "A length is needed.",
     413: "Too large, or too many pictures.",
     415: "The body is of a kind that is not taken here.",
+    416: "The file has no such range of bytes.",
     422: "The request was understood, but cannot be done: an option is out of range, or no picture can be read.",
     431: "The headers are too large.",
     500: "Something failed here; the log says what, under the id in `instance`.",
@@ -118,6 +119,15 @@ def too_large(detail: str, **more: Any) -> Problem:
 def not_found(detail: str) -> Problem:
     """404."""
     return Problem(404, "not-found", "Not found", detail)
+
+
+def bad_range(content_range: str = "") -> Problem:
+    """416, with the ``Content-Range`` of the answer, ``bytes */SIZE``, where it is known."""
+    detail = "the Range header must be 'bytes=FIRST-LAST', counted from 0, within the file"
+    if not content_range:
+        return Problem(416, "bad-range", "No such range", detail)
+    detail += f", which has {content_range.rpartition('/')[2]} bytes"
+    return Problem(416, "bad-range", "No such range", detail, {"Content-Range": content_range})
 
 
 def without_paths(text: str) -> str:

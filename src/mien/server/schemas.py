@@ -76,7 +76,7 @@ class ModelsAnswer(BaseModel):
     models: list[ModelDocument] = Field(min_length=1)
     detectors: list[str]
     tta: list[str]
-    limits: dict[str, float]
+    limits: dict[str, int | float]
 
 
 class StatusAnswer(BaseModel):

@@ -8,11 +8,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.datastructures import Headers
 from starlette.responses import FileResponse, JSONResponse, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from mien.server.options import Flag, OptionsQuery, refuse_repeated
-from mien.server.problems import Problem, not_found, responses
+from mien.server.problems import Problem, bad_range, not_found, responses
 from mien.server.schemas import BoxDocument, ProblemDocument
 from mien.server.video_job import STATUSES, VideoJob, Wish
 from mien.server.video_jobs import VideoJobs
@@ -170,7 +171,7 @@ def router(jobs: VideoJobs) -> APIRouter:
         "/v1/videos/{id}/annotated",
         summary="The video with its faces drawn in",
         response_class=FileResponse,
-        responses={**responses(401, 403, 404, 409, 422, 500), **VIDEO_ANSWER},
+        responses={**responses(401, 403, 404, 409, 416, 422, 500), **VIDEO_ANSWER},
     )
     async def annotated(job_id: JobId) -> FileResponse:
         return annotated_file(jobs.get(job_id))
@@ -217,11 +218,16 @@ def annotated_file(job: VideoJob) -> FileResponse:
 
 
 class _File(FileResponse):
-    """A file that may be forgotten before it is opened."""
+    """A file that may be forgotten before it is opened, and refuses ranges by a problem document."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def checked(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] >= 400:
+                raise bad_range(Headers(raw=message["headers"]).get("content-range", ""))
+            await send(message)
+
         try:
-            await super().__call__(scope, receive, send)
+            await super().__call__(scope, receive, checked)
         except (FileNotFoundError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and "does not exist" not in str(error):
                 raise
