@@ -113,6 +113,7 @@ PLANS: dict[str, tuple[Stage, ...]] = {
         ),
         Stage("wide", "speedrun", 60, {"seed": 60, "augmentation": WIDE}),
         Stage("whole", "speedrun", 60, {"seed": 60, "augmentation": dataclasses.replace(STANDARD, erase=0.0)}),
+        Stage("erased", "speedrun", 60, {"seed": 60, "augmentation": dataclasses.replace(STANDARD, erase=0.5)}),
         Stage("smooth", "speedrun", 60, {"seed": 60, "label_smoothing": 0.2}),
         Stage("decayed", "speedrun", 60, {"seed": 60, "weight_decay": 0.01}),
         Stage("long", "speedrun", 120, {"seed": 60}),
@@ -146,7 +147,7 @@ class Compiled:
         self.config: Any = None
         self.trainee: Any = None
 
-    def __call__(self, model: Any, config: Any, optimizer: Any) -> Any:
+    def __call__(self, model: Any, config: Any, optimizer: Any, class_weights: Any = None) -> Any:
         """The trainee of this config, with the weights of this model and an optimizer that has not run."""
         from mien import backend
 
@@ -156,7 +157,7 @@ class Compiled:
             for variable in self.trainee.model.optimizer.variables:
                 variable.assign(np.zeros(variable.shape, variable.dtype))
             return self.trainee
-        self.trainee = self.compiling(model, config, optimizer)
+        self.trainee = self.compiling(model, config, optimizer, class_weights)
         self.config = config
         return self.trainee
 

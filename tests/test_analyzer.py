@@ -159,6 +159,41 @@ def test_batches_give_what_single_pictures_give(model):
     assert analyzer.analyze_batch([]) == []
 
 
+def test_what_is_open_may_come_twice_in_a_batch(model, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (400, 600, 3), np.uint8)
+    PillowImage.fromarray(noise).save(tmp_path / "a.jpg")
+    analyzer = Analyzer(model, detector="none")
+    expected = analyzer.analyze(tmp_path / "a.jpg")
+    for _ in range(5):
+        with PillowImage.open(tmp_path / "a.jpg") as opened:
+            found = analyzer.analyze_batch([opened, tmp_path / "a.jpg", opened, expected.image, opened, opened])
+        for one in found:
+            assert np.abs(one.image.astype(int) - expected.image).max() <= 2
+
+
+def test_open_files_and_paths_keep_their_order_and_the_first_failure_is_told(model, tmp_path):
+    for level in (0, 128, 255):
+        cv2.imwrite(str(tmp_path / f"{level}.png"), np.full((8, 8), level, np.uint8))
+    (tmp_path / "bad.png").write_bytes(b"none")
+    analyzer = Analyzer(model, detector="none")
+    with (tmp_path / "128.png").open("rb") as middle, (tmp_path / "bad.png").open("rb") as bad:
+        found = analyzer.analyze_batch(iter([tmp_path / "255.png", middle, tmp_path / "0.png"]))
+        assert [one[0].expression for one in found] == ["bright", "middle", "dark"]
+        with pytest.raises(DataError, match=r"gone\.png"):
+            analyzer.analyze_batch([tmp_path / "gone.png", bad])
+
+
+def test_the_source_is_text_that_utf8_can_write(model, tmp_path):
+    odd = tmp_path / "face-\udcff.png"
+    try:
+        odd.write_bytes(cv2.imencode(".png", np.zeros((8, 8), np.uint8))[1].tobytes())
+    except OSError:
+        pytest.skip("this file system takes Unicode names only")
+    analysis = Analyzer(model, detector="none").analyze(odd)
+    assert analysis.source == str(tmp_path / "face-\\udcff.png")
+    assert analysis.to_json().encode()
+
+
 def test_eight_threads_get_the_answers_of_one(model):
     analyzer = Analyzer(model, detector=SpotDetector())
     images = [picture((10, 10, 20 + i, 10 + 5 * i)) for i in range(48)]
@@ -183,6 +218,16 @@ def test_none_takes_the_whole_picture_and_no_margin(model):
     (face,) = Analyzer(model, detector="none", margin=0.5).analyze(np.full((30, 50), 255, np.uint8))
     assert face.box.xyxy == (0, 0, 50, 30)
     assert face.expression == "bright"
+
+
+@pytest.mark.parametrize("shape", [(30, 50), (190, 137, 3), (1, 20_000)])
+def test_none_hands_the_whole_picture_over_as_training_does(model, shape):
+    image = np.random.default_rng(0).integers(0, 200, shape, np.uint8)
+    image[:, : shape[1] // 3] = 255  # what padding to a square would make more or less of
+    analyzer = Analyzer(model, detector="none", tta="flip")
+    (face,) = analyzer.analyze(image)
+    (expected,) = analyzer.model.classify([image])
+    assert list(face.probabilities.values()) == pytest.approx(list(expected.probabilities.values()), abs=1e-6)
 
 
 def clip_frames(levels: Sequence[int], *, live: bool = False) -> list[Frame]:

@@ -106,9 +106,25 @@ def test_a_policy_brings_only_the_layers_it_needs():
     assert len(augmentation_layers(AUGMENTATIONS["standard"])) == 4
 
 
-def test_erasing_blanks_a_box_in_some_pictures():
-    images = np.full((40, 48, 48, 1), 200, np.uint8)
-    shown = preview(images, seed=0, policy=AugmentationPolicy(erase=0.5))
+@pytest.mark.parametrize("share", [0.25, 0.8, 1.0])
+def test_erasing_blanks_a_box_in_as_many_pictures_as_it_says(share):
+    images = np.full((1500, 16, 16, 1), 200, np.uint8)
+    shown = preview(images, seed=0, policy=AugmentationPolicy(erase=share))
     erased = (shown != 200).any(axis=(1, 2, 3))
-    assert 5 < erased.sum() < 40
-    assert (shown != 200).mean() < 0.2
+    assert erased.mean() == pytest.approx(share, abs=0.04)
+    assert (shown != 200).mean() < 0.2 * share
+
+
+def test_contrast_is_lowered_as_often_as_it_is_raised():
+    images = np.full((1500, 16, 16, 1), 100, np.uint8)
+    images[:, :8] = 150
+    shown = preview(images, seed=0, policy=AugmentationPolicy(contrast=0.5))
+    factors = (shown[:, 0, 0, 0].astype(float) - shown[:, 15, 0, 0]) / 50
+    assert factors.min() == pytest.approx(0.5, abs=0.03)
+    assert factors.max() == pytest.approx(1.5, abs=0.03)
+    assert (factors < 1).mean() == pytest.approx(0.5, abs=0.06)
+
+
+def test_every_seed_of_a_config_is_one_that_all_backends_take():
+    layer = augmentation_layers(AugmentationPolicy(rotation=5), seed=2**32 - 1)[0]
+    assert int(np.asarray(layer.seed_generator.state)[0]) < 2**31

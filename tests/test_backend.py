@@ -46,6 +46,21 @@ def test_the_fused_layer_leaves_vectors_to_the_stock_one():
     np.testing.assert_allclose(np.asarray(fused(x, training=True)), np.asarray(stock(x, training=True)), atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["scale", "center"])
+def test_the_fused_layer_leaves_what_its_kernel_cannot_do_to_the_stock_one(name):
+    stock, fused = (
+        kind(**{name: False}) for kind in (keras.layers.BatchNormalization, backend.FusedBatchNormalization)
+    )
+    x = activations()
+    np.testing.assert_allclose(np.asarray(fused(x, training=True)), np.asarray(stock(x, training=True)), atol=1e-5)
+
+
+def test_the_layers_of_models_within_a_model_are_found():
+    inner = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization(name="norm")], name="inner")
+    outer = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, name="first"), inner])
+    assert [layer.name for layer in backend.all_layers(outer)] == ["first", "norm"]
+
+
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 def test_a_twin_predicts_what_the_network_predicts(precision):
     model = network("vgg", size=32, seed=1)

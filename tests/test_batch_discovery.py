@@ -138,6 +138,16 @@ def test_a_list_is_read_line_by_line(data, monkeypatch):
     assert told([path], data) == [("picture", "a.jpg")]
 
 
+@pytest.mark.parametrize("sign", ["\u2028", "\x85", "\x0c"])
+def test_names_in_lists_may_hold_what_unicode_calls_a_line_end(tmp_path, sign):
+    picture = write(tmp_path / f"x{sign}y.png")
+    path = write(tmp_path / "list.txt", f"{picture.name}\r\nno.png".encode())
+    assert [(one.kind, one.target) for one in found(path)] == [
+        ("picture", str(picture)),
+        ("broken", str(tmp_path / "no.png")),
+    ]
+
+
 def test_members_of_archives(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         for name in ("x.png", "d/y.png", "x.txt"):

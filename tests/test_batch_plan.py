@@ -3,8 +3,9 @@
 import json
 import os
 import zipfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 
+import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
@@ -244,12 +245,24 @@ def test_a_plan_of_another_version(tmp_path, folder):
     [
         *({"part_size": 0}, {"detect_every": 0}, {"min_face_size": 0}, {"max_pixels": 0}, {"margin": 2.0}),
         *({"smooth": -1.0}, {"smooth": float("nan")}, {"min_confidence": 2.0}, {"tta": "no"}),
+        *({"align": "no"}, {"allow_private": 1}, {"keep_empty": None}),
         *({"part_size": "64"}, {"detect_every": 1.5}, {"max_pixels": "a"}, {"margin": "x"}, {"smooth": "a"}),
     ],
 )
 def test_settings_that_make_no_sense(wrong):
     with pytest.raises(UsageError, match=next(iter(wrong))):
         Settings(**wrong)
+
+
+def test_numbers_of_numpy_become_pythons(folder, model):
+    numpy = Settings(
+        **{name: np.int64(64) for name in ("part_size", "detect_every", "min_face_size", "max_pixels")},
+        **{name: np.float32(0.25) for name in ("margin", "smooth", "min_confidence")},
+        **{name: np.bool_(True) for name in ("align", "allow_private", "keep_empty")},
+    )
+    assert {type(value) for value in asdict(numpy).values()} == {str, int, float, bool, type(None)}
+    begin(folder, describe(numpy, model, ["a"]), model)
+    assert check_folder(folder, describe(numpy, model, ["a"]), resume=True)
 
 
 @pytest.mark.parametrize("sources", ["photos", [""], [["photos"]], None])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mien.cards import front_matter, model_card, run_card, write_card
+from mien.coverage import threshold
 from mien.errors import MissingExtraError
 from mien.evaluation import judge
 from mien.modelspec import ModelSpec
@@ -70,6 +71,7 @@ def test_the_card_has_the_report_s_numbers(tmp_path, patterns):
     assert f"{facts.evaluation.accuracy:.1%}" in card
     assert f"expected calibration error {facts.calibration.after.ece:.1%}" in card
     assert f"{facts.coverage.at_80.accuracy:.1%} are right" in card
+    assert f"(confidence from {threshold(facts.coverage.at_80.min_confidence)})" in card
     assert facts.provenance.command in card
     assert facts.provenance.model_sha256 in card
     assert matter(card)["model-index"][0]["results"][0]["metrics"][-1]["value"] == round(facts.ece, 4)

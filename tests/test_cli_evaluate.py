@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -17,9 +18,11 @@ from typer.testing import CliRunner, Result
 from mien import judging
 from mien.cli.evaluate import evaluate_command
 from mien.corruptions import CORRUPTIONS
+from mien.datasets import open_dataset
 from mien.errors import DataError, UsageError
 from mien.labels import EXPRESSIONS
 from mien.modelspec import ModelSpec, write_to_onnx
+from mien.provenance import data_digest
 from models import save_brightness
 
 LEVELS = {name: round(255 * index / 6) for index, name in enumerate(EXPRESSIONS)}
@@ -388,3 +391,30 @@ def test_a_temperature_fitted_on_a_part_of_what_is_judged_is_said_to_flatter(mod
     assert words in evaluate(model, data).stdout
     assert words in evaluate(model, data, "--split", "public").stdout
     assert words not in evaluate(model, data, "--split", "private").stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are UTF-8 there")
+def test_a_report_names_files_whose_names_are_no_utf8(model: Path, data: Path, tmp_path: Path) -> None:
+    for place in ("train/sad", "test/happy"):  # the second is a mistake, which the report shows
+        cv2.imwrite(str(tmp_path / "x.png"), np.full((8, 8), 250, np.uint8))
+        (tmp_path / "x.png").rename(data / place / os.fsdecode(b"caf\xe9.png"))
+    (data / "test" / "sad" / os.fsdecode(b"bad\xe9.png")).write_bytes(b"no picture")
+    result = evaluate(model, data, "--skip-bad", "--audit", "--out", tmp_path / "judged")
+    assert result.exit_code == 0, result.exception
+    assert "caf\\udce9.png" in (tmp_path / "judged" / "report.html").read_text(encoding="utf-8")
+    written = json.loads((tmp_path / "judged" / "metrics.json").read_text(encoding="utf-8"))
+    assert written["skipped"] == ["test/sad/bad\udce9.png (cannot be decoded as an image)"]
+
+
+def test_the_hash_is_of_what_was_judged(model: Path, data: Path, tmp_path: Path) -> None:
+    for name in ("happy", "sad"):  # all others stand in Training
+        cv2.imwrite(str(data / "test" / name / "PrivateTest_4.png"), np.full((8, 8), 3, np.uint8))
+    evaluate(model, data, "--without-duplicates", "--out", tmp_path / "judged")
+    whole = open_dataset(data)
+    rows = [
+        row
+        for row, name in enumerate(whole.names)
+        if name.endswith(("happy/PrivateTest_4.png", "sad/PrivateTest_4.png"))
+    ]
+    digest = data_digest([whole.take(rows).load(ModelSpec.from_onnx(model).input)])
+    assert f"judged pictures: `{digest}`" in (tmp_path / "judged" / "README.md").read_text(encoding="utf-8")

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -112,6 +113,15 @@ def test_csv_has_a_column_for_each_class(model: Path, faces: Path) -> None:
     assert row["expression"] == "bright"
     assert (row["time"], row["track"]) == ("", "")
     assert float(row["dark"]) + float(row["bright"]) == pytest.approx(1)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_a_line_end_in_a_name_ends_no_row_of_csv(model: Path, faces: Path) -> None:
+    odd = faces / "a\rb.png"
+    (faces / "0.png").rename(odd)
+    output = ok(odd, *CROPS, "--model", model, "--format", "csv").stdout
+    (row,) = csv.DictReader(io.StringIO(output, newline=""))
+    assert (row["source"], row["expression"]) == (str(odd), "dark")
 
 
 def test_the_table_names_file_and_expression(model: Path, faces: Path) -> None:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.coverage import Coverage, CoveragePoint, measure_coverage
+from mien.coverage import Coverage, CoveragePoint, measure_coverage, threshold
 from mien.errors import UsageError
 
 
@@ -44,6 +44,23 @@ def test_each_point_is_what_the_threshold_answers(seed: int, n: int) -> None:
         answered = rows.max(axis=1) >= point.min_confidence
         assert (point.n, point.coverage) == (answered.sum(), answered.mean())
         assert point.accuracy == pytest.approx((rows.argmax(axis=1) == labels)[answered].mean())
+
+
+@given(st.floats(0, 1))
+def test_a_printed_threshold_is_reached_by_whatever_reaches_the_exact_one(confidence: float) -> None:
+    printed = threshold(confidence)
+    assert len(printed) == 5
+    assert confidence - 0.001 <= float(printed) <= confidence
+
+
+def test_a_threshold_has_three_digits() -> None:
+    assert [threshold(value) for value in (0, 0.29, 0.4996, np.float32(0.5), 1)] == [
+        "0.000",
+        "0.290",
+        "0.499",
+        "0.500",
+        "1.000",
+    ]
 
 
 def test_what_is_no_curve_is_refused() -> None:

@@ -12,6 +12,7 @@ import pytest
 from mien.datasets import convert, open_dataset
 from mien.errors import DataError
 from mien.labels import EXPRESSIONS
+from mien.preprocessing import InputSpec
 
 TARS = ["x.tar", "x.tar.gz", "x.tar.xz", "x.tar.bz2", "x.tgz"]
 
@@ -150,6 +151,60 @@ def test_links_within_a_tar_are_not_followed(tmp_path):
     assert len(open_dataset(path)) == 21
 
 
+def link(archive: tarfile.TarFile, name: str, to: str) -> None:
+    hard = tarfile.TarInfo(name)
+    hard.type, hard.linkname = tarfile.LNKTYPE, to
+    archive.addfile(hard)
+
+
+@pytest.mark.parametrize("name", ["x.tar", "x.tar.gz"])
+def test_hard_links_within_a_tar_are_their_files(tmp_path, folder, name):
+    one, other = (folder / "FER2013" / "train" / file for file in ("happy/Training_3.png", "happy/again.png"))
+    other.hardlink_to(one)
+    with tarfile.open(tmp_path / name, "w:gz" if name.endswith("gz") else "w") as archive:
+        archive.add(folder, ".")
+        assert [member.islnk() for member in archive].count(True) == 1
+    faces = open_dataset(tmp_path / name).load()
+    assert len(faces) == 22
+    assert faces.digest() == open_dataset(folder).load().digest()
+    assert open_dataset(tmp_path / name).read(0, InputSpec(48)).shape == (48, 48, 1)
+
+
+def test_hard_links_to_nothing_and_to_what_is_too_large_are_named(tmp_path):
+    path = pack(tmp_path / "x.tar", {**members(), "FER2013/train/happy/bomb.png": bytes(65 * 1024**2)})
+    with tarfile.open(path, "a") as archive:
+        link(archive, "FER2013/train/sad/large.png", "FER2013/train/happy/bomb.png")
+        link(archive, "FER2013/train/sad/lost.png", "../../etc/passwd")
+    faces = open_dataset(path).load(skip_bad=True)
+    assert faces.skipped == (
+        "FER2013/train/happy/bomb.png (larger than 64 MiB)",
+        "FER2013/train/sad/large.png (larger than 64 MiB)",
+        "FER2013/train/sad/lost.png (is gone)",
+    )
+
+
+@pytest.mark.parametrize("kind", ["x.zip", "x.tar", "x.tar.gz"])
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_of_members_with_one_name_the_last_counts(tmp_path, kind):
+    name, also = "FER2013/train/sad/Training_5.png", "FER2013/train/sad/also.png"
+    files = [*members().items(), (also, png(200)), (name, png(201)), ("FER2013/classes.txt", b"old")]
+    if kind == "x.zip":
+        with zipfile.ZipFile(tmp_path / kind, "w") as archive:
+            for file, data in files:
+                archive.writestr(file, data)
+    else:
+        with tarfile.open(tmp_path / kind, "w:gz" if kind.endswith("gz") else "w") as archive:
+            for file, data in files:
+                info = tarfile.TarInfo(file)
+                info.size = len(data)
+                archive.addfile(info, io.BytesIO(data))
+    dataset = open_dataset(tmp_path / kind)
+    row = dataset.names.tolist().index(name)
+    expected = cv2.imdecode(np.frombuffer(png(201), np.uint8), cv2.IMREAD_GRAYSCALE)
+    np.testing.assert_array_equal(dataset.load().images[row, ..., 0], expected)
+    np.testing.assert_array_equal(dataset.read(row, InputSpec(48))[..., 0], expected)
+
+
 @pytest.mark.parametrize("rubbish", [None, b"rubbish", b""])
 def test_a_damaged_npz(tmp_path, folder, rubbish):
     convert(folder, tmp_path / "x.npz")
@@ -169,6 +224,13 @@ def test_a_damaged_npz(tmp_path, folder, rubbish):
         ({"images": np.zeros((2, 8, 9), np.uint8)}, "images must be uint8"),
         ({"images": np.zeros((2, 8, 8), np.float32)}, "images must be uint8"),
         ({"classes": None}, "lacks the arrays: classes"),
+        ({"names": np.array([1, 2])}, "must be arrays of text, classes a row of it: names"),
+        ({"names": np.array([b"a", b"b"])}, "must be arrays of text, classes a row of it: names"),
+        ({"names": np.array(["a", "a"])}, "names must differ; these stand there twice: a"),
+        ({"splits": np.array([0, 1])}, "must be arrays of text, classes a row of it: splits"),
+        ({"classes": np.array([0, 1])}, "must be arrays of text, classes a row of it: classes"),
+        ({"classes": np.array("catdog")}, "must be arrays of text, classes a row of it: classes"),
+        ({"classes": np.array(["cat", "cat"])}, "classes must differ; these stand there twice: cat"),
     ],
 )
 def test_an_npz_that_does_not_hold_together(tmp_path, change, message):
@@ -181,4 +243,11 @@ def test_an_npz_that_does_not_hold_together(tmp_path, change, message):
     }
     np.savez(tmp_path / "x.npz", **{name: array for name, array in {**arrays, **change}.items() if array is not None})
     with pytest.raises(DataError, match=message):
+        open_dataset(tmp_path / "x.npz")
+
+
+def test_a_npy_called_npz(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((2, 8, 8), np.uint8))
+    (tmp_path / "x.npy").rename(tmp_path / "x.npz")
+    with pytest.raises(DataError, match=r"holds one array, as \.npy files do; npz files hold images, .*x\.npz"):
         open_dataset(tmp_path / "x.npz")

@@ -36,7 +36,9 @@ def facts(faces: Faces) -> list[tuple[str, str, bytes]]:
     return sorted(zip(labels, faces.splits.tolist(), [image.tobytes() for image in faces.images], strict=True))
 
 
-@pytest.mark.parametrize("chain", [["a.csv"], ["a.npz"], ["a"], ["a.csv", "b", "c.npz", "d.csv"], ["a", "b.npz", "c"]])
+@pytest.mark.parametrize(
+    "chain", [["a.csv"], ["a.npz"], ["a.NPZ"], ["a.CSV"], ["a"], ["a.csv", "b", "c.npz", "d.csv"], ["a", "b.npz", "c"]]
+)
 def test_nothing_is_lost(tmp_path, chain):
     path = tree(tmp_path / "source")
     expected = facts(open_dataset(path).load())
@@ -45,6 +47,7 @@ def test_nothing_is_lost(tmp_path, chain):
         assert (done.count, done.exact, done.skipped) == (35, True, ())
         path = done.path
         assert facts(open_dataset(path).load()) == expected
+    assert sorted(item.name for item in tmp_path.iterdir()) == sorted(["source", *chain])
 
 
 def test_file_names_are_kept_in_folders_and_npz(tmp_path):

@@ -265,6 +265,17 @@ def test_links_to_folders_are_followed_and_broken_ones_named(tmp_path):
         open_dataset(root).load()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+def test_links_to_themselves_are_bad_files_like_links_to_nothing(tmp_path):
+    root = fer2013(tmp_path)
+    for name in ("loop.jpg", "loop.csv", "loop", "gone"):
+        (root / "train" / "happy" / name).symlink_to("nothing" if name == "gone" else name)
+    dataset = open_dataset(root)
+    with pytest.raises(DataError, match=r"1 of 29 faces cannot be used .*train/happy/loop.jpg \(cannot be read"):
+        dataset.load()
+    assert len(dataset.load(skip_bad=True)) == 28
+
+
 def test_bad_images_are_all_named_or_skipped(tmp_path):
     root = fer2013(tmp_path)
     whole = draw(root / "train" / "sad" / "whole.jpg", 7).read_bytes()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mien.datasets import convert, open_dataset
-from mien.datasets.streaming import check_images, epoch_batches, should_stream, survey
+from mien.datasets.streaming import check_images, epoch_batches, in_parts, should_stream, survey
 from mien.errors import DataError, MissingExtraError, UsageError
 from mien.preprocessing import InputSpec
 
@@ -74,6 +74,27 @@ def test_a_bad_image_is_named(root):
     (root / "cat" / "01.png").write_bytes(b"rubbish")
     with pytest.raises(DataError, match=r"cat/01\.png"):
         epoch(open_dataset(root))
+
+
+@pytest.mark.parametrize("bad", [range(1, 5, 2), range(44, 50)])
+def test_a_part_without_a_face_is_skipped_and_not_the_whole(root, bad):
+    files = sorted(root.rglob("*.png"))
+    for number in bad:
+        files[number].write_bytes(b"rubbish")
+    dataset, limit = open_dataset(root), {"limit_bytes": 6 * 16 * 16 * 3}
+    parts = list(in_parts(dataset, SPEC, skip_bad=True, **limit))
+    assert sum(len(part) for part in parts) == 50 - len(bad)
+    assert [name for part in parts for name in part.skipped] == list(dataset.load(SPEC, skip_bad=True).skipped)
+    with pytest.raises(DataError, match=r"of 50 faces cannot be used \(skip_bad=True or --skip-bad goes on"):
+        list(in_parts(dataset, SPEC, **limit))
+
+
+def test_parts_that_are_all_without_a_face_are_refused(root):
+    for file in root.rglob("*.png"):
+        file.write_bytes(b"rubbish")
+    with pytest.raises(DataError, match="no face can be used") as caught:
+        list(in_parts(open_dataset(root), SPEC, skip_bad=True, limit_bytes=6 * 16 * 16 * 3))
+    assert len(caught.value.items) == 50
 
 
 def test_what_cannot_be_streamed_is_refused(root, tmp_path):

@@ -15,6 +15,7 @@ import typer
 from skimage import data
 from typer.testing import CliRunner, Result
 
+from clips import write_clip
 from mien.analyzer import Analyzer
 from mien.classifier import open_model
 from mien.cli.explain import explain_command
@@ -130,6 +131,23 @@ def test_an_uncertain_face_is_explained_by_its_most_probable_class(model, photo)
     assert one.face.expression == "uncertain"
     assert one.target == one.face.prediction.best
     assert draw_explanations(data.astronaut(), [one]).shape[2] == 3
+
+
+@pytest.mark.parametrize("shape", [(60, 160), (160, 60), (90, 90)])
+def test_the_map_of_a_whole_picture_covers_it_as_the_model_took_it(model, shape):
+    explainer = open_explainer(model)
+    analyzer = Analyzer(explainer.model, detector="none")
+    height, width = shape
+    picture = np.repeat(cv2.resize(spots(), (width, height), interpolation=cv2.INTER_NEAREST)[..., None], 3, 2)
+    (one,) = explain_picture(explainer, picture, analyzer=analyzer, target="bright")
+    np.testing.assert_array_equal(one.crop, analyzer.cut(picture, analyzer.detector.detect(picture))[0])
+    assert (one.square, one.to_dict()["square_xys"]) == (None, None)
+    drawn = shade_map(picture, one.map, one.square, one.angle)
+    rows, columns = np.nonzero((np.abs(drawn.astype(int) - picture) > 40).any(axis=2))
+    assert rows.max() < height * 0.7
+    assert columns.min() > width * 0.3
+    assert rows.mean() == pytest.approx(height / 4, abs=height / 8)
+    assert columns.mean() == pytest.approx(width * 3 / 4, abs=width / 8)
 
 
 def test_a_picture_without_a_face_has_no_explanation(model):
@@ -306,6 +324,22 @@ def test_what_is_no_picture_is_named_and_the_rest_goes_on(model, tmp_path):
     assert isinstance(result.exception, DataError)
     assert "b.png: " in result.stderr
     assert [path.name for path in out.iterdir()] == ["a.png"]
+
+
+def test_a_video_among_pictures_is_named_and_the_rest_goes_on(model, tmp_path):
+    pytest.importorskip("av")
+    folder, out = tmp_path / "mixed", tmp_path / "drawn"
+    folder.mkdir()
+    for name in ("a.png", "z.png"):
+        cv2.imwrite(str(folder / name), spots())
+    write_clip(folder / "m.mp4", 3)
+    result = explain(folder, 7, "rtsp://localhost/x", *CROPS, "--model", model, "--out", out, "--json")
+    assert isinstance(result.exception, DataError)
+    told = f"{folder / 'm.mp4'}: is a video; only pictures are taken"
+    assert result.stderr.splitlines()[0] == told
+    document = json.loads(result.stdout)
+    assert document["failures"] == [str(folder / "m.mp4"), "webcam 7", "rtsp://localhost/x"]
+    assert sorted(path.name for path in out.iterdir()) == ["a.png", "z.png"]
 
 
 def test_no_face_at_all_is_an_error_that_says_what_to_do(model, tmp_path):

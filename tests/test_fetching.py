@@ -506,6 +506,59 @@ def test_a_silent_rtsp_server(backend: str) -> None:
     assert "secret" not in failed[0][1]
 
 
+def short_parts(data: bytes, span: str = "bytes {first}-{last}/{size}", most: int = 20_000) -> Answer:
+    """Answer requests for a range with a part of it, as RFC 9110 allows."""
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        asked = request.headers.get("Range", "")
+        if not asked:
+            body(data, "video/mp4")(request)
+            return
+        first = int(asked.removeprefix("bytes=").partition("-")[0])
+        part = data[first : first + most]
+        told = span.format(first=first, last=first + len(part) - 1, size=len(data))
+        body(part, "video/mp4", 206, Content_Range=told)(request)
+
+    return answer
+
+
+@pytest.mark.parametrize("backend", ["opencv", "pyav"])
+@pytest.mark.parametrize("name", ["a.ts", "a.mkv", "a.mp4"])
+def test_a_video_in_shorter_parts_than_asked_for_is_read_whole(tmp_path: Path, backend: str, name: str) -> None:
+    pytest.importorskip("av")
+    data = write_clip(tmp_path / name, noise(40)).read_bytes()
+    assert len(data) > 50_000
+    with serve({f"/{name}": short_parts(data)}) as site:
+        frames, failed = read(f"{site}/{name}", reading=Reading(allow_private=True, video_backend=backend))
+    assert ([frame.index for frame in frames], failed) == (list(range(40)), [])
+
+
+@pytest.mark.parametrize("span", ["bytes {first}-{last}/*", "", "bytes 7-{last}/{size}"])
+def test_a_server_whose_parts_are_of_no_use_is_asked_for_the_whole(tmp_path: Path, span: str) -> None:
+    pytest.importorskip("av")
+    data = write_clip(tmp_path / "a.mkv", noise(40)).read_bytes()
+    with serve({"/a.mkv": short_parts(data, span)}) as site:
+        frames, failed = read(f"{site}/a.mkv")
+    assert ([frame.index for frame in frames], failed) == (list(range(40)), [])
+
+
+@pytest.mark.parametrize("wrong", ["another part", "nothing"])
+def test_a_server_that_stops_giving_the_parts_asked_for(tmp_path: Path, wrong: str) -> None:
+    pytest.importorskip("av")
+    data = write_clip(tmp_path / "a.mkv", noise(60), live="1").read_bytes()
+    right = short_parts(data)
+    other = short_parts(data, "bytes 0-{last}/{size}") if wrong == "another part" else short_parts(data, most=0)
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        (right if request.headers.get("Range", "bytes=0-") == "bytes=0-" else other)(request)
+
+    with serve({"/a.mkv": answer}) as site:
+        frames, failed = read(f"{site}/a.mkv")
+    assert 0 < len(frames) < 20
+    reason = "stopped giving the parts" if wrong == "another part" else "connection ended after "
+    assert reason in failed[0][1]
+
+
 @pytest.mark.parametrize("backend", ["opencv", "pyav"])
 def test_a_video_whose_connection_breaks(tmp_path: Path, backend: str) -> None:
     pytest.importorskip("av")

@@ -27,6 +27,12 @@ def test_text_and_json_keep_unicode_and_make_folders(tmp_path):
     assert "é" in (tmp_path / "a" / "b.json").read_text(encoding="utf-8")
 
 
+def test_names_that_are_no_utf8_are_escaped(tmp_path):
+    write_json(tmp_path / "a.json", {"name": "caf\udce9"})
+    assert (tmp_path / "a.json").read_bytes() == b'{\n  "name": "caf\\udce9"\n}\n'
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"name": "caf\udce9"}
+
+
 def test_a_folder_or_a_place_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(UsageError, match="is a folder; name a file"):
         write_text(tmp_path, "x")

@@ -1,5 +1,7 @@
 """Cutting faces out: squares of the right size and place, whatever the box; turned faces come level."""
 
+import tracemalloc
+
 import cv2
 import numpy as np
 import pytest
@@ -7,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mien.faces.detection import Detections
-from mien.framing import cut_face, cut_faces, roll_angles, square
-from mien.preprocessing import InputSpec
+from mien.framing import LARGEST_PADDED, cut_face, cut_faces, roll_angles, square
+from mien.preprocessing import InputSpec, fit_image
 
 NUMBERED = np.arange(40 * 60, dtype=np.uint16).reshape(40, 60).astype(np.uint8)
 
@@ -75,6 +77,29 @@ def test_a_turned_face_comes_level(angle):
     left_alone = cut_faces(turned, faces, spec, margin=0.0)
     assert np.abs(aligned - expected).mean() < 4
     assert np.abs(left_alone - expected).mean() > 2 * np.abs(aligned - expected).mean()
+
+
+@pytest.mark.parametrize("angle", [0.0, 30.0])
+@pytest.mark.parametrize("box", [(-60, 20, 140, 180), (100, 90, 260, 300), (10, 10, 190, 600)])
+def test_a_large_square_past_the_edge_is_made_smaller_and_stays_in_place(monkeypatch, box, angle):
+    image, spec = np.dstack([portrait()] * 3), InputSpec(48, 1)
+    whole = fit_image(cut_face(image, box, 0.1, angle), spec).astype(float)
+    monkeypatch.setattr("mien.framing.LARGEST_PADDED", 96)
+    smaller = cut_face(image, box, 0.1, angle)
+    assert smaller.shape[0] == smaller.shape[1] <= 96
+    assert np.abs(fit_image(smaller, spec) - whole).mean() < 3
+
+
+@pytest.mark.parametrize("angle", [0.0, 30.0])
+def test_a_box_of_a_thin_picture_takes_little_memory(angle):
+    thin = np.repeat(np.arange(20_000) // 100, 2).astype(np.uint8)[None]
+    tracemalloc.start()
+    cut = cut_face(thin, (0, 0, 40_000, 1), 0.0, angle)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(cut) <= LARGEST_PADDED
+    assert peak < 2 * LARGEST_PADDED**2
+    assert cut_face(thin[..., None], (0, 0, 40_000, 1), 0.0).shape == (LARGEST_PADDED, LARGEST_PADDED, 1)
 
 
 def test_no_face_gives_an_empty_batch():

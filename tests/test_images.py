@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import EpsImagePlugin, Image, ImageOps
 
 from mien.errors import DataError, UsageError
 from mien.images import decode, is_image_name, read_image, read_pixels, resize, to_rgb
@@ -116,6 +116,15 @@ def test_16_bits_become_8(kind):
     np.testing.assert_array_equal(image, np.repeat(RAMP[:, :, None], 3, axis=2))
 
 
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+@pytest.mark.parametrize("high", [199, 255, 256, 5000])
+def test_dark_pictures_of_16_bits_are_dark_in_every_format(kind, high):
+    values = np.linspace(0, high, 12 * 16).reshape(12, 16).astype(np.uint16)
+    image = decode(encoded(Image.fromarray(values), kind), channels=1)
+    assert np.abs(image.astype(int) - values / 257).max() <= 1
+    assert image.max() == high >> 8
+
+
 def test_floating_pixels_become_8_bits():
     image = decode(encoded(Image.fromarray((RAMP / 255).astype(np.float32)), "TIFF"), channels=1)
     assert np.abs(image.astype(int) - RAMP).max() <= 1
@@ -154,6 +163,52 @@ def test_other_colours_become_rgb(mode):
     image = decode(encoded(flat, "JPEG", quality=95))
     expected = np.asarray(flat.convert("RGB"))
     assert np.abs(image.astype(int) - expected).max() <= 4
+
+
+KINDS = ["JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "TIFF", "PPM", "GIF", "AVIF", "JPEG2000", "ICO"]
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "PCX", "SGI", "QOI", "DDS", "TGA"])
+def test_formats_that_are_read(kind):
+    Image.init()
+    if kind not in Image.SAVE:
+        pytest.skip(f"this Pillow writes no {kind}")
+    image = decode(encoded(Image.fromarray(picture(64, 64)), kind))
+    assert image.shape == (64, 64, 3)
+    assert image[32, 10, 0] > 200 > 60 > image[32, 10, 2]
+
+
+@pytest.mark.parametrize("kind", ["PPM", "XBM", "MSP"])
+def test_two_colours_are_read(kind):
+    image = decode(encoded(Image.fromarray(picture(64, 64)[:, :, 0] > 0), kind))
+    assert (image[:, :32] == 255).all()
+    assert (image[:, 32:] == 0).all()
+
+
+def test_no_program_is_started_to_read_a_picture(monkeypatch):
+    def start(*arguments, **options):
+        raise AssertionError("a program was started")
+
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", start)
+    with pytest.raises(DataError, match="cannot be decoded as an image"):
+        decode(encoded(Image.fromarray(picture()), "EPS"))
+
+
+def test_pictures_of_instruments_are_no_photographs():
+    """One of an electron microscope that says it belongs to a stack, at which Pillow's reader stumbles."""
+    data = np.frombuffer(encoded(Image.new("F", (20, 24)), "SPIDER"), np.float32).copy()
+    data[26] = 1
+    with pytest.raises(DataError, match=r"cannot be decoded as an image: x\.jpg"):
+        decode(data.tobytes(), name="x.jpg")
+
+
+def test_a_reader_of_pillow_that_stumbles_is_an_error(monkeypatch):
+    def stumble(opened):
+        raise AttributeError("no such attribute")
+
+    monkeypatch.setattr(ImageOps, "exif_transpose", stumble)
+    with pytest.raises(DataError, match="the Pillow image cannot be decoded"):
+        read_pixels(Image.new("L", (8, 8)))
 
 
 def test_heic_is_read(tmp_path):

@@ -60,6 +60,30 @@ def test_faces_that_stand_in_training_are_left_out_in_parts_or_whole(tmp_path, m
     assert {name: score.n for name, score in clean.scores.items()} == {"test": 28, "public": 14, "private": 14}
 
 
+@pytest.mark.parametrize("split", ["test", "all"])
+def test_a_file_that_cannot_be_used_is_counted_once(tmp_path, model, split):
+    data = write_patterns(tmp_path / "data", train=1, test=1)
+    (data / "train" / "stray.png").write_bytes((data / "train" / "sad" / "Training_5.png").read_bytes())
+    assert judge_dataset(model, open_dataset(data), split=split, skip_bad=True).skipped == (
+        "train/stray.png (in no class folder)",
+    )
+
+
+@pytest.mark.parametrize("limit_bytes", [1000, 2**28])
+def test_images_without_a_face_are_counted_among_those_judged(tmp_path, model, monkeypatch, limit_bytes):
+    data = write_patterns(tmp_path / "data", train=2, test=1)
+    (data / "test" / "sad" / "PublicTest_90.png").write_bytes(b"no picture")
+    shutil.copy(next((data / "train" / "sad").iterdir()), data / "test" / "sad" / "PublicTest_91.png")
+    monkeypatch.setattr(in_parts, "__kwdefaults__", {**in_parts.__kwdefaults__, "limit_bytes": limit_bytes})
+    found = judge_dataset(
+        model, open_dataset(data), split="public", detect_faces=True, skip_bad=True, without_duplicates=True
+    )
+    assert (found.without_face, len(found.answers), found.duplicates_left_out) == (7, 7, 1)
+    assert found.dataset.names.tolist() == found.answers.names.tolist()
+    assert found.load([3]).names.tolist() == found.answers.names[[3]].tolist()
+    assert judge_dataset(model, open_dataset(data), split="private").without_face is None
+
+
 def test_a_split_that_is_not_there_is_named(patterns, model):
     with pytest.raises(UsageError, match="val"):
         judge_dataset(model, open_dataset(patterns), split="val")

@@ -108,6 +108,13 @@ def test_early_stopping_follows_from_the_history_alone():
     assert should_stop(rows, dataclasses.replace(config, epochs=4))
 
 
+def test_a_loss_that_is_no_number_is_not_the_best():
+    config = dataclasses.replace(CONFIG, epochs=9, early_stopping=3)
+    rows = [{"epoch": index + 1, "val_loss": loss} for index, loss in enumerate([1.0, np.nan, 0.9, 0.8, 0.7])]
+    assert not should_stop(rows, config)
+    assert should_stop([*rows, *({"epoch": 6 + index, "val_loss": np.nan} for index in range(3))], config)
+
+
 def test_early_stopping_ends_a_run(tmp_path):
     config = dataclasses.replace(CONFIG, epochs=6, early_stopping=1, learning_rate=1e-8)
     _, learned = run(tmp_path, config)
@@ -191,6 +198,23 @@ def test_a_run_that_a_callback_ends_keeps_its_last_epoch(tmp_path, monkeypatch):
     monkeypatch.setattr(backend, "seconds_between_checkpoints", lambda: 3600.0)
     _, learned = run(tmp_path, dataclasses.replace(CONFIG, keep="last"), Enough())
     assert (learned.epoch, learned.interrupted, len(learned.history)) == (2, False, 2)
+
+
+def test_a_run_that_a_callback_ends_within_an_epoch_is_over(tmp_path):
+    class Diverged(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.stop_training = batch >= 2
+
+    _, learned = run(tmp_path, dataclasses.replace(CONFIG, keep="last"), Diverged())
+    assert len(learned.history) == 1
+
+
+def test_class_weights_count_where_images_are_mixed(tmp_path):
+    skewed = ArraySource(arrays(84).images[:40], np.r_[np.zeros(30, np.int64), np.arange(10) % 7])
+    config = dataclasses.replace(CONFIG, epochs=1, mixup=0.2)
+    _, plain = run(tmp_path / "a", config, train=skewed)
+    _, weighted = run(tmp_path / "b", dataclasses.replace(config, class_weights=True), train=skewed)
+    assert plain.history[0]["loss"] != pytest.approx(weighted.history[0]["loss"], rel=0.01)
 
 
 def test_what_was_not_written_down_before_an_interruption_is_trained_again(tmp_path, monkeypatch):

@@ -132,6 +132,12 @@ def test_onnx_round_trip(onnx_file: Path) -> None:
     assert [path.name for path in onnx_file.parent.iterdir()] == ["model.onnx"]
 
 
+def test_names_that_are_not_utf8_are_kept(onnx_file: Path) -> None:
+    spec = ModelSpec(("a", "b"), "x", 1, InputSpec(size=8), trained_on={"init": "caf\udce9.keras"})
+    write_to_onnx(onnx_file, spec)
+    assert ModelSpec.from_onnx(onnx_file).trained_on == {"init": "caf\udce9.keras"}
+
+
 def test_writing_keeps_what_others_wrote(onnx_file: Path) -> None:
     model = onnx.load(onnx_file)
     model.metadata_props.add(key="licence", value="MIT")

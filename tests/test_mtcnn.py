@@ -111,6 +111,12 @@ def test_a_face_in_a_picture_too_long_for_opencv_is_found_near_its_place():
     assert overlaps(faces.boxes_xyxy, expected.boxes_xyxy + np.float32([32_000, 0] * 2))[0, 0] > 0.7
 
 
+@pytest.mark.parametrize("shape", [(4, 33_000), (1, 33_000), (33_000, 4)])
+def test_long_pictures_of_one_size_are_answered_each(detector, shape):
+    found = detector.detect_batch([np.full(shape, 120, np.uint8)] * 3)
+    assert [len(faces) for faces in found] == [0, 0, 0]
+
+
 def test_grey_is_the_same_as_grey_in_three_channels(detector):
     three = np.repeat(CAMERA[..., None], 3, 2)
     assert same(detector.detect(CAMERA), detector.detect(three))

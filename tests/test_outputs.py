@@ -199,6 +199,16 @@ def test_names_that_are_not_unicode(out: Path) -> None:
             assert next(csv.DictReader(stream))["source"] == "face-\\udcff, ü\n.png"
 
 
+@pytest.mark.parametrize("source", ["a\rb.png", "a\nb.png", "a\r\nb.png", 'a"b,c.png'])
+def test_line_ends_in_names_end_no_row(tmp_path: Path, source: str) -> None:
+    out = tmp_path / "rows.csv"
+    with open_rows(out, CLASSES) as rows:
+        rows.write(analysis(source=source))
+    with out.open(newline="", encoding="utf-8") as stream:
+        assert [row["source"] for row in csv.DictReader(stream)] == [source, source]
+    assert out.read_bytes().endswith(b"0.75\n")
+
+
 @pytest.mark.parametrize("source", [None, "-"])
 def test_a_picture_without_a_source(out: Path, source: str | None) -> None:
     with open_rows(out, CLASSES) as rows:

@@ -85,6 +85,32 @@ def test_the_switch_loads_the_engine_when_it_is_first_used(browser, service):
     visit.context.close()
 
 
+def test_pictures_that_wait_for_a_token_are_read_in_the_browser_without_one(browser, service):
+    service.config |= {"local": True, "token": True}
+    service.token = "s3cret"
+    visit = Visit(browser, service)
+    visit.page.set_input_files("#files", [png("2-a.png"), png("3-b.png")])
+    expect(visit.one("#token")).to_be_focused()
+    visit.page.check("[value=local]")
+    expect(visit.one(".tile .state")).to_have_text(["1 face", "1 face"])
+    expect(visit.one("#token-form")).to_be_hidden()
+    visit.page.check("[value=service]")
+    expect(visit.one("#token-form")).to_be_visible()
+    assert visit.posts() == []
+    visit.context.close()
+
+
+def test_a_token_is_still_asked_for_when_the_browsers_engine_cannot_be_loaded(browser, service):
+    service.config |= {"local": True, "token": True}
+    service.token = "s3cret"
+    service.extra["/page/local/engine.js"] = b"export async function openLocalEngine() { throw new Error('no'); }"
+    visit = Visit(browser, service)
+    visit.page.click("[value=local]")
+    expect(visit.one("[value=service]")).to_be_checked()
+    expect(visit.one("#token-form")).to_be_visible()
+    visit.context.close()
+
+
 def test_where_the_browsers_engine_is_not_installed_the_page_says_what_to_do(browser, service):
     visit = Visit(browser, service)
     expect(visit.one("[value=local]")).to_be_disabled()

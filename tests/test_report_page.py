@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mien.coverage import threshold
 from mien.errors import MissingExtraError, UsageError
 from mien.evaluation import judge
 from mien.modelspec import ModelSpec
@@ -96,6 +97,9 @@ def test_a_real_judgement_becomes_a_report(tmp_path, facts):
     assert "AI Act, Article 5(1)(f)" in page.text
     assert f"{facts.calibration.after.ece:.1%}" in page.text
     assert f"{facts.coverage.at_80.accuracy:.1%}" in page.text
+    assert f"--min-confidence {threshold(facts.coverage.at_80.min_confidence)}" in page.text
+    surest = next(point for point in facts.coverage.points if point.coverage >= 0.2)
+    assert f"{surest.accuracy:.1%} {threshold(surest.min_confidence)}" in page.text
     assert [image["src"][:22] for image in page.all("img")] == ["data:image/png;base64,"] * 7 + [
         "data:image/jpeg;base64"
     ]

@@ -223,7 +223,24 @@ def test_beyond_the_queue_requests_are_refused_at_once() -> None:
 
 
 def test_beyond_the_memory_for_bodies_requests_are_refused() -> None:
-    check_problem(post(settings={"queue_bytes": 1000}, files=files(picture(), b"x" * 2000)), 503, "busy")
+    analyzer = FakeAnalyzer()
+    analyzer.let_go.clear()
+
+    async def talk(client: httpx.AsyncClient) -> None:
+        body = files(picture(), b"x" * 3000)
+        posts = [asyncio.create_task(client.post(URL, files=body)) for _ in range(3)]
+        done, others = await asyncio.wait(posts, return_when=asyncio.FIRST_COMPLETED)
+        check_problem(done.pop().result(), 503, "busy")
+        analyzer.let_go.set()
+        assert [answer.status_code for answer in await asyncio.gather(*others)] == [200, 200]
+
+    ask(talk, FakeAnalyzers(analyzer), max_body=4000, queue_bytes=8000)
+
+
+def test_the_largest_json_body_has_room_in_the_least_memory() -> None:
+    body = json.dumps(as_json(picture(), b"x" * 4000)).encode()
+    settings = {"max_body": len(body), "queue_bytes": 2 * len(body)}
+    assert post(settings=settings, content=body, headers={"content-type": "application/json"}).status_code == 200
 
 
 def test_what_takes_too_long_ends_and_leaves_the_queue() -> None:

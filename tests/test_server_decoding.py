@@ -3,7 +3,8 @@
 import asyncio
 import io
 import json
-from contextlib import ExitStack
+import time
+from contextlib import ExitStack, suppress
 
 import numpy as np
 import pytest
@@ -11,10 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
-from attacking import chunk, lying_png, png
+from attacking import chunk, lying_png, many_scans, png
 from mien.images import decode
 from mien.server.decoding import (
     MOST_CHUNKS,
+    MOST_SEGMENTS,
     UNKNOWN_SIZE,
     check_format,
     decode_picture,
@@ -126,6 +128,61 @@ def test_png_without_its_texts_has_the_same_pixels() -> None:
     np.testing.assert_array_equal(decode_picture(told, MOST), decode(whole))
     jpeg = textured("JPEG")
     assert plain_png(jpeg) is jpeg
+
+
+SCANS = b"\xff\xda" * 200
+
+
+def jpeg_segment(data: bytes) -> bytes:
+    """A comment."""
+    return b"\xff\xfe" + (2 + len(data)).to_bytes(2) + data
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_only_scans_of_the_picture_itself_count(progressive) -> None:
+    target = io.BytesIO()
+    PillowImage.new("RGB", (48, 32), (9, 99, 200)).save(target, "JPEG", progressive=progressive)
+    whole = target.getvalue()
+    commented = whole[:2] + jpeg_segment(SCANS) + whole[2:]
+    for data in (whole + SCANS, commented, commented + SCANS):
+        assert decode_as_the_service_does(data) == 200
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [b"\xff\xd9" * 9, b"\xff\xfe\xff\xff", b"\xff\xfe\0\0"],
+    ids=["ends in a comment", "a comment beyond the end", "a comment shorter than its length"],
+)
+def test_many_scans_are_found_wherever_they_are(hidden) -> None:
+    scans = many_scans()
+    place = scans.index(b"\xff\xda")
+    behind = hidden if hidden.startswith(b"\xff\xfe\0") else jpeg_segment(hidden)
+    for data in (scans, scans[:place] + behind + scans[place:], scans[:2] + behind + scans[2:], scans[:-2]):
+        with pytest.raises(Problem, match="scans"):
+            check_format(data)
+
+
+def test_many_scans_that_are_cut_off_do_no_harm() -> None:
+    scans = many_scans()
+    for cut in (1, 2, 3, 5, 11):
+        with pytest.raises(Problem, match="scans"):
+            check_format(scans[:-cut])
+    for end in (b"\xff", b"\xff\xfe", b"\xff\xfe\0", b"\xff\xfe\xff\xff"):
+        check_format(b"\xff\xd8" + jpeg_segment(SCANS) + end)
+
+
+def test_very_many_segments_are_refused() -> None:
+    with pytest.raises(Problem, match="segments"):
+        check_format(b"\xff\xd8" + jpeg_segment(SCANS) + jpeg_segment(b"") * MOST_SEGMENTS)
+
+
+@pytest.mark.parametrize("filling", [b"\xff", b"\xff\x00", b"\xff\xd0", b"\xff\xd8", b"\xff\xfe\0\2", b"\0"])
+def test_scans_are_counted_quickly(filling) -> None:
+    data = b"\xff\xd8" + jpeg_segment(SCANS) + filling * (16 * 2**20 // len(filling))
+    start = time.process_time()
+    with suppress(Problem):
+        check_format(data)
+    assert time.process_time() - start < 1.5
 
 
 @pytest.fixture(scope="module")

@@ -212,6 +212,8 @@ def test_websockets_are_refused() -> None:
         ({"max_images": True}, "max_images"),
         ({"timeout": float("nan")}, "timeout"),
         ({"max_images": 9, "queue_pictures": 8}, "max_images"),
+        ({"max_body": 1000, "queue_bytes": 1999}, "raise --queue-memory or lower --max-body"),
+        ({"queue_bytes": -1}, "queue_bytes"),
         ({"cors_origins": ("*",)}, "cors_origins"),
         ({"cors_origins": ("https://a.example/path",)}, "cors_origins"),
     ],
@@ -225,6 +227,11 @@ def test_settings_that_are_right() -> None:
     for right in ({"host": "::1"}, {"host": "127.0.0.2"}, {"host": "0.0.0.0", "token": TOKEN}, {"insecure": True}):
         assert ServerSettings(**right)
     assert TOKEN not in repr(ServerSettings(token=TOKEN))
+
+
+@pytest.mark.parametrize(("max_body", "memory"), [(32, 256), (128, 256), (200, 400)])
+def test_the_memory_for_bodies_follows_their_size(max_body, memory) -> None:
+    assert ServerSettings(max_body=max_body * 2**20).memory == memory * 2**20
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import errno
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -331,6 +332,54 @@ def test_a_folder_that_goes_while_it_is_made_is_made_again(tmp_path, monkeypatch
     folder.write_text("mine")
     with pytest.raises(UsageError, match="cannot be used"):
         VideoStore(folder).open()
+
+
+@pytest.mark.parametrize("gone", ["", "session", "../.."])
+def test_a_folder_that_is_cleaned_up_meanwhile_is_made_again(tmp_path, gone) -> None:
+    folder = tmp_path / "a" / "b" / "videos"
+    store = VideoStore(folder)
+    store.open()
+    first = store.session
+    shutil.rmtree(first if gone == "session" else (folder / gone).resolve())
+    assert store.free > 0
+    made = store.make()
+    assert made.is_dir()
+    assert store.session != first
+    other = VideoStore(folder)
+    other.open()
+    assert made.is_dir(), "its lock is held"
+    other.close()
+    store.close()
+    assert not folder.exists()
+
+
+def test_a_folder_that_cannot_be_made_again_is_tried_again(tmp_path) -> None:
+    folder = tmp_path / "videos"
+    store = VideoStore(folder)
+    store.open()
+    shutil.rmtree(folder)
+    folder.write_text("mine")
+    for _ in range(2):
+        with pytest.raises((UsageError, OSError)):
+            store.make()
+    folder.unlink()
+    assert store.make().is_dir()
+    store.close()
+    assert not folder.exists()
+
+
+def test_a_service_whose_folder_has_gone_ends_in_peace(tmp_path) -> None:
+    store = VideoStore(tmp_path / "videos")
+    store.open()
+    shutil.rmtree(tmp_path / "videos")
+    store.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_videos_are_taken_when_their_folder_has_been_cleaned_up(clip, tmp_path) -> None:
+    with jobs_in(tmp_path / "videos") as running:
+        shutil.rmtree(tmp_path / "videos")
+        assert finish(upload(running, clip)).status == "done"
 
 
 def test_services_that_begin_and_end_at_the_same_time_do_not_trip_each_other(tmp_path) -> None:

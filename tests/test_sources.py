@@ -18,7 +18,7 @@ import mien.pictures
 import mien.sources
 from clips import cut, noise, picture, write_clip
 from mien.errors import DataError, UsageError
-from mien.finding import Kind, find, looks_like_video
+from mien.finding import Kind, find, list_lines, looks_like_video
 from mien.frames import Clip, Frame, Reading, in_utf8, printable
 from mien.outputs import Annotated
 from mien.sources import open_sources
@@ -246,6 +246,44 @@ def test_a_list_as_a_source_is_told_to_be_taken_apart() -> None:
     for sources in (["a.png"], ("a.png",), iter(["a.png"])):
         with pytest.raises(UsageError, match=r"name each by itself: \*sources"):
             find([sources])
+
+
+def test_a_file_comes_once_however_it_is_spelled(faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(faces)
+    with zipfile.ZipFile("p.zip", "w") as archive:
+        for name in ("x.png", "y.png", "v.mp4"):
+            archive.writestr(name, b"")
+    (faces / "list.txt").write_text(f"./a.jpg\n{faces}/b.png\n")
+    sources = ["a.jpg", faces / "a.jpg", "../faces/a.jpg", "list.txt", ".", "p.zip", str(faces / "p.zip"), "./*.zip"]
+    assert [item.name for item in find(sources)] == [
+        *("a.jpg", f"{faces}/b.png", "more/d.PNG", "more/deep/c.webp", "other/z.bmp"),
+        *("p.zip/x.png", "p.zip/y.png", "p.zip/v.mp4"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["x\u2028y.jpg", "x\x85y.jpg", "x\x0cy.jpg", "x\x1ey.jpg"])
+def test_lists_have_the_lines_of_text_files(name: str) -> None:
+    assert list_lines(f"{name}\na.jpg\r\nb.jpg\rc.jpg".encode()) == [name, "a.jpg", "b.jpg", "c.jpg"]
+
+
+@pytest.mark.parametrize("address", ["rtsp://h:99999/x", "rtsp://h:abc/", "http://h:99999/x.jpg"])
+def test_wrong_ports_are_told_and_the_rest_goes_on(tmp_path: Path, address: str) -> None:
+    frames, ((name, why),) = read(address, write_picture(tmp_path / "a.png"))
+    assert (len(frames), name) == (1, address)
+    assert why.startswith("is not an address (Port ")
+
+
+def test_where_pictures_are_asked_for_videos_are_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mien.sources, "fetch_picture", lambda *_: None)  # an address that leads to a video
+    (tmp_path / "a.mp4").touch()
+    write_picture(tmp_path / "b.png")
+    failed: list[tuple[str, str]] = []
+    sources = [tmp_path, 0, "http://h/x"]
+    with open_sources(sources, on_failure=lambda *pair: failed.append(pair), pictures_only=True) as opened:
+        assert opened.total == 2
+        assert [frame.place for frame in opened] == ["b.png"]
+    why = "is a video; only pictures are taken"
+    assert failed == [(str(tmp_path / "a.mp4"), why), ("webcam 0", why), ("http://h/x", why)]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="making links needs a privilege on Windows")

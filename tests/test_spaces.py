@@ -37,6 +37,12 @@ def test_ranges_and_choices_are_read():
     }
 
 
+def test_a_field_of_any_number_is_not_drawn_whole_because_it_holds_a_whole_one():
+    assert isinstance(BASE.augmentation.rotation, int)
+    space = parse_space(["augmentation.rotation=5:30", "mixup=0:0.4"], dataclasses.replace(BASE, mixup=0))
+    assert space == {"augmentation.rotation": Span(5, 30), "mixup": Span(0, 0.4)}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -50,6 +56,7 @@ def test_ranges_and_choices_are_read():
         ("learning_rate=0.1:1000", "learning_rate: must be a number from 1e-08 to 100, received 1000"),
         ("mixup=0:2", "mixup: must be a number from 0 to 1"),
         ("batch_size=1.5:8", "takes whole numbers"),
+        ("augmentation.rotation=0.5:181", "rotation: must be a number from 0 to 180"),
         ("batch_size=0:8", "batch_size: must be a whole number from 1"),
         ("optimizer=adam,lion", "optimizer: must be one of adam, sgd"),
         ("optimizer=0:1", "is no number; give choices"),

@@ -176,6 +176,27 @@ def test_the_step_uphill_has_the_radius_as_its_length():
     np.testing.assert_allclose(steps[1], [[0.4]], rtol=1e-6)
 
 
+def test_no_step_is_taken_uphill_where_the_gradient_overflowed():
+    for step in uphill([np.array([np.inf, 1.0], np.float32), np.array([2.0], np.float32)], 0.5):
+        np.testing.assert_array_equal(step, np.zeros_like(step))
+
+
+def test_mixed_images_weigh_what_they_show():
+    weights = np.arange(1.0, 8.0)
+    config = dataclasses.replace(PLAIN, mixup=0.9, label_smoothing=0.1)
+    model = network("small", seed=0)
+    built = compile_for_training(model, config, make_optimizer(config, 10), weights)
+    images, labels = batch()
+    trained = np.asarray(built.model((images, labels), training=True))
+    assert trained.shape == (16, 15)
+    mixed = (trained[:, 7:14] - 0.1 / 7) / 0.9
+    assert (mixed.max(1) < 0.95).any()
+    np.testing.assert_allclose(trained[:, 14], mixed @ weights, rtol=1e-4)
+    expected = np.mean(-trained[:, 14] * (trained[:, 7:14] * np.log(trained[:, :7])).sum(1))
+    assert float(built.model.compute_loss(None, labels, trained)) == pytest.approx(expected, rel=1e-4)
+    np.testing.assert_array_equal(np.asarray(built.model((images, labels), training=False))[:, 14], np.ones(16))
+
+
 def test_training_starts_from_a_models_weights_and_new_classes_get_a_new_last_layer(tmp_path):
     trained = network("small", seed=3)
     path = saved(tmp_path / "a.keras", trained)

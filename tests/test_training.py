@@ -267,7 +267,8 @@ def test_what_streams_cannot_do_is_refused_before_their_images_are_read(patterns
 
 
 def test_without_a_converter_nothing_that_was_learnt_is_lost(patterns, tmp_path, monkeypatch):
-    def refuse(*arguments):
+    def refuse(model, description, path):
+        path.write_text("of an earlier epoch, as after an interruption")
         raise MissingExtraError("writing .onnx files", "train")
 
     monkeypatch.setattr("mien.training.save_onnx", refuse)

@@ -319,6 +319,44 @@ def test_large_frames_are_refused(tmp_path: Path, backend: str) -> None:
     assert "64 x 48 pixels are more than the 3,000 allowed" in said
 
 
+def test_large_frames_are_refused_before_one_is_decoded(
+    tmp_path: Path, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decode(*arguments: object) -> None:
+        raise AssertionError("it was decoded")
+
+    monkeypatch.setattr(mien.decoders.PyAVDecoder, "_packets", decode)
+    monkeypatch.setattr(mien.decoders.OpenCVDecoder, "_read", decode)
+    _, said = collect(write_clip(tmp_path / "a.mp4"), backend, max_pixels=3000)
+    assert "64 x 48 pixels are more than the 3,000 allowed" in said
+
+
+def test_frames_that_grow_on_the_way_are_refused(tmp_path: Path, backend: str) -> None:
+    """OpenCV brings them all to the size of the first."""
+    parts = [write_clip(tmp_path / f"{side}.ts", [picture(0, (side, side))] * 20) for side in (64, 128)]
+    (tmp_path / "a.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
+    frames, said = collect(tmp_path / "a.ts", backend, max_pixels=64 * 64)
+    assert {frame.image.shape for frame in frames} == {(64, 64, 3)}
+    if backend == "pyav":
+        assert len(frames) <= 20
+        assert "128 x 128 pixels are more than the 4,096 allowed" in said
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.mp4", "a.ts", "a.flv"])
+def test_a_whole_video_may_begin_late(tmp_path: Path, backend: str, name: str) -> None:
+    """Matroska tells how long a file is from 0 on, wherever its frames begin."""
+    path = write_clip(tmp_path / name, noise(50), stamps=range(100_000, 102_000, 40))
+    frames, said = collect(path, backend)
+    assert (len(frames), said) == (50, "")
+    assert [frame.time for frame in frames] == pytest.approx([index * 0.04 for index in range(50)], abs=2e-3)
+
+
+def test_a_video_that_begins_late_and_is_cut(tmp_path: Path, backend: str) -> None:
+    frames, said = collect(cut(write_clip(tmp_path / "a.mkv", noise(120), stamps=range(10_000, 14_800, 40))), backend)
+    assert 40 <= len(frames) <= 80
+    assert f"ended after {len(frames)} of " in said
+
+
 def test_who_stops_early_leaves_no_thread(tmp_path: Path, backend: str) -> None:
     path = write_clip(tmp_path / "a.mp4", 90)
     frames = read_video("a", lambda: open_decoder(str(path), backend), ahead=2)

@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 from numpy.typing import NDArray
 
 from mien.addresses import without_secrets
@@ -18,10 +19,11 @@ from mien.classifier import Model, open_model
 from mien.errors import DataError, UsageError
 from mien.faces import KEYPOINTS, Detections, Detector, open_detector
 from mien.finding import is_address
-from mien.frames import grouped, printable
+from mien.frames import grouped, in_utf8, printable
 from mien.framing import cut_faces
 from mien.images import MAX_PIXELS, Image, ImageLike, check_several, read_pixels
 from mien.numeric import flag, is_real, is_whole
+from mien.preprocessing import fit_images
 from mien.results import Box, Face, Prediction, check_min_confidence
 from mien.sources import Clip, Frame, Reading, open_sources
 from mien.tracking import FaceTracker, Smoother
@@ -96,8 +98,7 @@ class Analyzer:
             raise UsageError(f"margin: must be from -0.4 to 1, received {margin!r}")
         self.model = _open(model, device, threads)
         self.detector = _open_detector(detector, threads)
-        whole = self.detector.name == "none"
-        self.margin = 0.0 if whole else self.model.spec.crop_margin if margin is None else margin
+        self.margin = 0.0 if self.whole else self.model.spec.crop_margin if margin is None else margin
         self.align = flag("align", align)
         self.tta = tta
         self.min_confidence = min_confidence
@@ -109,6 +110,11 @@ class Analyzer:
     def classes(self) -> tuple[str, ...]:
         """Names of the expressions, in the model's order."""
         return self.model.spec.classes
+
+    @property
+    def whole(self) -> bool:
+        """Whether each picture is taken for a face, cut out already: the detector is ``none``."""
+        return self.detector.name == "none"
 
     def analyze(self, image: ImageLike, *, bgr: bool = False) -> Analysis:
         """Find the faces of one picture and say what they show.
@@ -134,6 +140,21 @@ class Analyzer:
         self._refuse_empty(analysis)
         return analysis, seen.faces
 
+    def cut(self, image: Image, faces: Detections) -> NDArray[np.uint8]:
+        """Faces of a picture as the model takes them; where each picture is a face, the whole of it, as in training.
+
+        Args:
+            image: uint8 (height, width) or (height, width, 3) RGB.
+            faces: what the detector found in it.
+
+        Returns:
+            uint8 (n, size, size, channels).
+        """
+        spec = self.model.spec.input
+        if self.whole:
+            return fit_images([image] * len(faces), spec)
+        return cut_faces(image, faces, spec, margin=self.margin, align=self.align)
+
     def analyze_batch(self, images: Sequence[ImageLike], *, bgr: bool = False) -> list[Analysis]:
         """`analyze` for each picture, sharing work between them. Results hold the pictures: for very many, `stream`.
 
@@ -142,7 +163,7 @@ class Analyzer:
         """
         check_several(images, "for one, call analyze")
         with ThreadPoolExecutor(thread_name_prefix="mien-read") as pool:
-            frames = pool.map(lambda image: self._read(image, bgr), images)
+            frames = self._read_all(list(images), bgr, pool)
             found = [analysis for group in grouped(frames) for analysis in self._classify(self._detect(group))]
         for analysis in found:
             self._refuse_empty(analysis)
@@ -220,9 +241,15 @@ class Analyzer:
         options = {} if detect_every is None else {"detect_every": detect_every}
         return FaceTracker(self.detector, **options)
 
+    def _read_all(self, images: Sequence[ImageLike], bgr: bool, pool: ThreadPoolExecutor) -> Iterator[Frame]:
+        """All pictures in order. What is open is read in this thread, as it may come twice."""
+        ahead = pool.map(lambda image: self._read(image, bgr), (image for image in images if not _is_open(image)))
+        for image in images:
+            yield self._read(image, bgr) if _is_open(image) else next(ahead)
+
     def _read(self, image: ImageLike, bgr: bool) -> Frame:
         """The picture as the detector takes it, with the name it came by."""
-        source = str(image) if isinstance(image, str | Path) else None
+        source = in_utf8(str(image)) if isinstance(image, str | Path) else None
         if isinstance(image, str) and is_address(image):
             shown = printable(without_secrets(image))
             raise UsageError(f"image: addresses are read by Analyzer.stream, received {shown}")
@@ -235,7 +262,7 @@ class Analyzer:
 
     def _classify(self, seen: Sequence[Seen], smoother: Smoother | None = None) -> list[Analysis]:
         """Cut out all faces of all pictures and classify them together."""
-        crops = [self._cut(one) for one in seen]
+        crops = [self.cut(one.frame.image, one.faces) for one in seen]
         rows = predict_views(self._predict, np.concatenate(crops), self.tta)
         parts = np.split(rows, np.cumsum([len(part) for part in crops])[:-1])
         return [self._result(one, part, smoother) for one, part in zip(seen, parts, strict=True)]
@@ -246,9 +273,6 @@ class Analyzer:
     def _refuse_empty(self, analysis: Analysis) -> None:
         if self.strict and not analysis:
             raise DataError("no face was found", [analysis.source or "the picture"])
-
-    def _cut(self, seen: Seen) -> NDArray[np.uint8]:
-        return cut_faces(seen.frame.image, seen.faces, self.model.spec.input, margin=self.margin, align=self.align)
 
     def _result(self, seen: Seen, shares: NDArray[np.float32], smoother: Smoother | None) -> Analysis:
         frame = seen.frame
@@ -305,6 +329,11 @@ def _open(model: str | Path | Model | None, device: str, threads: int) -> Model:
     if not hasattr(model, "spec") or not hasattr(model, "predict"):
         raise UsageError(f"model: must be a file, a bundled model's name or an opened model, received {model!r}")
     return model
+
+
+def _is_open(image: object) -> bool:
+    """Whether it is a Pillow image or an opened file, which only one thread may read."""
+    return isinstance(image, PIL.Image.Image) or hasattr(image, "read")
 
 
 def _open_detector(detector: str | Detector, threads: int) -> Detector:

@@ -32,7 +32,7 @@ class RandomAffine(layers.Layer):
     def __init__(self, policy: AugmentationPolicy, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.policy = policy
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed_generator = keras.random.SeedGenerator(seed_of(seed))
 
     def call(self, images: Any, training: bool = False) -> Any:
         """Vary the images while training."""
@@ -119,7 +119,7 @@ def compose_affine(
     return ops.stack([a0, a1, a2, b0, b1, b2, zero, zero], axis=1)
 
 
-def _seed(seed: int) -> int:
+def seed_of(seed: int) -> int:
     """Within what every backend takes."""
     return seed % 2**31
 
@@ -130,23 +130,24 @@ def augmentation_layers(policy: AugmentationPolicy, seed: int = 0) -> list[keras
     All but those of `degradation_layers`, which come behind what teachers see.
     """
     stack: list[keras.Layer] = []
+    contrast, erase = policy.contrast, policy.erase  # as pairs: a number alone is the upper end of a range from 0
     if policy.moves:
         stack.append(RandomAffine(policy, seed, dtype="float32", name="random_affine"))
-    if policy.contrast:
+    if contrast:
         stack.append(
-            layers.RandomContrast(policy.contrast, value_range=(0, 255), seed=_seed(seed + 1), dtype="float32")
+            layers.RandomContrast((contrast, contrast), value_range=(0, 255), seed=seed_of(seed + 1), dtype="float32")
         )
     if policy.brightness:
         stack.append(
-            layers.RandomBrightness(policy.brightness, value_range=(0, 255), seed=_seed(seed + 2), dtype="float32")
+            layers.RandomBrightness(policy.brightness, value_range=(0, 255), seed=seed_of(seed + 2), dtype="float32")
         )
-    if policy.erase:
+    if erase:
         eraser = layers.RandomErasing(
-            factor=policy.erase,
+            factor=(erase, erase),
             scale=(0.02, 0.2),
             fill_value=127.0,
             value_range=(0, 255),
-            seed=_seed(seed + 3),
+            seed=seed_of(seed + 3),
             dtype="float32",
         )
         stack.append(eraser)
@@ -155,7 +156,7 @@ def augmentation_layers(policy: AugmentationPolicy, seed: int = 0) -> list[keras
 
 def degradation_layers(policy: AugmentationPolicy, seed: int = 0) -> list[keras.Layer]:
     """The Keras layers that spoil images: float32 in [0, 1] in and out, active only while training."""
-    return [RandomDegradation(policy.degrade, _seed(seed + 4))] if policy.degrade else []
+    return [RandomDegradation(policy.degrade, seed_of(seed + 4))] if policy.degrade else []
 
 
 def preview(

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.backend import lay_out
+from mien import backend
 from mien.epochs import EpochFeed
 from mien.preprocessing import SCALE
 
@@ -106,7 +106,7 @@ def _compiled(twin: keras.Model) -> Callable[[NDArray[np.uint8], int], list[Any]
 
     def forward(pixels: NDArray[np.uint8], rows: int) -> list[Any]:
         learnt, others = ([v.value for v in vs] for vs in (twin.trainable_variables, twin.non_trainable_variables))
-        found: list[Any] = compiled(learnt, others, lay_out(pixels), rows)
+        found: list[Any] = compiled(learnt, others, backend.lay_out(pixels), rows)
         return found
 
     return forward
@@ -117,7 +117,7 @@ def _place(variables: list[keras.Variable], wanted: keras.Variable) -> int:
 
 
 def _normalisations(model: keras.Model) -> list[keras.layers.BatchNormalization]:
-    return [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    return [layer for layer in backend.all_layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
 
 
 def _statistics(model: keras.Model) -> list[keras.Variable]:

@@ -44,8 +44,9 @@ class FusedBatchNormalization(layers.BatchNormalization):
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Normalise over batch, rows and columns; other ranks go to the stock layer."""
-        if len(inputs.shape) != 4 or mask is not None or self.axis not in (-1, 3):
+        """Normalise over batch, rows and columns; what the kernel cannot do goes to the stock layer."""
+        plain = mask is None and self.scale and self.center and not (self.renorm or self.synchronized)
+        if len(inputs.shape) != 4 or self.axis not in (-1, 3) or not plain:
             return super().call(inputs, training=training, mask=mask)
         import tensorflow as tf
 
@@ -94,6 +95,12 @@ def training_twin(model: keras.Model, precision: str, *, any_size: bool = False)
     twin = keras.models.clone_model(model, input_tensors=faces, clone_function=rebuild)
     copy_weights(model, twin)
     return twin
+
+
+def all_layers(model: keras.Model) -> list[keras.Layer]:
+    """The layers of a model and of the models within it."""
+    nested = [all_layers(layer) if isinstance(layer, keras.Model) else [layer] for layer in model.layers]
+    return [layer for layers_ in nested for layer in layers_]
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mien.coverage import threshold
 from mien.evaluation import Evaluation
 from mien.files import write_text
 from mien.front_matter import UNKNOWN_LICENCE
@@ -161,7 +162,7 @@ def _measured(facts: ReportFacts) -> Iterator[str]:
     if facts.coverage is not None:
         mark = facts.coverage.at_80
         yield (
-            f"Of the {mark.coverage:.0%} it is surest of (confidence from {mark.min_confidence:.2f}), "
+            f"Of the {mark.coverage:.0%} it is surest of (confidence from {threshold(mark.min_confidence)}), "
             f"{mark.accuracy:.1%} are right."
         )
     if facts.robustness is not None:

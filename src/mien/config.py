@@ -101,7 +101,7 @@ class AugmentationPolicy:
 
 
 _STANDARD = AugmentationPolicy(
-    rotation=11.5, shift=0.09, zoom=0.13, zoom_together=True, flip=True, brightness=0.15, contrast=0.3, erase=0.5
+    rotation=11.5, shift=0.09, zoom=0.13, zoom_together=True, flip=True, brightness=0.15, contrast=0.3, erase=0.25
 )
 
 AUGMENTATIONS: dict[str, AugmentationPolicy] = {

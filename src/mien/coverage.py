@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from decimal import ROUND_FLOOR, Decimal
 from itertools import pairwise
 from typing import Any
 
@@ -77,6 +78,11 @@ class Coverage:
             "at_80": self.at_80.to_dict(),
             "points": [point.to_dict() for point in self.points],
         }
+
+
+def threshold(min_confidence: float) -> str:
+    """A lowest confidence as it is printed: three digits, rounded down, so that whatever has it is answered."""
+    return str(Decimal(str(float(min_confidence))).quantize(Decimal("0.001"), ROUND_FLOOR))
 
 
 def measure_coverage(probabilities: NDArray[np.floating[Any]], labels: NDArray[np.int64]) -> Coverage:

@@ -17,7 +17,7 @@ import numpy as np
 
 from mien.containers import is_whole_mp4
 from mien.errors import DataError, MissingExtraError
-from mien.images import Image
+from mien.images import MAX_PIXELS, Image
 
 DEFAULT_FPS = 25.0
 """For what does not say."""
@@ -27,6 +27,7 @@ MAX_FPS = 1000.0
 
 _FFMPEG_LEVEL = "OPENCV_FFMPEG_LOGLEVEL"
 _SILENT = "-8"
+_STAMP = getattr(cv2, "CAP_PROP_PTS", -1)  # since OpenCV 4.11
 
 
 class Decoder(Protocol):
@@ -40,6 +41,8 @@ class Decoder(Protocol):
         end: seconds up to which anything, sound included, was found so far; None where that is not watched.
         damaged: once all was decoded: how many frames of a file that counts them could not be; 0 where that is not
             watched.
+        finished: whether the end of a live source is its proper end.
+        max_pixels: larger frames are refused; moved before the first is asked for.
     """
 
     fps: float
@@ -48,16 +51,23 @@ class Decoder(Protocol):
     seconds: float | None
     end: float | None
     damaged: int
+    finished: bool
+    max_pixels: int
 
     def __iter__(self) -> Iterator[tuple[float | None, Image]]:
-        """(Seconds on the container's clock or None, uint8 (height, width, 3) RGB)."""
+        """(Seconds on the container's clock or None, uint8 (height, width, 3) RGB).
+
+        Raises:
+            DataError: a frame is too large, or after all there were: the file object failed.
+        """
 
     def close(self) -> None:
         """Let go of the file."""
 
 
 Place = str | int | io.RawIOBase
-"""What is opened: a path or address as FFmpeg takes it, a webcam's number, or a file object that never raises."""
+"""What is opened: a path or address as FFmpeg takes it, a webcam's number, or a file object that never raises: it ends,
+and its `failure`, where it has one, is the `DataError` that says why."""
 
 
 def has_pyav() -> bool:
@@ -69,7 +79,7 @@ def open_decoder(place: Place, backend: str = "auto", *, live: bool = False, sec
     """Open a video.
 
     Args:
-        place: a path, an address, a webcam's number (always OpenCV), or a file object.
+        place: a path, an address, a webcam's number (always OpenCV), or a file object, which the decoder closes.
         backend: one of `mien.frames.VIDEO_BACKENDS`.
         live: decode each frame as it comes, without waiting for later ones.
         seconds: how long a stream may keep silent.
@@ -80,9 +90,36 @@ def open_decoder(place: Place, backend: str = "auto", *, live: bool = False, sec
     """
     if backend == "pyav" and not has_pyav():
         raise MissingExtraError("video_backend 'pyav'", "video")
-    if isinstance(place, int) or backend == "opencv" or not has_pyav():
-        return OpenCVDecoder(place, seconds=seconds)
-    return PyAVDecoder(place, live=live, seconds=seconds)
+    try:
+        if isinstance(place, int) or backend == "opencv" or not has_pyav():
+            return OpenCVDecoder(place, seconds=seconds)
+        return PyAVDecoder(place, live=live, seconds=seconds)
+    except DataError:
+        if isinstance(place, io.RawIOBase):
+            place.close()
+            _raise_failure(place)
+        raise
+
+
+def _raise_failure(place: Place) -> None:
+    """Say what went wrong in a file object."""
+    failure: DataError | None = getattr(place, "failure", None)
+    if failure is not None:
+        raise failure
+
+
+class LargeFrameError(DataError):
+    """A video's frames have more pixels than are allowed."""
+
+
+def refuse_large(width: float, height: float, max_pixels: int) -> None:
+    """Refuse frames of more than `max_pixels`.
+
+    Raises:
+        LargeFrameError: they have more.
+    """
+    if width * height > max_pixels:
+        raise LargeFrameError(f"frames of {width:.0f} x {height:.0f} pixels are more than the {max_pixels:,} allowed")
 
 
 class PyAVDecoder:
@@ -91,6 +128,7 @@ class PyAVDecoder:
     def __init__(self, place: str | io.RawIOBase, *, live: bool, seconds: float) -> None:
         import av
 
+        self._place = place
         self._errors = (av.FFmpegError, OSError, ValueError)
         is_address = isinstance(place, str) and "://" in place
         options = {"rtsp_transport": "tcp"} if isinstance(place, str) and place.startswith("rtsp") else {}
@@ -112,6 +150,8 @@ class PyAVDecoder:
         self.frames = self._stream.frames or (round(self.seconds * self.fps) if self.seconds else None)
         self.end: float | None = None
         self.damaged = 0
+        self.finished = isinstance(place, io.RawIOBase)
+        self.max_pixels = MAX_PIXELS
         self._first: int | None = None
 
     def skip_to(self, stamp: int) -> None:
@@ -130,9 +170,14 @@ class PyAVDecoder:
         """Timestamps of all frames that are shown, in the stream's own units, rising; nothing is decoded.
 
         The decoder gives no frames after that.
+
+        Raises:
+            DataError: the file object failed.
         """
         packets = (packet for packet in self._packets() if packet.size and not packet.is_discard)
-        return sorted(packet.pts for packet in packets if packet.pts is not None)
+        stamps = sorted(packet.pts for packet in packets if packet.pts is not None)
+        _raise_failure(self._place)
+        return stamps
 
     def _length(self) -> float | None:
         if self._container.format.name == "avi" and self._stream.frames > 0 and self._stream.time_base:
@@ -143,6 +188,8 @@ class PyAVDecoder:
 
     def __iter__(self) -> Iterator[tuple[float | None, Image]]:
         """See `Decoder`. Damaged packets are passed over."""
+        context = self._stream.codec_context
+        refuse_large(context.width, context.height, self.max_pixels)
         packets = decoded = failed = 0
         for packet in self._packets():
             packets += packet.size > 0 and not packet.is_discard
@@ -155,9 +202,11 @@ class PyAVDecoder:
                 decoded += 1
                 if self._first is not None and frame.pts is not None and frame.pts < self._first:
                     continue
+                refuse_large(frame.width, frame.height, self.max_pixels)
                 yield frame.time, _turn(frame.to_ndarray(format="rgb24"), _display_matrix(frame))
         if failed and self.exact and packets == self.frames:  # an edit list shows fewer
             self.damaged = max(0, packets - decoded)
+        _raise_failure(self._place)
 
     def _packets(self) -> Iterator[Any]:
         """The video's packets; sound is looked at for its time only, to know where the file ends."""
@@ -175,12 +224,15 @@ class PyAVDecoder:
         """See `Decoder`."""
         with suppress(*self._errors):
             self._container.close()
+        if isinstance(self._place, io.RawIOBase):
+            self._place.close()
 
 
 class OpenCVDecoder:
     """FFmpeg as OpenCV carries it; cameras through the system. See `Decoder`."""
 
     def __init__(self, place: Place, *, seconds: float) -> None:
+        self._place = place
         problem = "there is no such camera" if isinstance(place, int) else "cannot be opened as a video"
         try:
             with quiet():
@@ -199,19 +251,34 @@ class OpenCVDecoder:
         self.seconds = self.frames / self.fps if self.frames and judged else None
         self.end: float | None = None
         self.damaged = 0
+        self.finished = isinstance(place, io.RawIOBase)
+        self.max_pixels = MAX_PIXELS
 
     def __iter__(self) -> Iterator[tuple[float | None, Image]]:
         """See `Decoder`."""
-        while True:
-            try:
-                there, image = self._capture.read()
-            except cv2.error as error:
-                raise DataError("cannot be decoded") from error
-            if not there:
-                return
+        size_wh = (self._capture.get(cv2.CAP_PROP_FRAME_WIDTH), self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        refuse_large(*size_wh, self.max_pixels)
+        begin: float | None = None
+        while (image := self._read()) is not None:
+            refuse_large(image.shape[1], image.shape[0], self.max_pixels)
             time = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            begin = self._begin(time) if begin is None else begin
             image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB)
-            yield time if math.isfinite(time) else None, np.asarray(image, np.uint8)
+            yield time + begin if math.isfinite(time) else None, np.asarray(image, np.uint8)
+        _raise_failure(self._place)
+
+    def _read(self) -> Any:
+        """The next frame; None at the end."""
+        try:
+            there, image = self._capture.read()
+        except cv2.error as error:
+            raise DataError("cannot be decoded") from error
+        return image if there else None
+
+    def _begin(self, time: float) -> float:
+        """How late OpenCV's clock begins on the container's; `time` is what it says of the frame that was just read."""
+        stamp, rate = self._capture.get(_STAMP), self._capture.get(cv2.CAP_PROP_FPS)
+        return max(0.0, stamp / rate - time) if stamp > 0 and rate > 0 else 0.0
 
     def close(self) -> None:
         """See `Decoder`."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from mien.analyzer import Analyzer
 from mien.classifier import KERAS_SUFFIXES, Classifier, Model, open_model
 from mien.errors import MissingExtraError, UsageError, unknown_choice
-from mien.framing import cut_faces, roll_angles, square
+from mien.framing import roll_angles, square
 from mien.heatmaps import Square
 from mien.images import ImageLike
 from mien.labels import canonical
@@ -79,7 +79,7 @@ class Explanation:
         share: its probability.
         crop: the face as the model took it, uint8 (size, size, channels).
         map: float32 (size, size); see `Explainer.maps`.
-        square: where crop and map lie in the picture.
+        square: where crop and map lie in the picture; None: crop and map are the whole picture.
         angle: degrees by which that square is turned clockwise.
     """
 
@@ -88,7 +88,7 @@ class Explanation:
     share: float
     crop: NDArray[np.uint8]
     map: NDArray[np.float32]
-    square: Square
+    square: Square | None
     angle: float = 0.0
 
     def __post_init__(self) -> None:
@@ -103,7 +103,7 @@ class Explanation:
             **self.face.to_dict(),
             "target": self.target,
             "target_probability": self.share,
-            "square_xys": [round(value, 2) for value in self.square],
+            "square_xys": None if self.square is None else [round(value, 2) for value in self.square],
             "angle": round(self.angle, 2),
             "map": [[round(float(value), 4) for value in row] for row in self.map],
         }
@@ -183,8 +183,7 @@ def explain_picture(
     if analyzer.model is not explainer.model:
         raise UsageError("analyzer: must have the explainer's model: Analyzer(explainer.model)")
     analysis, found = analyzer.look(image)
-    spec = explainer.model.spec.input
-    crops = cut_faces(analysis.image, found, spec, margin=analyzer.margin, align=analyzer.align)
+    crops = analyzer.cut(analysis.image, found)
     best = np.array([explainer.classes.index(face.prediction.best) for face in analysis], np.int64)
     targets = best if wanted is None else np.full(len(best), wanted, np.int64)
     angles = roll_angles(found.keypoints) if analyzer.align else np.zeros(len(found))
@@ -196,7 +195,7 @@ def explain_picture(
             face.probabilities[explainer.classes[index]],
             crop,
             one,
-            square(box, analyzer.margin),
+            None if analyzer.whole else square(box, analyzer.margin),
             float(angle),
         )
         for face, index, crop, one, box, angle in rows

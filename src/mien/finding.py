@@ -33,6 +33,8 @@ _GONE = "there is no such file"
 _BUT_DRAWN = ", but those that mien drew; name one by its own name to read it"
 _ADDRESS = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 _SCHEMES = ("http", "https", "rtsp", "rtsps")
+_LINE_END = re.compile(r"\r\n|\r|\n")
+"""Not `str.splitlines`, which also splits at U+0085 and U+2028: names may hold them."""
 _SHARED_SUFFIXES = frozenset({".ts", ".mts"})
 """Endings of videos, and of TypeScript."""
 
@@ -85,10 +87,17 @@ def find(sources: Sequence[str | Path | int]) -> list[Item]:
     found: dict[tuple[str, str, int], Item] = {}
     for source in sources:
         for item in find_one(source):
-            found.setdefault((item.name, item.address, item.number), item)
+            found.setdefault(_key(item), item)
     if all(item.kind is Kind.MISSING for item in found.values()):
         raise nothing_found(sources, list(found.values()))
     return list(found.values())
+
+
+def _key(item: Item) -> tuple[str, str, int]:
+    """What is the same for two items that are one, however their paths are spelled."""
+    path = item.path if item.archive is None else item.archive.path
+    name = item.name if path is None else os.path.abspath(path)  # noqa: PTH100 - Path.resolve would follow links
+    return name, item.address, item.number
 
 
 def is_address(text: str) -> bool:
@@ -293,7 +302,7 @@ def list_lines(text: bytes) -> list[str]:
     Raises:
         UnicodeDecodeError: it is not UTF-8.
     """
-    lines = text.decode("utf-8-sig").splitlines()
+    lines = _LINE_END.split(text.decode("utf-8-sig"))
     return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
 
 
@@ -316,7 +325,8 @@ def _member(archive: Archive, number: int, name: str) -> Iterator[Item]:
     if is_image_name(name):
         yield Item(Kind.MEMBER, shown, in_utf8(name), number=number, archive=archive)
     elif _is_wanted(PurePosixPath(name).name) and PurePosixPath(name).suffix.lower() not in _SHARED_SUFFIXES:
-        yield Item(Kind.BROKEN, shown, number=number, reason="videos in archives are not read; unpack it first")
+        reason = "videos in archives are not read; unpack it first"
+        yield Item(Kind.BROKEN, shown, path=archive.path, number=number, reason=reason)
 
 
 def _address(text: str, scheme: str) -> Item:
@@ -326,6 +336,7 @@ def _address(text: str, scheme: str) -> Item:
         return Item(Kind.BROKEN, name, reason=reason)
     try:
         parts = urlsplit(text)
+        _ = parts.port  # raises where it is no number, or too large
         place = in_utf8(unquote(PurePosixPath(parts.path).name) or parts.hostname or "stream")
     except ValueError as error:
         return Item(Kind.BROKEN, name, reason=f"is not an address ({error})")

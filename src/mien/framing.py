@@ -23,6 +23,9 @@ FER2013_MARGIN = -0.035
 Fitted on all images of Training and PublicTest in which MTCNN finds a face (28,054 of 32,298): the median of the larger
 side is 51.5 of the 48 pixels that the picture has, and the median of the centre is its middle to half a pixel."""
 
+LARGEST_PADDED = 4096
+"""A square that reaches past the picture is made smaller until its side is that, so that it takes little memory."""
+
 _EYES = (KEYPOINTS.index("right_eye"), KEYPOINTS.index("left_eye"))
 
 
@@ -47,14 +50,15 @@ def cut_face(image: Image, box_xyxy: NDArray[np.float32] | Sequence[float], marg
         angle: degrees by which the face is turned clockwise in the picture; it is turned back.
 
     Returns:
-        uint8 (side, side) or (side, side, channels), side at least 1; a view of the picture where it can be.
+        uint8 (side, side) or (side, side, channels), side at least 1; a view of the picture where it can be. Where it
+        reaches past the picture, side is `LARGEST_PADDED` at most.
     """
     x, y, side = square(box_xyxy, margin)
     length = max(1, round(side))
     if angle:
         return _cut_turned(image, x, y, length, angle)
     left, top = round(x - length / 2), round(y - length / 2)
-    return _region(image, left, top, left + length, top + length)
+    return _region(image, left, top, length)
 
 
 def cut_faces(
@@ -91,20 +95,40 @@ def roll_angles(keypoints: NDArray[np.float32]) -> NDArray[np.float64]:
 def _cut_turned(image: Image, x: float, y: float, length: int, angle: float) -> Image:
     """Cut a larger region at its own resolution, turn it about its centre, take the middle."""
     reach = math.ceil(length * 0.75) + 1
-    left, top = round(x) - reach, round(y) - reach
-    region = _region(image, left, top, left + 2 * reach + 1, top + 2 * reach + 1)
-    centre = (x - left - 0.5, y - top - 0.5)  # OpenCV counts from the middle of a pixel
+    left, top, side = round(x) - reach, round(y) - reach, 2 * reach + 1
+    region = _region(image, left, top, side)
+    scale = len(region) / side
+    length = max(1, round(length * scale))
+    centre = ((x - left) * scale - 0.5, (y - top) * scale - 0.5)  # OpenCV counts from the middle of a pixel
     turn = cv2.getRotationMatrix2D(centre, angle, 1.0)
     turn[:, 2] += (length - 1) / 2 - np.array(centre)
     turned = cv2.warpAffine(region, turn, (length, length), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(turned, np.uint8)
 
 
-def _region(image: Image, left: int, top: int, right: int, bottom: int) -> Image:
-    """A rectangle that may reach past the picture: its edge is repeated there."""
+def _region(image: Image, left: int, top: int, side: int) -> Image:
+    """A square that may reach past the picture: its edge is repeated there, and a large one is made smaller."""
     height, width = image.shape[:2]
-    if left >= 0 and top >= 0 and right <= width and bottom <= height:
-        return image[top:bottom, left:right]
-    rows = np.clip(np.arange(top, bottom), 0, height - 1)
-    columns = np.clip(np.arange(left, right), 0, width - 1)
-    return image[rows[:, None], columns]
+    if left >= 0 and top >= 0 and left + side <= width and top + side <= height:
+        return image[top : top + side, left : left + side]
+    scale = min(1.0, LARGEST_PADDED / side)
+    (first_row, last_row), (first_column, last_column) = _span(top, side, height), _span(left, side, width)
+    part = _scaled(image[first_row:last_row, first_column:last_column], scale)
+    steps = np.arange(round(side * scale))
+    rows = np.clip(steps - round((first_row - top) * scale), 0, part.shape[0] - 1)
+    columns = np.clip(steps - round((first_column - left) * scale), 0, part.shape[1] - 1)
+    return part[rows[:, None], columns]
+
+
+def _span(begin: int, side: int, length: int) -> tuple[int, int]:
+    """The part of a side that lies in the picture, or the pixel next to it."""
+    return min(max(begin, 0), length - 1), max(min(begin + side, length), 1)
+
+
+def _scaled(image: Image, scale: float) -> Image:
+    """The picture, smaller by a factor; each side at least 1."""
+    if scale == 1:
+        return image
+    height, width = (max(1, round(length * scale)) for length in image.shape[:2])
+    small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8).reshape(height, width, *image.shape[2:])

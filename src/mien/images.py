@@ -33,8 +33,15 @@ ImageLike = NDArray[Any] | PIL.Image.Image | bytes | bytearray | memoryview | Bi
 
 _WHITE = (255, 255, 255, 255)
 
+_PILLOW_FORMATS = (
+    *("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "PPM", "GIF", "HEIF", "AVIF", "JPEG2000", "ICO", "CUR", "ICNS"),
+    *("PCX", "DCX", "SGI", "SUN", "PSD", "QOI", "DDS", "MSP", "XBM", "XPM", "TGA"),
+)
+"""Not those of measurements rather than pictures, and not EPS, for which Pillow starts a program."""
+
 _PILLOW_ERRORS = (
     *(OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError),
+    AttributeError,  # of a reader that gives up half-way
     RuntimeError,  # of AVIF's
 )
 """What Pillow's readers raise on damaged files."""
@@ -54,8 +61,8 @@ def decode(data: bytes, *, channels: int = 3, name: str = "image", max_pixels: i
     first picture is taken.
 
     Args:
-        data: the bytes of a JPEG, PNG, BMP, WebP, TIFF, GIF or another format that Pillow reads; HEIC where pillow-heif
-            is installed.
+        data: the bytes of a JPEG, PNG, BMP, WebP, TIFF, GIF, PPM, AVIF, JPEG 2000, ICO, TGA or another picture format
+            that Pillow reads without a further program; HEIC where pillow-heif is installed.
         channels: 1 for grey, 3 for RGB.
         name: what the error calls the image.
         max_pixels: a picture with more is refused before it is decoded. Pillow's own limit, 179 million, holds beside
@@ -98,7 +105,7 @@ def _decode_with_pillow(data: bytes, channels: int, name: str, max_pixels: int) 
     if is_heif(data):
         _register_heif(name)
     try:
-        with PIL.Image.open(io.BytesIO(data)) as opened:
+        with PIL.Image.open(io.BytesIO(data), formats=_known_formats()) as opened:
             _refuse_large(*opened.size, max_pixels, name)
             image = to_rgb(opened)
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
@@ -108,6 +115,12 @@ def _decode_with_pillow(data: bytes, channels: int, name: str, max_pixels: int) 
     except (*_PILLOW_ERRORS, struct.error) as error:
         raise DataError("cannot be decoded as an image", [name]) from error
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8) if channels == 1 else image
+
+
+def _known_formats() -> list[str]:
+    """Those of `_PILLOW_FORMATS` that this Pillow reads."""
+    PIL.Image.init()
+    return [name for name in _PILLOW_FORMATS if name in PIL.Image.OPEN]
 
 
 def _register_heif(name: str) -> None:
@@ -127,7 +140,8 @@ def to_rgb(picture: PIL.Image.Image) -> Image:
     """
     picture = PIL.ImageOps.exif_transpose(picture)
     if picture.mode.startswith("I") or picture.mode == "F":
-        grey = _to_8_bits(np.asarray(picture))
+        values = np.asarray(picture)
+        grey = np.asarray(values >> 8, np.uint8) if picture.mode.startswith("I;16") else _to_8_bits(values)
         return np.repeat(grey[:, :, None], 3, axis=2)
     if "A" in picture.mode or "a" in picture.mode or "transparency" in picture.info:
         layer = picture.convert("RGBA")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from mien.answers import Answers, ask
 from mien.classifier import Model
 from mien.datasets.dataset import Dataset, Faces, refuse_bad
-from mien.datasets.facing import Detect, with_faces
+from mien.datasets.facing import Detect, count_without_face, with_faces
 from mien.datasets.learnt import MOST_PAIRS, Learnt
 from mien.datasets.pixels import Progress
 from mien.datasets.storage import encode_names
@@ -31,12 +31,13 @@ class Judgement:
         format: what the dataset was found to be, in words.
         unlabelled: how many faces have no label and were left out.
         skipped: files and rows that could not be used, each with its reason.
-        without_face: how many images have no face that was found, and stayed whole; None where none was looked for.
+        without_face: how many of the images that `scores` are of have no face that was found, and stayed whole; None
+            where none was looked for.
         duplicates_left_out: how many labelled faces were left out as they also stand in Training; None where none was
             to be left out.
         leakage: scores with and without the faces that also stand in Training; None where these were not looked for.
         answers: what the model said of each face that `scores` are of. In memory only.
-        dataset: where these faces are, cut to faces where that was asked for; `load` reads them. In memory only.
+        dataset: these images in this order, cut to faces where that was asked for. In memory only.
     """
 
     scores: dict[str, Evaluation]
@@ -59,9 +60,7 @@ class Judgement:
         Raises:
             DataError: a file cannot be read any more.
         """
-        wanted = encode_names(self.answers.take(rows).names.tolist()).tolist()
-        place = {key: row for row, key in enumerate(self.dataset.keys.tolist())}
-        return self.dataset.take([place[key] for key in wanted]).load(spec)
+        return self.dataset.take(rows).load(spec)
 
 
 def judge_dataset(
@@ -109,8 +108,8 @@ def judge_dataset(
     source = dataset if learnt_from is None else learnt_from
     if without_duplicates:
         _refuse_no_training(source, split)
-    cut, missed = with_faces(dataset, detect_faces, progress=progress)
-    chosen = cut.select(split)
+    cut, _ = with_faces(dataset, detect_faces, progress=progress)
+    chosen = replace(cut.select(split), problems=())  # which are counted apart
     learnt = None
     if without_duplicates or (find_duplicates and _comparable(source, split)):
         whole = cut if source is dataset else with_faces(source, detect_faces, progress=progress)[0]
@@ -124,17 +123,24 @@ def judge_dataset(
     everything = _joined(parts, split)
     answers = _without_copies(everything, split) if without_duplicates else everything
     answered = (answers.probabilities, answers.labels, answers.splits)
+    judged = _named(chosen, answers.names)
     return Judgement(
         judge_splits(*answered, classes=answers.classes, tta=tta, split=split),
         dataset.format,
         unlabelled,
         tuple(skipped),
-        missed,
+        count_without_face(judged),
         len(everything) - len(answers) if without_duplicates else None,
         measure_leakage(everything),
         answers,
-        chosen,
+        judged,
     )
+
+
+def _named(dataset: Dataset, names: NDArray[np.str_]) -> Dataset:
+    """The faces of these names, in this order."""
+    place = {key: row for row, key in enumerate(dataset.keys.tolist())}
+    return dataset.take([place[key] for key in encode_names(names.tolist()).tolist()])
 
 
 def _answer(model: Model, faces: Faces, learnt: Learnt | None, tta: str, batch_size: int | None) -> Answers:

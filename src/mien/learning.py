@@ -87,7 +87,9 @@ def _learn(
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> tuple[Trainee, Learned]:
     """Train over the devices that the feed is split for; the trainee has the weights and optimizer of what was kept."""
-    trainee = compile_for_training(model, config, make_optimizer(config, feed.num_batches))
+    mixes = config.class_weights and config.mixup
+    weights = balancing_weights(feed.source.labels, model.output_shape[-1]).tolist() if mixes else None
+    trainee = compile_for_training(model, config, make_optimizer(config, feed.num_batches), weights)
     trainee.model.training_rows = feed.sizes
     checkpoints = Checkpoints(folder / "checkpoints")
     history = checkpoints.history()
@@ -107,8 +109,9 @@ def _learn(
 
 
 def make_feed(source: Source, config: TrainingConfig, classes: int, split: Split = ONE_DEVICE) -> EpochFeed:
-    """The source in batches, each image weighed as the config says."""
-    weights = balancing_weights(source.labels, classes) if config.class_weights else np.ones(classes, np.float32)
+    """The source in batches, each image weighed as the config says, but for mixed images: what they show is mixed."""
+    weighs = config.class_weights and not config.mixup
+    weights = balancing_weights(source.labels, classes) if weighs else np.ones(classes, np.float32)
     return EpochFeed(source, weights, batch_size=config.batch_size, seed=config.seed, split=split)
 
 
@@ -157,7 +160,7 @@ def should_stop(history: list[Row], config: TrainingConfig) -> bool:
         return True
     if not config.early_stopping or not history or "val_loss" not in history[-1]:
         return False
-    losses = [row.get("val_loss", np.inf) for row in history]
+    losses = np.nan_to_num([row.get("val_loss", np.inf) for row in history], nan=np.inf, posinf=np.inf)
     return len(losses) - 1 - int(np.argmin(losses)) >= config.early_stopping
 
 
@@ -193,7 +196,7 @@ class _Recorder(keras.callbacks.Callback):
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         seconds = round(time.perf_counter() - self.started, 3)
         self.history.append({"epoch": epoch + 1, **values, "learning_rate": rate, "seconds": seconds})
-        self.model.stop_training = should_stop(self.history, self.config)
+        self.model.stop_training = self.model.stop_training or should_stop(self.history, self.config)
         self.unsaved = True
         if self._due():
             self.save()

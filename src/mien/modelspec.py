@@ -162,7 +162,7 @@ def write_to_onnx(path: str | Path, spec: ModelSpec) -> None:
     model = _load_onnx(path)
     others = [(item.key, item.value) for item in model.metadata_props if item.key != METADATA_KEY]
     del model.metadata_props[:]
-    for key, value in [*others, (METADATA_KEY, json.dumps(spec.to_dict(), ensure_ascii=False))]:
+    for key, value in [*others, (METADATA_KEY, json.dumps(spec.to_dict()))]:
         model.metadata_props.add(key=key, value=value)
     with replacing(path) as temporary:
         temporary.write_bytes(model.SerializeToString())

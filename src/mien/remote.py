@@ -22,6 +22,7 @@ HLS = frozenset({"application/vnd.apple.mpegurl", "application/x-mpegurl", "audi
 """Content types of playlists, which name further addresses."""
 
 _LENGTH = re.compile(rb"content-length:\s*(\d+)", re.IGNORECASE)
+_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)", re.IGNORECASE)
 
 
 class RemoteFile(io.RawIOBase):
@@ -43,10 +44,10 @@ class RemoteFile(io.RawIOBase):
                 larger than the limit.
         """
         self._url, self._limits = url, limits
-        self._response = open_url(url, limits, {"Range": "bytes=0-"})
-        self._size = self._response.length
-        self._parts = self._response.status == 206 and self._size is not None
-        self._at = 0
+        self._response, size = _open_parts(url, limits)
+        self._parts = size is not None
+        self._size = size if self._parts else self._response.length
+        self._at = self._begun = 0
         self._rest: bytes | memoryview = self._read_head()
         self._whole = b""
         if not self._parts and index_is_behind(bytes(self._rest)):
@@ -94,15 +95,23 @@ class RemoteFile(io.RawIOBase):
         """At most `size` bytes; empty at the end, or where something went wrong."""
         if self._at == self._size or self.failure is not None:
             return b""
-        try:
-            self._rest = self._rest or self._response.read_piece()
-        except DataError as error:
-            self.failure = error
-            return b""
+        self._rest = self._rest or self._next_piece()
         wanted = len(self._rest) if size is None or size < 0 else size
         piece, self._rest = bytes(self._rest[:wanted]), self._rest[wanted:]
         self._at += len(piece)
-        if not piece and self._size is not None and self._at < self._size and wanted:
+        return piece
+
+    def _next_piece(self) -> bytes:
+        """What comes next, from the next part where one has ended; empty at the end, or where something went wrong."""
+        try:
+            piece = self._response.read_piece()
+            if not piece and self._parts and self._at > self._begun:
+                self._reopen(self._at)
+                return self._next_piece() if self.failure is None else b""
+        except DataError as error:
+            self.failure = error
+            return b""
+        if not piece and self._size is not None:
             self.failure = DataError(f"the connection ended after {self._at:,} of {self._size:,} bytes")
         return piece
 
@@ -137,11 +146,11 @@ class RemoteFile(io.RawIOBase):
 
     def _reopen(self, target: int) -> None:
         self._response.close()
-        self._rest, self._at = b"", target
+        self._rest, self._at, self._begun = b"", target, target
         try:
             self._response = open_url(self._url, self._limits, {"Range": f"bytes={target}-"})
-            if self._response.status != 206:
-                raise DataError("the server stopped giving parts of the file")
+            if _part_of(self._response)[0] != target:
+                raise DataError("the server stopped giving the parts of the file that are asked for")
         except DataError as error:
             self.failure = error
 
@@ -151,15 +160,29 @@ class RemoteFile(io.RawIOBase):
         super().close()
 
 
-class MultipartDecoder:
-    """A stream of JPEG pictures in one body, as network cameras send it. See `mien.decoders.Decoder`.
+def _open_parts(url: str, limits: FetchLimits) -> tuple[Response, int | None]:
+    """The file's first part, and the length of the whole; or the whole and None, where parts are of no use."""
+    response = open_url(url, limits, {"Range": "bytes=0-"})
+    first, size = _part_of(response)
+    if response.status != 206 or (first == 0 and size is not None):
+        return response, size
+    response.close()
+    return open_url(url, limits), None
 
-    Attributes:
-        finished: whether the server ended the stream properly.
-    """
+
+def _part_of(response: Response) -> tuple[int | None, int | None]:
+    """Where a part begins, and the length of the whole; None where the server does not say."""
+    found = _RANGE.fullmatch(response.headers.get("Content-Range", "").strip()) if response.status == 206 else None
+    if found is None:
+        return None, None
+    return int(found[1]), int(found[2]) if found[2] != "*" else None
+
+
+class MultipartDecoder:
+    """A stream of JPEG pictures in one body, as network cameras send it. See `mien.decoders.Decoder`."""
 
     def __init__(self, response: Response, max_pixels: int) -> None:
-        self._response, self._max_pixels = response, max_pixels
+        self._response, self.max_pixels = response, max_pixels
         boundary = str(response.headers.get_param("boundary") or "")
         self._mark = b"--" + boundary.strip('"').removeprefix("--").encode()
         self._buffer = b""
@@ -178,7 +201,7 @@ class MultipartDecoder:
         """
         while (part := self._next_part()) is not None:
             try:
-                image = decode(part, max_pixels=self._max_pixels)
+                image = decode(part, max_pixels=self.max_pixels)
             except DataError:
                 continue
             yield None, image
@@ -238,38 +261,6 @@ class MultipartDecoder:
         self._response.close()
 
 
-class RemoteDecoder:
-    """A decoder that reads a `RemoteFile`, and says at its end what went wrong there. See `mien.decoders.Decoder`."""
-
-    finished = True
-
-    def __init__(self, file: RemoteFile, backend: str, seconds: float) -> None:
-        self._file = file
-        try:
-            self._inner: Decoder = open_decoder(file, backend, live=file.live, seconds=seconds)
-        except DataError as error:
-            file.close()
-            raise file.failure or error from error
-        self.fps, self.frames, self.exact = self._inner.fps, self._inner.frames, self._inner.exact
-        self.seconds = self._inner.seconds
-        self.end: float | None = None
-        self.damaged = 0
-
-    def __iter__(self) -> Iterator[tuple[float | None, Image]]:
-        """See `Decoder`."""
-        for pair in self._inner:
-            yield pair
-            self.end = self._inner.end
-        self.damaged = self._inner.damaged
-        if self._file.failure is not None:
-            raise self._file.failure
-
-    def close(self) -> None:
-        """Hang up."""
-        self._inner.close()
-        self._file.close()
-
-
 def is_moving(content_type: str) -> bool:
     """Whether a content type is that of a video or a stream."""
     return content_type == MULTIPART or content_type.startswith("video/") or content_type in HLS
@@ -295,4 +286,4 @@ def open_moving(url: str, limits: FetchLimits, *, backend: str, max_pixels: int)
             )
         return lambda: open_decoder(url, backend, live=True, seconds=limits.seconds), True
     file = RemoteFile(url, limits)
-    return lambda: RemoteDecoder(file, backend, limits.seconds), file.live
+    return lambda: open_decoder(file, backend, live=file.live, seconds=limits.seconds), file.live

@@ -95,8 +95,7 @@ def write_folder(
         What was written.
     """
     judgement, spec, file = assessment.judgement, model.spec, find_model(name)
-    judged = judgement.dataset
-    digest = data_digest(in_parts(judged, spec.input, skip_bad=bool(judgement.skipped)))
+    digest = data_digest(in_parts(judgement.dataset, spec.input))
     history = read_history(file)
     facts = ReportFacts.of(
         judgement,

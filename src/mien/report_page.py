@@ -12,6 +12,7 @@ import numpy as np
 
 from mien.charts import coverage_chart, curve_charts, kind_name, reliability_chart, robustness_charts
 from mien.corruptions import STRENGTHS
+from mien.coverage import threshold
 from mien.errors import MissingExtraError
 from mien.evaluation import Evaluation
 from mien.files import write_text
@@ -94,6 +95,7 @@ def _template(name: str) -> Any:
     )
     filters: dict[str, Callable[..., object]] = {
         "pct": percent,
+        "threshold": threshold,
         "points": points,
         "count": count,
         "picture": picture_address,

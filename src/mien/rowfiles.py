@@ -168,17 +168,11 @@ class Csv(RowWriter):
     """Comma-separated values, UTF-8, a head, one line a face."""
 
     def _head(self) -> bytes:
-        return self._csv([*ROW_COLUMNS, *self._classes])
+        return csv_line([*ROW_COLUMNS, *self._classes]).encode()
 
     def _encode(self, record: Record) -> bytes:
         row = flat_row(record)
-        return self._csv([row[name] for name in (*ROW_COLUMNS, *self._classes)])
-
-    @staticmethod
-    def _csv(values: Sequence[Any]) -> bytes:
-        text = io.StringIO(newline="")
-        csv.writer(text, lineterminator="\n").writerow(values)
-        return text.getvalue().encode()
+        return csv_line([row[name] for name in (*ROW_COLUMNS, *self._classes)]).encode()
 
 
 class Parquet(RowWriter):
@@ -274,6 +268,13 @@ def need_pyarrow() -> tuple[Any, Any]:
     except ImportError as error:
         raise MissingExtraError("writing .parquet", "parquet") from error
     return pyarrow, pyarrow.parquet
+
+
+def csv_line(values: Sequence[Any]) -> str:
+    r"""A row of CSV that ends in ``\n``. Before Python 3.13, csv quotes only those line ends that it writes."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\r\n").writerow(values)
+    return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _line(record: Record) -> bytes:

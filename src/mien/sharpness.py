@@ -102,11 +102,12 @@ class SharpnessAware(FilledModel):
 
 
 def uphill(slopes: list[Any], radius: float) -> list[Any]:
-    """The step of length `radius` along the gradient, over all weights together.
+    """The step of length `radius` along the gradient, over all weights together; none along one that overflowed.
 
     Args:
         slopes: gradients, one for each weight, of any shapes.
         radius: length of the step.
     """
     length = ops.sqrt(sum(ops.sum(ops.square(slope)) for slope in slopes))
-    return [slope * (radius / (length + _TINY)) for slope in slopes]
+    finite = ops.isfinite(length)
+    return [ops.where(finite, slope * (radius / (length + _TINY)), 0.0) for slope in slopes]

@@ -38,7 +38,11 @@ _LIVE = frozenset({Kind.STREAM, Kind.WEBCAM})
 
 
 def open_sources(
-    sources: Sequence[str | Path | int], *, reading: Reading | None = None, on_failure: OnFailure | None = None
+    sources: Sequence[str | Path | int],
+    *,
+    reading: Reading | None = None,
+    on_failure: OnFailure | None = None,
+    pictures_only: bool = False,
 ) -> Sources:
     """Find what is named; nothing is decoded before the first frame is asked for.
 
@@ -60,11 +64,12 @@ def open_sources(
         reading: limits and options.
         on_failure: called with a source's name and what is wrong with it, where it cannot be read or ends too early;
             the rest goes on. None: a `DataError` ends the iteration.
+        pictures_only: whether videos, streams and webcams count as what cannot be read; they are not opened.
 
     Raises:
         UsageError: nothing was found at all.
     """
-    return Sources(find(sources), reading or Reading(), on_failure)
+    return Sources(find(sources), reading or Reading(), on_failure, pictures_only=pictures_only)
 
 
 class Sources:
@@ -77,8 +82,16 @@ class Sources:
         paths: the local files that are read.
     """
 
-    def __init__(self, items: Sequence[Item], reading: Reading, on_failure: OnFailure | None) -> None:
+    def __init__(
+        self,
+        items: Sequence[Item],
+        reading: Reading,
+        on_failure: OnFailure | None,
+        *,
+        pictures_only: bool = False,
+    ) -> None:
         self._items, self._reading, self._on_failure = tuple(items), reading, on_failure
+        self._pictures_only = pictures_only
         self._limits = FetchLimits(reading.max_bytes, reading.seconds, reading.allow_private)
         self._running: list[Generator[Frame]] = []
         self.paths = tuple(item.path for item in items if item.path is not None and is_file(item.path))
@@ -89,9 +102,11 @@ class Sources:
 
         Each video's header is read for it, once.
         """
-        if any(item.kind in _LIVE for item in self._items):
+        passed_over = {Kind.BROKEN, Kind.MISSING} | (_MOVING if self._pictures_only else set())
+        items = [item for item in self._items if item.kind not in passed_over]
+        if any(item.kind in _LIVE for item in items):
             return None
-        counts = [self._count(item) for item in self._items if item.kind not in (Kind.BROKEN, Kind.MISSING)]
+        counts = [self._count(item) for item in items]
         return None if None in counts else sum(count or 0 for count in counts)
 
     def _count(self, item: Item) -> int | None:
@@ -141,6 +156,8 @@ class Sources:
         if image is not None:
             yield Frame(item.name, 0, None, image, None, item.place)
             return
+        if self._pictures_only:
+            raise DataError("is a video; only pictures are taken")
         opening, live = self._opening(item)
         limits = self._reading
         yield from read_video(

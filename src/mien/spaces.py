@@ -110,9 +110,9 @@ def parse_space(texts: Sequence[str], base: TrainingConfig) -> dict[str, Span | 
             raise UsageError(f"--space: must be FIELD=LOW:HIGH, FIELD=LOW:HIGH:log or FIELD=A,B,C; received {text!r}")
         if name in space:
             raise UsageError(f"--space: {name} is given twice; leave one out")
-        present = _present(name, base)
+        _present(name, base)  # refuses what cannot be varied
         try:
-            space[name] = _dimension(name, amount, present)
+            space[name] = _dimension(name, amount)
         except UsageError as error:
             raise UsageError(f"--space {text}: {str(error).partition(': ')[2]}") from error
     check_space(space, base)
@@ -207,7 +207,7 @@ def tunable() -> list[str]:
     return [*fields, *(f"augmentation.{entry.name}" for entry in dataclasses.fields(AugmentationPolicy)), STRENGTH]
 
 
-def _dimension(name: str, text: str, present: Value) -> Span | Choices:
+def _dimension(name: str, text: str) -> Span | Choices:
     if ":" not in text:
         return Choices(tuple(_scalar(word) for word in text.split(",")))
     low, high, *rest = text.split(":")
@@ -217,7 +217,14 @@ def _dimension(name: str, text: str, present: Value) -> Span | Choices:
         raise UsageError(f"--space: {name} must be LOW:HIGH, two numbers; received {text!r}") from None
     if rest not in ([], ["log"]):
         raise UsageError(f"--space: {name} must end after HIGH or with :log; received {text!r}")
-    return Span(*ends, log=bool(rest), whole=isinstance(present, int) and not isinstance(present, bool))
+    return Span(*ends, log=bool(rest), whole=_takes_whole(name))
+
+
+def _takes_whole(name: str) -> bool:
+    """Whether a field is of whole numbers, whatever number it holds at present."""
+    owner = AugmentationPolicy if name.startswith("augmentation.") else TrainingConfig
+    field = name.removeprefix("augmentation.")
+    return any((entry.name, entry.type) == (field, "int") for entry in dataclasses.fields(owner))
 
 
 def _scalar(word: str) -> Value:

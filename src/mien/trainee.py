@@ -17,7 +17,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from mien import backend
-from mien.augmentation import TrainingSize, augmentation_layers, degradation_layers
+from mien.augmentation import TrainingSize, augmentation_layers, degradation_layers, seed_of
 from mien.config import AugmentationPolicy, TrainingConfig
 from mien.epochs import FilledModel
 from mien.errors import UsageError
@@ -80,7 +80,8 @@ class Trainee:
     """A network in training.
 
     Attributes:
-        model: compiled: (uint8 images, float32 targets) to probabilities and final targets, (n, 2 * classes).
+        model: compiled: (uint8 images, float32 targets) to probabilities and final targets, (n, 2 * classes), and a
+            column of weights where images of several classes are mixed that weigh differently.
         twin: the part of it that learns.
     """
 
@@ -88,8 +89,39 @@ class Trainee:
     twin: keras.Model
 
 
-def compile_for_training(model: keras.Model, config: TrainingConfig, optimizer: keras.optimizers.Optimizer) -> Trainee:
+class MixedWeights(keras.layers.Layer):
+    """What images weigh whose labels are mixed: the mean of their classes' weights, while training."""
+
+    def __init__(self, weights: Sequence[float], **kwargs: Any) -> None:
+        """Take a weight for each class."""
+        super().__init__(**kwargs)
+        self.weights_of = tuple(float(weight) for weight in weights)
+
+    def call(self, labels: Any, training: bool = False) -> Any:
+        """Labels, float (n, classes), to weights (n, 1): 1 outside training."""
+        if not training:
+            return ops.ones_like(labels[:, :1])
+        return ops.sum(labels * ops.convert_to_tensor(self.weights_of, labels.dtype), axis=-1, keepdims=True)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """A number an image."""
+        return (input_shape[0], 1)
+
+
+def compile_for_training(
+    model: keras.Model,
+    config: TrainingConfig,
+    optimizer: keras.optimizers.Optimizer,
+    class_weights: Sequence[float] | None = None,
+) -> Trainee:
     """Build the graph around a stock network and compile it.
+
+    Args:
+        model: the network.
+        config: how to train.
+        optimizer: what moves its weights.
+        class_weights: what images weigh by what they show once they are mixed; None for nothing, or where batches
+            come with weights.
 
     Raises:
         UsageError: a teacher does not fit the network, or the network cannot take growing images.
@@ -99,6 +131,7 @@ def compile_for_training(model: keras.Model, config: TrainingConfig, optimizer: 
     labels = keras.Input((classes,), name="labels")
     images, targets = _vary(faces, labels, config)
     images = keras.layers.Rescaling(SCALE, dtype="float32")(images)
+    weights = [] if class_weights is None else [MixedWeights(class_weights, dtype="float32")(targets)]
     if config.label_smoothing:
         targets = targets * (1 - config.label_smoothing) + config.label_smoothing / classes
     precision = backend.choose_precision(config.precision)
@@ -111,7 +144,7 @@ def compile_for_training(model: keras.Model, config: TrainingConfig, optimizer: 
         _refuse_fixed_size(model)
         images = TrainingSize(config.size_in(0), dtype="float32", name=TRAINING_SIZE)(images)
     twin = backend.training_twin(model, precision, any_size=bool(config.progressive))
-    outputs = keras.layers.Concatenate(dtype="float32")([twin(images), targets])
+    outputs = keras.layers.Concatenate(dtype="float32")([twin(images), targets, *weights])
     trainee = _model([faces, labels], outputs, config.sam)
     trainee.compile(
         optimizer=optimizer,
@@ -222,7 +255,7 @@ def _vary(faces: Any, labels: Any, config: TrainingConfig) -> tuple[Any, Any]:
     for layer in augmentation_layers(policy, config.seed):
         images = layer(images)
     if config.mixup:
-        mixed = keras.layers.MixUp(config.mixup, seed=config.seed, dtype="float32")(
+        mixed = keras.layers.MixUp(config.mixup, seed=seed_of(config.seed), dtype="float32")(
             {"images": images, "labels": labels}
         )
         return mixed["images"], mixed["labels"]
@@ -234,22 +267,29 @@ def _model(inputs: Any, outputs: Any, sam: float) -> FilledModel:
 
 
 class _CrossEntropy(keras.losses.Loss):
-    """Cross-entropy between the two halves of what the trainee gives; the labels beside them are for metrics."""
+    """Cross-entropy of what the trainee gives, times its weights where it gives some; labels are for metrics."""
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:  # noqa: ARG002
-        probabilities, targets = ops.split(y_pred, 2, axis=-1)
-        return keras.losses.categorical_crossentropy(targets, probabilities)
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        probabilities, targets, weights = _parts(y_true, y_pred)
+        loss = keras.losses.categorical_crossentropy(targets, probabilities)
+        return loss * weights[:, 0] if weights.shape[-1] else loss
+
+
+def _parts(y_true: Any, y_pred: Any) -> list[Any]:
+    """Probabilities, targets, and the weights, of which there may be none."""
+    classes = y_true.shape[-1]
+    return list(ops.split(y_pred, [classes, 2 * classes], axis=-1))
 
 
 def _hits(y_true: Any, y_pred: Any) -> Any:
     """Whether the most probable class is the label's: float32 (n,)."""
-    probabilities, _ = ops.split(y_pred, 2, axis=-1)
+    probabilities = _parts(y_true, y_pred)[0]
     return ops.cast(ops.equal(ops.argmax(y_true, axis=-1), ops.argmax(probabilities, axis=-1)), "float32")
 
 
-def _mixed_hits(y_true: Any, y_pred: Any) -> Any:  # noqa: ARG001
+def _mixed_hits(y_true: Any, y_pred: Any) -> Any:
     """Whether the most probable class is that of the greatest target, as mixed images have two labels: float32 (n,)."""
-    probabilities, targets = ops.split(y_pred, 2, axis=-1)
+    probabilities, targets, _ = _parts(y_true, y_pred)
     return ops.cast(ops.equal(ops.argmax(targets, axis=-1), ops.argmax(probabilities, axis=-1)), "float32")
 
 
@@ -259,7 +299,7 @@ def _refuse_fixed_size(model: keras.Model) -> None:
     Raises:
         UsageError: the network flattens its last map.
     """
-    if any(isinstance(layer, keras.layers.Flatten) for layer in model.layers):
+    if any(isinstance(layer, keras.layers.Flatten) for layer in backend.all_layers(model)):
         raise UsageError(
             f"progressive: the network {model.name!r} flattens pictures of one size; choose a network that ends in "
             "a global average (small, vgg), or leave progressive empty"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -371,7 +372,9 @@ def _save(path: Path, model: keras.Model, description: ModelSpec, say: Say) -> M
     try:
         save_onnx(model, description, path / "model.onnx")
     except (MissingExtraError, ModelError) as error:
-        say(f"model.onnx is left out: {error}; then: mien export {path / 'model.keras'} --format onnx")
+        (path / "model.onnx").unlink(missing_ok=True)  # of an earlier epoch, where the run was interrupted
+        name = shlex.quote(str(path / "model.keras"))
+        say(f"model.onnx is left out: {error}; then: mien export {name} --format onnx")
         return KerasClassifier(path / "model.keras")
     return Classifier(path / "model.onnx")
 

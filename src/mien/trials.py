@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mien.rowfiles import csv_line
 from mien.spaces import Value
 
 if TYPE_CHECKING:
@@ -107,14 +106,12 @@ def best_of(records: Sequence[TrialRecord]) -> TrialRecord | None:
 
 def trials_csv(records: Sequence[TrialRecord], names: Sequence[str]) -> str:
     """The table: a row for each trial, a column for each thing that was varied."""
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
     fields = ("number", "state", "accuracy", "n", "epochs", "seconds")
-    rows.writerow([*fields, *names, "error"])
+    lines = [csv_line([*fields, *names, "error"])]
     for record in records:
         values = [getattr(record, field) for field in fields]
-        rows.writerow([*values, *(record.parameters.get(name) for name in names), record.error])
-    return text.getvalue()
+        lines.append(csv_line([*values, *(record.parameters.get(name) for name in names), record.error]))
+    return "".join(lines)
 
 
 def count_done(records: Sequence[TrialRecord]) -> dict[str, int]:

@@ -8,10 +8,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
-from mien.decoders import Decoder
+from mien.decoders import Decoder, LargeFrameError
 from mien.errors import DataError
 from mien.frames import Clip, Frame, reason
-from mien.images import MAX_PIXELS, Image
+from mien.images import MAX_PIXELS
 
 SLACK_SECONDS, SLACK_SHARE = 1.0, 0.01
 """How far before its announced end a video may end without being called cut, where nothing but its frames was watched:
@@ -120,30 +120,26 @@ def read_video(
     try:
         yield from frames
     except DataError as error:
-        raise DataError(reason(error), error.items or [name]) from error
+        kind = LargeFrameError if isinstance(error, LargeFrameError) else DataError
+        raise kind(reason(error), error.items or [name]) from error
     finally:
         frames.close()
 
 
 def _decode(name: str, opening: Callable[[], Decoder], place: str, live: bool, max_pixels: int) -> Iterator[Frame]:
     decoder = opening()
+    decoder.max_pixels = max_pixels
     try:
         clip: Clip | None = None
         clock = _Clock(decoder.fps, live)
         for index, (stamp, image) in enumerate(decoder):
             if clip is None:
-                clip = _clip(name, decoder, image, live, max_pixels)
+                frames = None if live else decoder.frames
+                clip = Clip(name, decoder.fps, frames, (image.shape[1], image.shape[0]), live)
             yield Frame(name, index, clock.tell(stamp), image, clip, place)
         _check_end(decoder, clock, live)
     finally:
         decoder.close()
-
-
-def _clip(name: str, decoder: Decoder, image: Image, live: bool, max_pixels: int) -> Clip:
-    height, width = image.shape[:2]
-    if width * height > max_pixels:
-        raise DataError(f"frames of {width} x {height} pixels are more than the {max_pixels:,} allowed")
-    return Clip(name, decoder.fps, None if live else decoder.frames, (width, height), live)
 
 
 class _Clock:
@@ -155,11 +151,16 @@ class _Clock:
         self.count = 0
         self.last = 0.0
 
+    @property
+    def begin(self) -> float:
+        """The first frame's time on the container's clock."""
+        return self._first or 0.0
+
     def tell(self, stamp: float | None) -> float:
         now = time.monotonic() if self._live else stamp
         if now is None:
             now = self.last + 1 / self._fps if self.count else 0.0
-            now += self._first or 0.0
+            now += self.begin
         if self._first is None:
             self._first = now
         self.last = max(self.last, now - self._first)
@@ -169,7 +170,7 @@ class _Clock:
 
 def _check_end(decoder: Decoder, clock: _Clock, live: bool) -> None:
     """Say so where a video ended before its time, or where some of it could not be decoded."""
-    if live and not getattr(decoder, "finished", False):
+    if live and not decoder.finished:
         raise DataError(f"the stream ended after {clock.count:,} frames")
     if live:
         return
@@ -192,5 +193,7 @@ def _is_cut(decoder: Decoder, clock: _Clock) -> bool:
     apart = max(frame, clock.last / max(1, clock.count - 1))  # an AVI's rate may be that of its clock
     watched = decoder.exact or decoder.end is not None
     slack = 2 * apart + (0 if watched else SLACK_SECONDS + SLACK_SHARE * decoder.seconds)
-    end = clock.last + frame if decoder.exact else max(clock.last + frame, decoder.end or 0.0)
+    end = clock.last + frame
+    if not decoder.exact:  # a length that nobody counted may be that of the container's clock, from 0
+        end = max(end + max(0.0, clock.begin), decoder.end or 0.0)
     return end < decoder.seconds - slack

@@ -18,7 +18,7 @@ from mien.errors import DataError, UsageError, listing
 from mien.frames import in_utf8, printable
 from mien.images import MAX_PIXELS
 from mien.modelspec import ModelSpec
-from mien.numeric import is_real, is_whole
+from mien.numeric import flag, is_real, is_whole
 from mien.results import check_min_confidence
 from mien.views import check_tta
 from mien.weights import find_model
@@ -74,6 +74,16 @@ class Settings:
             raise UsageError(f"margin: must be from -0.4 to 1, received {self.margin!r}")
         if not (is_real(self.smooth) and 0 <= self.smooth < math.inf):
             raise UsageError(f"smooth: must be 0 seconds or more, received {self.smooth!r}")
+        self._make_plain()
+
+    def _make_plain(self) -> None:
+        """Turn NumPy's numbers into Python's, which JSON takes."""
+        for name in ("align", "allow_private", "keep_empty"):
+            object.__setattr__(self, name, flag(name, getattr(self, name)))
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if is_real(value):
+                object.__setattr__(self, entry.name, int(value) if is_whole(value) else float(value))
 
     def analyzer_options(self) -> dict[str, Any]:
         """What `mien.Analyzer` is given of it."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from mien.batch.locations import is_store
-from mien.batch.stores import Store, told
+from mien.batch.stores import Store, first_line, told
 from mien.decoders import Decoder, PyAVDecoder, has_pyav, open_decoder
 from mien.errors import DataError
 from mien.frames import Frame, Reading
@@ -21,7 +22,13 @@ SEGMENT_FRAMES = 600
 
 
 class StoredFile(io.RawIOBase):
-    """A file of a filesystem with an address, as FFmpeg reads it. It never raises; it ends, and `failure` says why."""
+    """A file of a filesystem with an address, as FFmpeg reads it. It never raises: it ends, and `failure` says why.
+
+    Filesystems of fsspec raise what their libraries do.
+
+    Attributes:
+        failure: what went wrong first; None so far.
+    """
 
     def __init__(self, store: Store) -> None:
         """Open it.
@@ -31,7 +38,8 @@ class StoredFile(io.RawIOBase):
         """
         with told(store):
             self._file: Any = store.filesystem.open_input_file(store.path)
-        self.failure: OSError | None = None
+        self._at = 0
+        self.failure: DataError | None = None
 
     def readable(self) -> bool:
         """Always."""
@@ -45,9 +53,10 @@ class StoredFile(io.RawIOBase):
         """At most `size` bytes; empty at the end, or where something went wrong."""
         try:
             data: bytes = self._file.read() if size is None or size < 0 else self._file.read(size)
-        except OSError as error:
-            self.failure = error
+        except Exception as error:
+            self.failure = self.failure or DataError(f"cannot be read ({first_line(error)})")
             return b""
+        self._at += len(data)
         return data
 
     def readinto(self, buffer: Any, /) -> int:
@@ -58,21 +67,21 @@ class StoredFile(io.RawIOBase):
 
     def tell(self) -> int:
         """The place in the file."""
-        place: int = self._file.tell()
-        return place
+        return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Go to a place."""
+        """Go to a place; -1 where that cannot be done."""
         try:
-            place: int = self._file.seek(offset, whence)
-        except (OSError, ValueError):
-            return self.tell()
-        return place
+            self._at = self._file.seek(offset, whence)
+        except Exception:
+            return -1
+        return self._at
 
     def close(self) -> None:
         """Let go of the file."""
         if not self.closed:
-            self._file.close()
+            with suppress(Exception):
+                self._file.close()
         super().close()
 
 
@@ -105,15 +114,12 @@ def cut_video(target: str, reading: Reading, detect_every: int | None) -> list[t
     if not has_pyav():
         return []
     try:
-        decoder = open_video(target, reading)
+        with closing(open_video(target, reading)) as decoder:
+            if not isinstance(decoder, PyAVDecoder) or (decoder.frames or 0) < 2 * SEGMENT_FRAMES:
+                return []
+            stamps = decoder.stamps()
     except DataError:
         return []  # which the part itself will say
-    try:
-        if not isinstance(decoder, PyAVDecoder) or (decoder.frames or 0) < 2 * SEGMENT_FRAMES:
-            return []
-        stamps = decoder.stamps()
-    finally:
-        decoder.close()
     every = detect_every or DETECT_EVERY
     length = every * max(1, SEGMENT_FRAMES // every)
     starts = range(0, max(1, len(stamps) - length // 2), length)

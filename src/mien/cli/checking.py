@@ -22,7 +22,7 @@ def print_report(report: dict[str, Any], written: Sequence[Path] = ()) -> None:
     """
     from rich.console import Console
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, emoji=False)
     console.print(f"{report['path']}: {report['format']}, {report['n']:,} faces", markup=False)
     console.print(_counts_table(report))
     for line in _lines(report):

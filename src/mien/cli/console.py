@@ -22,7 +22,7 @@ def to_stderr() -> Console:
     """A console for everything that is not the answer itself."""
     from rich.console import Console
 
-    return Console(stderr=True)
+    return Console(stderr=True, emoji=False)
 
 
 def load_keras(needed_for: str) -> None:

@@ -217,7 +217,7 @@ def _print_tables(document: Mapping[str, Any], assessment: Assessment, written: 
     from mien.cli.console import scores_table
     from mien.cli.trust import robustness_table, trust_lines
 
-    console, results = Console(), assessment.judgement.scores
+    console, results = Console(emoji=False), assessment.judgement.scores
     console.print(scores_table(results))
     console.print(_classes_table(next(iter(results.values()))))
     if assessment.robustness is not None:
@@ -227,7 +227,7 @@ def _print_tables(document: Mapping[str, Any], assessment: Assessment, written: 
     if document["skipped"]:
         console.print(f"{len(document['skipped']):,} files could not be used and were left out")
     if document["without_face"] is not None:
-        console.print(f"images were cut to their faces; {document['without_face']:,} of the dataset have none")
+        console.print(f"images were cut to their faces; {document['without_face']:,} of those judged have none")
     if document["duplicates_left_out"] is not None:
         console.print(f"{document['duplicates_left_out']:,} pictures also stand in Training and were left out")
     if document["excluded"]:

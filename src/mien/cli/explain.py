@@ -162,7 +162,8 @@ class _Work:
         if self.target is not None:
             self.explainer.index(self.target)
         records, said = list[dict[str, Any]](), list[str]()
-        with open_sources(sources, on_failure=fail) as opened, Drawn(self.folder, inputs=opened.paths) as drawn:
+        opening = open_sources(sources, on_failure=fail, pictures_only=True)
+        with opening as opened, Drawn(self.folder, inputs=opened.paths) as drawn:
             for frame in opened:
                 found = self._explain(frame)
                 path = self._draw(frame, found, drawn) if found else None
@@ -174,8 +175,6 @@ class _Work:
     def _explain(self, frame: Frame) -> tuple[Explanation, ...]:
         from mien.explaining import explain_picture
 
-        if frame.clip is not None:
-            raise UsageError(f"{frame.source}: is a video; mien explain takes pictures")
         return explain_picture(self.explainer, frame.image, analyzer=self.analyzer, target=self.target)
 
     def _draw(self, frame: Frame, found: Sequence[Explanation], drawn: Any) -> str:

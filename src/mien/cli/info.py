@@ -124,7 +124,7 @@ def _print_table(facts: dict[str, Any]) -> None:
     table.add_column(overflow="fold")
     for name, value in _lines(facts):
         table.add_row(name, value)
-    Console().print(table, markup=False, highlight=False)
+    Console(emoji=False).print(table, markup=False, highlight=False)
 
 
 def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -80,17 +79,20 @@ class Csv(Printer):
 
     def __init__(self, stream: TextIO, classes: Sequence[str]) -> None:
         from mien.analysis import ROW_COLUMNS
+        from mien.rowfiles import csv_line
 
         super().__init__(stream, classes)
-        self._writer = csv.DictWriter(stream, [*ROW_COLUMNS, *classes], lineterminator="\n")
-        self._writer.writeheader()
+        self._columns = (*ROW_COLUMNS, *classes)
+        self.stream.write(csv_line(self._columns))
 
     def __call__(self, frame: Frame, analysis: Analysis) -> None:
         """See `Printer`."""
         from mien.analysis import flat_row
+        from mien.rowfiles import csv_line
 
         del frame
-        self._writer.writerows(flat_row(record) for record in _records(analysis))
+        for row in map(flat_row, _records(analysis)):
+            self.stream.write(csv_line([row[name] for name in self._columns]))
         self.stream.flush()
 
 

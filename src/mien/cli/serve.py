@@ -77,8 +77,14 @@ def serve_command(
     ] = None,
     queue: Annotated[int, typer.Option(envvar="MIEN_QUEUE", min=1, help="Pictures that may wait; beyond: 503.")] = 128,
     queue_memory: Annotated[
-        int, typer.Option(envvar="MIEN_QUEUE_MEMORY", min=1, help="MiB of bodies, and of pictures, in memory.")
-    ] = 256,
+        int,
+        typer.Option(
+            envvar="MIEN_QUEUE_MEMORY",
+            min=0,
+            help="MiB of bodies, and of pictures, in memory.",
+            show_default="256, or twice --max-body where that is more",
+        ),
+    ] = 0,
     batch: Annotated[
         int, typer.Option(envvar="MIEN_BATCH", min=1, help="Pictures worked on together; 1: one at a time.")
     ] = 16,

@@ -256,7 +256,7 @@ def _report(result: TrainingResult, *, resumable: bool = True) -> None:
 
     from mien.hosts import current
 
-    console = Console()
+    console = Console(emoji=False)
     if not current().leads:
         return
     if result.scores:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,8 @@ ABOUT = 0.005
 
 def trust_lines(assessment: Assessment) -> Iterator[str]:
     """A line or two for each thing that was measured."""
+    from mien.coverage import threshold
+
     evaluation = next(iter(assessment.judgement.scores.values()))
     if evaluation.only_class is not None:
         from mien.report_facts import ONE_CLASS
@@ -31,7 +32,7 @@ def trust_lines(assessment: Assessment) -> Iterator[str]:
     at = assessment.coverage.at_80
     yield (
         f"accuracy on the surest {at.coverage:.0%}: {at.accuracy:.1%} of {at.n:,} pictures, those with a confidence of "
-        f"{math.floor(at.min_confidence * 1000) / 1000:.3f} and more"  # rounded down: it keeps all of them
+        f"{threshold(at.min_confidence)} and more"
     )
     if assessment.judgement.leakage is not None:
         yield from _leakage_lines(assessment.judgement.leakage)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -156,7 +157,7 @@ def _print_tables(tuned: Tuned, data: str) -> None:
     from mien.trials import count_done
     from mien.tuning import BEST
 
-    console = Console()
+    console = Console(emoji=False)
     console.print(_table(tuned))
     states = ", ".join(f"{count} {word}" for word, count in count_done(tuned.trials).items())
     console.print(f"{len(tuned.trials)} trials: {states}", highlight=False)
@@ -165,7 +166,7 @@ def _print_tables(tuned: Tuned, data: str) -> None:
     if tuned.best is not None:
         console.print(_certainty(tuned.best), highlight=False, soft_wrap=True)
         console.print(
-            f"train with it: mien train {data} --config {tuned.folder / BEST}",
+            f"train with it: mien train {shlex.quote(data)} --config {shlex.quote(str(tuned.folder / BEST))}",
             soft_wrap=True,
             markup=False,
             highlight=False,

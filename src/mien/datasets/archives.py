@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import NamedTuple
 
 import numpy as np
 
@@ -83,8 +84,19 @@ class Zip:
         return read_lazily(self, names)
 
 
+class _Place(NamedTuple):
+    """Where the bytes of a file in a tar stand: the offset of their member, -1 where there is none; and its stamp."""
+
+    offset: int
+    size: int
+    changed: int
+
+
+_NOWHERE = _Place(-1, 0, 0)
+
+
 class Tar:
-    """A tar file, plain or compressed with gzip, xz or bzip2: read from front to back, once for each use."""
+    """A tar file, plain or compressed with gzip, xz or bzip2: read from front to back, to list it and for each use."""
 
     kind = "tar"
     random_access = False
@@ -94,32 +106,44 @@ class Tar:
 
     def listing(self) -> Listing:
         """See `Storage.listing`."""
-        files: list[str] = []
-        stamps: list[tuple[int, int]] = []
-        folders: list[str] = []
-        for _, member in self._members():
-            name = member.name.removeprefix("./")
-            if member.isdir():
-                folders.append(name)
-            elif member.isfile() or member.islnk():
-                files.append(name)
-                stamps.append((member.size, int(member.mtime)))
-        return _listing(self.path, files, stamps, folders)
+        places, folders = self._contents
+        stamps = [(place.size, place.changed) for place in places.values()]
+        return _listing(self.path, list(places), stamps, folders)
 
     def read(self, name: str, limit: int = MAX_IMAGE_BYTES) -> bytes:
         """See `Storage.read`."""
+        place = self._contents[0].get(name, _NOWHERE)
         for archive, member in self._members():
-            if (member.isfile() or member.islnk()) and member.name.removeprefix("./") == name:
+            if member.offset == place.offset:
                 return _member_bytes(archive, member, limit)
         raise DataError(f"is not in {self.path.name}")
 
     def blobs(self, names: Sequence[str]) -> Iterator[tuple[int, Blob]]:
         """See `Storage.blobs`."""
-        positions = {name: position for position, name in enumerate(names)}
+        places, _ = self._contents
+        wanted: dict[int, list[int]] = {}
+        for position, name in enumerate(names):
+            if name in places:
+                wanted.setdefault(places[name].offset, []).append(position)
         for archive, member in self._members():
-            position = positions.pop(member.name.removeprefix("./"), None) if member.isfile() else None
-            if position is not None:
-                yield position, _fetched(archive, member)
+            if member.offset in wanted:
+                blob = _fetched(archive, member)
+                yield from ((position, blob) for position in wanted[member.offset])
+
+    @cached_property
+    def _contents(self) -> tuple[dict[str, _Place], list[str]]:
+        """Files by name, and folders: as in unpacking, the last of one name counts, and a hard link is its file."""
+        places: dict[str, _Place] = {}
+        folders: list[str] = []
+        for _, member in self._members():
+            name = member.name.removeprefix("./")
+            if member.isdir():
+                folders.append(name)
+            elif member.isfile():
+                places[name] = _Place(member.offset, member.size, int(member.mtime))
+            elif member.islnk():
+                places[name] = places.get(member.linkname.removeprefix("./"), _NOWHERE)
+        return places, folders
 
     def _members(self) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
         """Every member, with the archive standing at its data.

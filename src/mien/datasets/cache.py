@@ -22,7 +22,7 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
-VERSION = 1
+VERSION = 2
 """Raised when what is cached changes its meaning."""
 
 MAX_BYTES = 2 * 1024**3

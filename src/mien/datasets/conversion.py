@@ -195,14 +195,15 @@ def _write_csv(faces: Faces, path: Path) -> None:
 
 
 def _write_npz(faces: Faces, path: Path) -> None:
-    np.savez_compressed(
-        path,
-        images=faces.images,
-        labels=faces.labels,
-        splits=faces.splits,
-        names=faces.names,
-        classes=np.array(faces.classes, np.str_),
-    )
+    with path.open("wb") as file:  # numpy would add .npz to the path of x.NPZ
+        np.savez_compressed(
+            file,
+            images=faces.images,
+            labels=faces.labels,
+            splits=faces.splits,
+            names=faces.names,
+            classes=np.array(faces.classes, np.str_),
+        )
 
 
 def _write_folder(

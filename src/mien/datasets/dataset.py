@@ -195,11 +195,15 @@ class Dataset:
         Raises:
             DataError: something cannot be used; names all of it.
         """
-        spec = spec or InputSpec()
+        faces = self.load_usable(spec or InputSpec(), cache=cache, progress=progress)
+        refuse_bad(faces.skipped, len(self) + len(self.problems), skip_bad=skip_bad)
+        return faces
+
+    def load_usable(self, spec: InputSpec, *, cache: bool = True, progress: Progress | None = None) -> Faces:
+        """Read the faces that can be used, be there none; arguments are those of `load`."""
         images, kept, failed = self._pixels(spec, cache, progress)
-        skipped = self.problems + failed
-        refuse_bad(skipped, len(self) + len(self.problems), skip_bad=skip_bad)
         rows = self if len(kept) == len(self) else self.take(kept)
+        skipped = self.problems + failed
         return Faces(images, rows.labels, rows.splits, rows.names, self.classes, self.format, skipped, rows.targets)
 
     def _pixels(

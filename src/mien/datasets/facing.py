@@ -99,6 +99,13 @@ def with_faces(
     return replace(dataset, source=source), int((~boxes.found).sum())
 
 
+def count_without_face(dataset: Dataset) -> int | None:
+    """How many images of what `with_faces` gave, or of a part of it, have no face; None where none was looked for."""
+    if not isinstance(dataset.source, FaceSource):
+        return None
+    return int((~FaceBoxes(dataset.source.boxes_xyxy[dataset.positions]).found).sum())
+
+
 def needs_detection(dataset: Dataset) -> bool:
     """Whether a dataset holds photographs rather than faces that are cut out already, by a few of its images.
 

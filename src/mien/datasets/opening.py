@@ -6,13 +6,14 @@ import hashlib
 import io
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from mien.config import FerPlus
@@ -274,18 +275,36 @@ def read_npz(file: io.BytesIO, name: str) -> tuple[Index, NDArray[np.uint8]]:
         DataError: it is damaged, or not such a file.
     """
     try:
-        with np.load(file, allow_pickle=False) as stored:
+        stored = np.load(file, allow_pickle=False)
+        if not isinstance(stored, NpzFile):
+            raise DataError(f"holds one array, as .npy files do; npz files hold {', '.join(NPZ_FIELDS)}", [name])
+        with stored:
             missing = [field for field in NPZ_FIELDS if field not in stored.files]
             if missing:
                 raise DataError(f"{name} lacks the arrays", missing)
-            arrays = {field: stored[field] for field in NPZ_FIELDS}
+            arrays = {field: np.asarray(stored[field]) for field in NPZ_FIELDS}
     except (OSError, ValueError, EOFError, MemoryError, SyntaxError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"npz file is damaged or cut short ({error})", [name]) from error
-    images, classes = arrays["images"], tuple(arrays["classes"].tolist())
-    labels, splits, names = arrays["labels"], arrays["splits"], arrays["names"]
+    images, labels, splits, names, classes = (arrays[field] for field in NPZ_FIELDS)
     _check_npz(images, labels, splits, names, name)
-    check_labels(labels, classes)
-    return Index("npz", classes, encode_names(names.tolist()), labels.astype(np.int64), splits), images
+    _check_texts(arrays, name)
+    check_labels(labels, tuple(classes.tolist()))
+    keys = encode_names(names.tolist())
+    return Index("npz", tuple(classes.tolist()), keys, labels.astype(np.int64), splits), images
+
+
+def _check_texts(arrays: Mapping[str, NDArray[Any]], name: str) -> None:
+    """Splits, names and classes are text, and tell faces and labels apart: much is matched by them."""
+    others = [field for field in ("splits", "names", "classes") if arrays[field].dtype.kind != "U"]
+    if others or arrays["classes"].ndim != 1:
+        raise DataError(f"{name}: must be arrays of text, classes a row of it", others or ["classes"])
+    for field in ("names", "classes"):
+        texts, counts = np.unique(arrays[field], return_counts=True)
+        if (counts > 1).any():
+            raise DataError(f"{name}: {field} must differ; these stand there twice", texts[counts > 1].tolist())
+    unknown = sorted(set(arrays["splits"].tolist()) - set(SPLITS))
+    if unknown:
+        raise DataError(f"{name}: unknown splits; allowed are {', '.join(SPLITS)}", listing(unknown).split(", "))
 
 
 def _check_npz(
@@ -300,6 +319,3 @@ def _check_npz(
         raise DataError(f"images must be uint8 (n, size, size, 1 or 3), found {images.dtype} {images.shape}", [name])
     if labels.dtype.kind != "i" or {labels.shape, splits.shape, names.shape} != {(len(images),)}:
         raise DataError(f"labels, splits and names must have one value for each of {len(images):,} images", [name])
-    unknown = sorted(set(splits.tolist()) - set(SPLITS))
-    if unknown:
-        raise DataError(f"{name}: unknown splits; allowed are {', '.join(SPLITS)}", listing(unknown).split(", "))

@@ -120,13 +120,13 @@ class Folder:
             name = entry.name
             if is_hidden(name):
                 continue
-            if entry.is_dir():
+            if _leads_to(entry.is_dir):
                 found.folders.append(prefix + name)
                 self._walk(entry.path, f"{prefix}{name}/", found, stamps, (*above, here))
-            elif is_image_name(name) and (entry.is_file() or entry.is_symlink()):
+            elif is_image_name(name) and (entry.is_symlink() or entry.is_file()):
                 found.names.append(prefix + name)
                 stamps.extend(_stamp(entry))
-            elif os.path.splitext(name)[1].lower() in TABLE_SUFFIXES and entry.is_file():  # noqa: PTH122
+            elif os.path.splitext(name)[1].lower() in TABLE_SUFFIXES and _leads_to(entry.is_file):  # noqa: PTH122
                 found.tables.append(prefix + name)
 
     def _identity(self, path: str, above: tuple[tuple[int, int], ...]) -> tuple[int, int]:
@@ -164,8 +164,16 @@ def read_lazily(storage: Storage, names: Sequence[str]) -> Iterator[tuple[int, B
         yield position, lambda name=name: storage.read(name)  # type: ignore[misc]
 
 
+def _leads_to(kind: Callable[[], bool]) -> bool:
+    """Whether an entry is of a kind; a link to itself is of none, like a link to nothing."""
+    try:
+        return kind()
+    except OSError:
+        return False
+
+
 def _stamp(entry: os.DirEntry[str]) -> tuple[int, int]:
-    """Size and time of change; (-1, -1) for a link to nothing, which then fails when it is read."""
+    """Size and time of change; (-1, -1) for a link to nothing or to itself, which then fails when it is read."""
     try:
         status = entry.stat()
     except OSError:

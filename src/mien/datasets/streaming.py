@@ -179,7 +179,8 @@ def in_parts(
     Args:
         dataset: any dataset with at least one face.
         spec: size and colour to bring the images to.
-        skip_bad: leave out files and rows that cannot be used instead of refusing the part they are in.
+        skip_bad: leave out files and rows that cannot be used instead of refusing the part they are in; a part may then
+            be empty, but not all of them.
         limit_bytes: how large a part may be.
         progress: called with how many are done and how many there are.
 
@@ -190,11 +191,16 @@ def in_parts(
         yield dataset.load(spec, skip_bad=skip_bad, progress=progress)
         return
     size = max(1, limit_bytes // (spec.size**2 * spec.channels))
+    bad: list[str] = []
     for start in range(0, len(dataset), size):
         rows = np.arange(start, min(start + size, len(dataset)))
-        yield dataset.take(rows).load(spec, skip_bad=skip_bad, cache=False)
+        part = dataset.take(rows).load_usable(spec, cache=False)
+        bad += part.skipped
+        refuse_bad(part.skipped, len(dataset), skip_bad=skip_bad)
+        yield part
         if progress:
             progress(int(rows[-1]) + 1, len(dataset))
+    refuse_bad(tuple(bad), len(dataset), skip_bad=skip_bad)
 
 
 def check_images(

@@ -229,7 +229,8 @@ def _stacks(sizes: Sequence[tuple[int, ...]], border: int) -> Iterator[list[int]
         by_size[size].append(row)
     for (height, width), rows in by_size.items():
         height, width = height + 2 * border, width + 2 * border
-        step = max(1, min(_LONGEST // (2 * height), _STACK_PIXELS // (height * width)))
+        most = min(_LONGEST // (2 * height), _STACK_PIXELS // (height * width))
+        step = 1 if max(height, width) > _LONGEST else max(1, most)
         yield from (rows[start : start + step] for start in range(0, len(rows), step))
 
 

@@ -20,7 +20,7 @@ from mien.server.envelope import client_gone, instance_of, internal_error
 from mien.server.limits import Bound, Room
 from mien.server.metrics import Metrics
 from mien.server.options import Options, options_from_query
-from mien.server.problems import Problem, problem_of, responses
+from mien.server.problems import Problem, not_running, problem_of, responses
 from mien.server.registry import cores
 from mien.server.schemas import ANALYZE_BODY, AnalyzeAnswer
 from mien.server.settings import ServerSettings
@@ -53,8 +53,8 @@ class PictureService:
             observe=metrics.batch,
         )
         self.places = Bound(settings.queue_pictures, "pictures are waiting")
-        self.bodies = Bound(settings.queue_bytes, "bytes are being received")
-        self.room = Room(settings.queue_bytes)
+        self.bodies = Bound(settings.memory, "bytes are being received")
+        self.room = Room(settings.memory)
         self._count = max(2, count)
         self._max_pixels = settings.max_pixels
         self._decoders: ThreadPoolExecutor | None = None
@@ -107,8 +107,7 @@ class PictureService:
             raise upload.data
         data = bytes(upload.data)
         upload.data = b""
-        check_format(data)
-        size_wh = await self._in_thread(picture_size, data)
+        size_wh = await self._in_thread(_checked_size, data)
         check_size(size_wh, self._max_pixels)
         async with self.room.taken(size_wh[0] * size_wh[1] * BYTES_PER_PIXEL):
             found = await self._look(data, options)
@@ -132,6 +131,11 @@ class PictureService:
 
     async def _in_thread(self, call: Any, *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._decoders, call, *arguments)
+
+
+def _checked_size(data: bytes) -> tuple[int, int]:
+    check_format(data)
+    return picture_size(data)
 
 
 async def while_waited_for(request: Request, work: Coroutine[Any, Any, Result], seconds: float) -> Result:
@@ -202,6 +206,8 @@ def router(service: PictureService, settings: ServerSettings, metrics: Metrics) 
         openapi_extra=ANALYZE_BODY,
     )
     async def analyze(request: Request, options: Annotated[Options, Depends(options_from_query)]) -> Response:
+        if not request.app.state.ready:
+            raise not_running()
         service.places.check(1)
         async with pictures(request, settings.max_images, service.bodies) as uploads:
             names = [upload.name for upload in uploads]

@@ -26,8 +26,9 @@ class Body:
         problem: what was wrong with it, if anything.
     """
 
-    def __init__(self, scope: Scope, receive: Receive, settings: ServerSettings) -> None:
-        video = scope["path"] == VIDEOS
+    def __init__(self, scope: Scope, path: str, receive: Receive, settings: ServerSettings) -> None:
+        """`path`: within the app, as `mien.server.envelope.path_within` gives it."""
+        video = path == VIDEOS
         self.most = settings.max_video_bytes + FRAMING_BYTES if video else settings.max_body
         self.received = 0
         self.problem: Problem | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 
+import numpy as np
 import PIL.Image
 
 from mien.errors import DataError
@@ -28,7 +29,16 @@ MOST_CHUNKS = 50_000
 """A PNG of 32 MB has some thousands."""
 
 _KEPT_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND")
-_SCAN = b"\xff\xda"
+
+MOST_SEGMENTS = 10_000
+"""A JPEG of 32 MB whose metadata fill it has some hundreds."""
+
+_SCAN, _END = b"\xff\xda", b"\xff\xd9"
+_MARKERS = np.zeros(256, bool)
+_MARKERS[0xC0:0xD0] = _MARKERS[0xD9:0xFF] = True
+"""The bytes that make a marker of a 0xFF before them. Restart markers have no length, and stand within a scan."""
+
+_WINDOW = 2**12
 
 
 def check_format(data: bytes) -> None:
@@ -45,7 +55,36 @@ def check_format(data: bytes) -> None:
         detail = f"the bytes are no picture that is taken here: must be {FORMATS}"
         raise Problem(415, "not-a-picture", "Not a picture", detail)
     if data.startswith(JPEG_START) and data.count(_SCAN) > MOST_SCANS:
-        raise unreadable(f"more than {MOST_SCANS} scans in a JPEG; save it again as a plain one")
+        _check_scans(data)
+
+
+def _check_scans(jpeg: bytes) -> None:
+    """Refuse many scans. What stands in segments, or behind the end as the video of a phone's picture does, is none.
+
+    Raises:
+        Problem: 422.
+    """
+    scans, place = 0, 2
+    for _ in range(MOST_SEGMENTS):
+        place = _next_marker(jpeg, place)
+        marker = jpeg[place : place + 2]
+        if marker in (b"", _END):
+            return
+        scans += marker == _SCAN
+        if scans > MOST_SCANS:
+            raise unreadable(f"more than {MOST_SCANS} scans in a JPEG; save it again as a plain one")
+        place += 2 + max(2, int.from_bytes(jpeg[place + 2 : place + 4]))
+    raise unreadable(f"more than {MOST_SEGMENTS:,} segments in a JPEG; save it again as a plain one")
+
+
+def _next_marker(jpeg: bytes, place: int) -> int:
+    """Where the next marker begins, from a place on; the length of the whole where there is none."""
+    for start in range(place, len(jpeg) - 1, _WINDOW - 1):
+        window = np.frombuffer(jpeg, np.uint8, min(_WINDOW, len(jpeg) - start), start)
+        found = np.flatnonzero((window[:-1] == 0xFF) & _MARKERS[window[1:]])
+        if found.size:
+            return start + int(found[0])
+    return len(jpeg)
 
 
 def plain_png(data: bytes) -> bytes:

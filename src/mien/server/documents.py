@@ -85,7 +85,9 @@ def router() -> APIRouter:
 
     @routes.get("/openapi.json")
     async def document(request: Request) -> JSONResponse:
-        return JSONResponse(request.app.openapi())
+        root = request.scope.get("root_path", "")
+        servers = {"servers": [{"url": root}]} if root else {}
+        return JSONResponse({**request.app.openapi(), **servers})
 
     @routes.get("/docs")
     async def docs(request: Request) -> HTMLResponse:

@@ -61,7 +61,8 @@ class _Exchange:
         self._method = scope["method"] if scope["method"] in METHODS else "OTHER"
         self._scope = dict(scope, method="GET" if scope["method"] == "HEAD" else scope["method"])
         self._send, self._gate, self._metrics = send, gate, metrics
-        self._body = Body(scope, receive, settings)
+        self._path = path_within(scope)
+        self._body = Body(scope, self._path, receive, settings)
         self._id = request_id(self._headers)
         self._status = 0
         self._start = time.perf_counter()
@@ -91,7 +92,7 @@ class _Exchange:
         if asked is not None:
             await self._respond(Response(status_code=HTTPStatus.NO_CONTENT, headers=asked))
             return
-        self._gate.check(self._method, self._scope["path"], self._headers)
+        self._gate.check(self._method, self._path, self._headers)
         self._body.check_length()
         self._body.check_encoding()
         await app(self._scope, self._body.receive, self._forward)
@@ -139,6 +140,13 @@ def request_id(headers: Mapping[bytes, bytes]) -> str:
     """The client's X-Request-ID where it is a plain one, else a new one."""
     given = headers.get(b"x-request-id", b"")
     return given.decode() if _ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def path_within(scope: Scope) -> str:
+    """The request's path as the app's own routes have it, without the path that the app is mounted or served under."""
+    path, root = str(scope["path"]), str(scope.get("root_path", ""))
+    rest = path.removeprefix(root)
+    return rest if not rest or rest.startswith("/") else path
 
 
 def route_of(scope: Scope) -> str:

@@ -111,6 +111,13 @@ def too_busy(detail: str, seconds: int = 1) -> Problem:
     return Problem(503, "busy", "Too busy", detail, {"Retry-After": str(max(1, seconds))})
 
 
+def not_running() -> Problem:
+    """503: before the service's start, and from its end on."""
+    return too_busy(
+        "the service is not running: it is starting or ending, or the app around it does not run its lifespan", 5
+    )
+
+
 def too_large(detail: str, **more: Any) -> Problem:
     """413: more bytes, pixels or pictures than allowed."""
     return Problem(413, "too-large", "Too large", detail, **more)

@@ -10,6 +10,8 @@ from pathlib import Path
 from mien.errors import UsageError
 
 MEBIBYTE = 2**20
+LEAST_MEMORY = 256 * MEBIBYTE
+"""For bodies, where nothing else was asked for."""
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 """Host names that a browser on this machine may use."""
@@ -31,7 +33,8 @@ class ServerSettings:
         max_pixels: of a picture; larger ones are refused before they are decoded.
         queue_pictures: pictures that wait or are worked on; beyond, requests get 503.
         queue_bytes: bytes of bodies in memory; beyond, requests get 503. As many again for decoded pictures, beyond
-            which they wait to be decoded.
+            which they wait to be decoded. 0 for 256 MiB, or twice `max_body` where that is more: JSON counts twice, as
+            text and as what it says.
         batch_pictures: the most pictures that are worked on together; 1 for one at a time.
         batch_wait: the longest that a picture waits for company, while nothing else is worked on.
         workers: threads that work on batches; 0 for as many as `threads`.
@@ -62,7 +65,7 @@ class ServerSettings:
     max_images: int = 32
     max_pixels: int = 25_000_000
     queue_pictures: int = 128
-    queue_bytes: int = 256 * MEBIBYTE
+    queue_bytes: int = 0
     batch_pictures: int = 16
     batch_wait: float = 0.005
     workers: int = 0
@@ -94,6 +97,11 @@ class ServerSettings:
             raise UsageError(
                 f"max_images: must not be above queue_pictures ({self.queue_pictures}), received {self.max_images}"
             )
+        if self.memory < 2 * self.max_body:
+            raise UsageError(
+                f"queue_bytes: must be twice max_body ({self.max_body:,}) or more, as JSON counts twice, received "
+                f"{self.queue_bytes:,}; raise --queue-memory or lower --max-body"
+            )
         for origin in self.cors_origins:
             _check_origin(origin)
 
@@ -108,6 +116,11 @@ class ServerSettings:
             return False
 
     @property
+    def memory(self) -> int:
+        """`queue_bytes`, or what 0 stands for."""
+        return self.queue_bytes or max(LEAST_MEMORY, 2 * self.max_body)
+
+    @property
     def limits(self) -> dict[str, int | float]:
         """What clients may send, for ``/v1/models``."""
         names = ("max_body", "max_images", "max_pixels", "max_video_bytes", "max_video_seconds", "timeout")
@@ -115,9 +128,9 @@ class ServerSettings:
 
 
 _LEAST: dict[str, float] = {
-    **dict.fromkeys(("max_body", "max_images", "max_pixels", "queue_pictures", "queue_bytes", "batch_pictures"), 1),
+    **dict.fromkeys(("max_body", "max_images", "max_pixels", "queue_pictures", "batch_pictures"), 1),
     **dict.fromkeys(("max_connections", "max_videos", "max_video_bytes"), 1),
-    **dict.fromkeys(("threads", "workers", "port", "batch_wait", "shutdown_timeout", "video_queue"), 0),
+    **dict.fromkeys(("threads", "workers", "port", "batch_wait", "shutdown_timeout", "video_queue", "queue_bytes"), 0),
     **dict.fromkeys(("timeout", "body_timeout", "max_video_seconds", "video_timeout", "video_keep"), 0.01),
 }
 

@@ -22,7 +22,7 @@ from contextlib import nullcontext, suppress
 from io import FileIO
 from typing import IO, Any
 
-from mien.decoders import Decoder, has_pyav, open_decoder
+from mien.decoders import Decoder, LargeFrameError, has_pyav, open_decoder, refuse_large
 from mien.errors import DataError
 from mien.frames import reason
 from mien.videos import read_video
@@ -71,7 +71,8 @@ def _answer(asked: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Any]]:
     except Refused as refused:
         yield {"error": str(refused), "kind": refused.kind}, None
     except DataError as error:
-        yield {"error": reason(error), "kind": "unreadable"}, None
+        kind = "too-large" if isinstance(error, LargeFrameError) else "unreadable"
+        yield {"error": reason(error), "kind": kind}, None
     except MemoryError:
         yield {"error": "it takes too much memory to decode", "kind": "too-large"}, None
 
@@ -111,8 +112,7 @@ def _check_header(file: FileIO, max_pixels: int) -> None:
     except (av.FFmpegError, OSError, ValueError) as error:
         detail = getattr(error, "strerror", None) or type(error).__name__
         raise DataError(f"cannot be opened as a video ({detail})") from error
-    if width * height > max_pixels:
-        raise _too_many_pixels(width, height, max_pixels)
+    refuse_large(width, height, max_pixels)
 
 
 def _frames(decoder: Decoder, asked: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Any]]:
@@ -121,8 +121,6 @@ def _frames(decoder: Decoder, asked: dict[str, Any]) -> Iterator[tuple[dict[str,
     for frame in read_video("video", lambda: decoder, ahead=AHEAD, max_pixels=asked["max_pixels"]):
         height, width = frame.image.shape[:2]
         time = frame.time or 0.0
-        if width * height > asked["max_pixels"]:  # a video may change its size on the way
-            raise _too_many_pixels(width, height, asked["max_pixels"])
         if time > most_seconds or frame.index >= most_frames:
             raise Refused(
                 "too-long", f"it is longer than the {most_seconds:g} seconds or {most_frames:,} frames allowed"
@@ -132,10 +130,6 @@ def _frames(decoder: Decoder, asked: dict[str, Any]) -> Iterator[tuple[dict[str,
             about = {"fps": clip.fps, "frames": clip.frames, "size_wh": clip.size_wh}
             yield {"clip": about}, None
         yield {"index": frame.index, "time": time, "size_wh": (width, height)}, frame.image
-
-
-def _too_many_pixels(width: int, height: int, most: int) -> Refused:
-    return Refused("too-large", f"frames of {width} x {height} pixels are more than the {most:,} allowed")
 
 
 def _confine(memory: int, *, files: int) -> None:

@@ -16,7 +16,7 @@ from fastapi import Request
 
 from mien.errors import MienError
 from mien.frames import Clip
-from mien.server.problems import not_found, problem_of, too_busy
+from mien.server.problems import not_found, not_running, problem_of, too_busy
 from mien.server.registry import PictureAnalyzer
 from mien.server.settings import ServerSettings
 from mien.server.video_job import VIDEO, VideoJob, Wish
@@ -148,7 +148,7 @@ class VideoJobs:
         most = self.settings.max_videos + self.settings.video_queue
         with self._lock:
             if self._closing.is_set():
-                raise too_busy("the service is ending", RETRY_SECONDS)
+                raise not_running()
             if self._uploading + len(self._active) >= most:
                 raise too_busy(f"{most} videos are uploaded, wait or are worked on; try again later", RETRY_SECONDS)
             self._uploading += 1
@@ -185,7 +185,7 @@ class VideoJobs:
         with self._lock:
             if self._closing.is_set() or self._workers is None:
                 job.end(self._clock())
-                raise too_busy("the service is ending", RETRY_SECONDS)
+                raise not_running()
             self._jobs[job.id] = job
             self._active[job] = self._workers.submit(self._work, job)
         return job

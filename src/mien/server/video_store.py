@@ -70,15 +70,19 @@ class VideoStore:
         Raises:
             UsageError: the folder is somebody else's, or cannot be written to.
         """
-        if self.session is not None:
-            return
+        if self.session is None:
+            self._begin()
+
+    def _begin(self) -> Path:
+        """A new session, in place of the one there was."""
+        self._let_go()
         try:
             with self._gate():
                 for path in sorted(self.folder.iterdir()):
                     _remove_if_left(path)
-                self.session = self.folder / f"mien-videos-{secrets.token_hex(16)}"
-                self.session.mkdir(PRIVATE_FOLDER)
-                self._held = open_private(self.session / LOCK)
+                session = self.folder / f"mien-videos-{secrets.token_hex(16)}"
+                session.mkdir(PRIVATE_FOLDER)
+                self._held = open_private(session / LOCK)
                 os.write(self._held, MARK)
                 _lock(self._held, wait=False)
         except OSError as error:
@@ -86,6 +90,14 @@ class VideoStore:
                 f"video_folder: {self.folder} cannot be used ({error.strerror}); "
                 "name a folder of your own: --video-folder"
             ) from error
+        self.session = session
+        return session
+
+    def _let_go(self) -> None:
+        """Give up the lock, if there is one."""
+        held, self._held = self._held, -1
+        if held >= 0:
+            os.close(held)
 
     def _prepare(self) -> None:
         """Make the folder. In one that is there nobody else must be able to swap what lies in it."""
@@ -128,17 +140,20 @@ class VideoStore:
 
         Raises:
             OSError: the disk is full.
+            UsageError: the folder was taken away, and cannot be made again.
         """
         if self.session is None:
             raise UsageError("video_folder: the store is not open")
-        path = self.session / secrets.token_hex(16)
-        path.mkdir(PRIVATE_FOLDER)
-        return path
+        try:
+            return _new_folder(self.session)
+        except FileNotFoundError:  # whoever cleans up temporary files has taken the session away
+            return _new_folder(self._begin())
 
     @property
     def free(self) -> int:
         """Bytes free on the disk."""
-        return shutil.disk_usage(self.folder).free
+        there = next(path for path in (self.folder, *self.folder.absolute().parents) if path.exists())
+        return shutil.disk_usage(there).free
 
     def close(self) -> None:
         """Remove everything of this session; nothing is left where no other service uses the folder."""
@@ -146,8 +161,9 @@ class VideoStore:
             return
         session, self.session = self.session, None
         with suppress(OSError), self._gate():
-            os.close(self._held)
-            _remove(session)
+            self._let_go()
+            with suppress(FileNotFoundError):
+                _remove(session)
             if [path.name for path in self.folder.iterdir()] == [GATE]:
                 (self.folder / GATE).unlink()
                 self.folder.rmdir()
@@ -160,6 +176,12 @@ def open_private(path: Path) -> int:
         OSError: there is such a file already, or it cannot be made.
     """
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _no_links(), PRIVATE_FILE)
+
+
+def _new_folder(session: Path) -> Path:
+    path = session / secrets.token_hex(16)
+    path.mkdir(PRIVATE_FOLDER)
+    return path
 
 
 def size_of(folder: Path) -> int:

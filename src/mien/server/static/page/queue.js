@@ -41,7 +41,7 @@ export function abort(item) {
   running.get(item)?.abort();
 }
 
-/** Go on after a token was given. */
+/** Go on after a token was given, or another engine was chosen. */
 export function resume() {
   held = false;
   pump();
@@ -87,7 +87,7 @@ function settle(item, error, signal) {
   if (signal.aborted) {
     item.state = "cancelled";
   } else if (error.status === 401) {
-    held = true;
+    held = state.settings.engine === "service";
     item.state = "waiting";
     asked(state.token !== "");
   } else {

@@ -9,6 +9,8 @@ import { changed, recipe, state } from "./state.js";
 
 const here = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
 const serviceName = here ? "This computer's service" : `The service at ${location.host}`;
+/** Whether the service waits for a token. */
+let tokenWanted = false;
 
 export function startSettings() {
   setText(byId("name-service"), serviceName);
@@ -39,14 +41,20 @@ function set(values) {
 
 async function chooseEngine(name) {
   hush();
-  set({ engine: name, model: "" });
+  useEngine(name);
   try {
     await currentEngine();
+    resume();
   } catch (error) {
     if (error.status === 401) askToken();
     else complain(sentence(error));
-    if (name === "local" && state.config.service) set({ engine: "service" });
+    if (name === "local" && state.config.service) useEngine("service");
   }
+}
+
+function useEngine(engine) {
+  set({ engine, model: "" });
+  renderTokenForm();
 }
 
 const stale = () => pictures().filter((item) => item.state === "done" && item.made !== recipe());
@@ -118,9 +126,9 @@ function renderModels() {
 
 /** Show the field for the token; `refused` where the one given was not taken. */
 export function askToken(refused = false) {
-  const form = byId("token-form");
   const input = byId("token");
-  form.hidden = false;
+  tokenWanted = true;
+  renderTokenForm();
   const note = byId("token-note");
   note.classList.toggle("wrong", refused);
   setText(
@@ -132,6 +140,11 @@ export function askToken(refused = false) {
   if (refused) input.setAttribute("aria-invalid", "true");
   else input.removeAttribute("aria-invalid");
   if (refused || state.items.length) input.focus();
+}
+
+/** This tab's own engine needs no token. */
+function renderTokenForm() {
+  byId("token-form").hidden = !tokenWanted || state.settings.engine === "local";
 }
 
 async function useToken(event) {
@@ -148,7 +161,8 @@ async function useToken(event) {
     return complain(sentence(error));
   }
   byId("token").value = "";
-  byId("token-form").hidden = true;
+  tokenWanted = false;
+  renderTokenForm();
   byId(state.items.length ? "main" : "choose").focus();
   return resume();
 }
