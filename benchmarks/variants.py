@@ -51,7 +51,7 @@ def vgg(
         x = layers.LayerNormalization(axis=(1, 2, 3), center=False, scale=False)(x)
     for width, depth in zip((64, 128, 256, 512), depths, strict=True):
         if width > 64:
-            x = layers.Dropout(0.1)(pooling()(x))
+            x = layers.Dropout(0.1)(pooling(2)(x))
         x = first = _convolution(x, width)
         for _ in range(depth - 1):
             x = _convolution(x, width)

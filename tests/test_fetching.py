@@ -18,6 +18,7 @@ from mien.addresses import is_public, resolve, without_secrets
 from mien.errors import DataError
 from mien.fetching import FetchLimits, fetch, open_url
 from mien.frames import Frame
+from mien.remote import MOST_SMALL_PARTS
 from mien.sources import Reading, open_sources
 from processes import free_port
 from serving import Answer, body, file_in_parts, redirect, serve
@@ -520,6 +521,21 @@ def short_parts(data: bytes, span: str = "bytes {first}-{last}/{size}", most: in
         body(part, "video/mp4", 206, Content_Range=told)(request)
 
     return answer
+
+
+def test_a_server_that_gives_a_byte_at_a_time_is_not_asked_for_ever(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    asked = []
+    tiny = short_parts(write_clip(tmp_path / "a.ts", noise(40)).read_bytes(), most=1)
+
+    def counted(request: BaseHTTPRequestHandler) -> None:
+        asked.append(request.headers.get("Range"))
+        tiny(request)
+
+    with serve({"/a.ts": counted}) as site:
+        _, failed = read(f"{site}/a.ts", reading=Reading(allow_private=True))
+    assert len(failed) == 1
+    assert len(asked) < 3 * MOST_SMALL_PARTS
 
 
 @pytest.mark.parametrize("backend", ["opencv", "pyav"])

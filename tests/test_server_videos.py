@@ -73,7 +73,7 @@ def test_rows_equal_the_command_lines(tmp_path, service, monkeypatch):
     assert (refused.status_code, refused.json()["type"]) == (416, "/problems/bad-range")
     assert refused.headers["content-range"] == f"bytes */{len(answer.content)}"
     assert f"has {len(answer.content)} bytes" in refused.json()["detail"]
-    assert client.get(answer.url, headers={"range": "lines=1-2"}).json()["status"] == 416
+    assert client.get(answer.url, headers={"range": "lines=1-2"}).json()["status"] == 400
 
 
 def test_rows_come_while_the_work_goes_on(clip, service):

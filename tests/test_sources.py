@@ -1,6 +1,7 @@
 """Which files are meant, in an order that does not change; and what reading them gives, whatever is wrong with some."""
 
 import os
+import shutil
 import threading
 import time
 import unicodedata
@@ -246,6 +247,17 @@ def test_a_list_as_a_source_is_told_to_be_taken_apart() -> None:
     for sources in (["a.png"], ("a.png",), iter(["a.png"])):
         with pytest.raises(UsageError, match=r"name each by itself: \*sources"):
             find([sources])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+def test_the_folder_above_a_link_is_that_of_what_it_leads_to(faces: Path, tmp_path: Path) -> None:
+    (tmp_path / "real" / "sub").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "real" / "sub")
+    picture = next(path for path in faces.rglob("*") if path.suffix in (".png", ".jpg"))
+    for folder in (tmp_path, tmp_path / "real"):
+        shutil.copy(picture, folder / f"x{picture.suffix}")
+    names = [str(tmp_path / spelled / f"x{picture.suffix}") for spelled in ("link/..", ".", "real/../real")]
+    assert [item.name for item in find(names)] == names[:2]
 
 
 def test_a_file_comes_once_however_it_is_spelled(faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:

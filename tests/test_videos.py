@@ -357,6 +357,14 @@ def test_a_video_that_begins_late_and_is_cut(tmp_path: Path, backend: str) -> No
     assert f"ended after {len(frames)} of " in said
 
 
+def test_an_flv_that_begins_late_and_is_cut(tmp_path: Path) -> None:
+    """OpenCV does not count its length from 0, as it does Matroska's."""
+    path = cut(write_clip(tmp_path / "a.flv", noise(250), stamps=range(100_000, 110_000, 40)))
+    frames, said = collect(path, "opencv")
+    assert len(frames) < 200
+    assert f"ended after {len(frames)} of " in said
+
+
 def test_who_stops_early_leaves_no_thread(tmp_path: Path, backend: str) -> None:
     path = write_clip(tmp_path / "a.mp4", 90)
     frames = read_video("a", lambda: open_decoder(str(path), backend), ahead=2)

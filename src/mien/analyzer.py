@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -242,10 +243,13 @@ class Analyzer:
         return FaceTracker(self.detector, **options)
 
     def _read_all(self, images: Sequence[ImageLike], bgr: bool, pool: ThreadPoolExecutor) -> Iterator[Frame]:
-        """All pictures in order. What is open is read in this thread, as it may come twice."""
-        ahead = pool.map(lambda image: self._read(image, bgr), (image for image in images if not _is_open(image)))
-        for image in images:
-            yield self._read(image, bgr) if _is_open(image) else next(ahead)
+        """All pictures in order. What is open and comes several times is read in this thread."""
+        times = Counter(id(image) for image in images)
+        here = [_is_open(image) and times[id(image)] > 1 for image in images]
+        others = [image for image, shared in zip(images, here, strict=True) if not shared]
+        ahead = pool.map(lambda image: self._read(image, bgr), others)
+        for image, shared in zip(images, here, strict=True):
+            yield self._read(image, bgr) if shared else next(ahead)
 
     def _read(self, image: ImageLike, bgr: bool) -> Frame:
         """The picture as the detector takes it, with the name it came by."""

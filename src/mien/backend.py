@@ -45,7 +45,9 @@ class FusedBatchNormalization(layers.BatchNormalization):
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Normalise over batch, rows and columns; what the kernel cannot do goes to the stock layer."""
-        plain = mask is None and self.scale and self.center and not (self.renorm or self.synchronized)
+        plain = (
+            mask is None and self.scale and self.center and not (self.synchronized or getattr(self, "renorm", False))
+        )
         if len(inputs.shape) != 4 or self.axis not in (-1, 3) or not plain:
             return super().call(inputs, training=training, mask=mask)
         import tensorflow as tf

@@ -175,7 +175,8 @@ class TrainingConfig:
             0 to 0.5.
         ferplus: whose labels are learned: the data's own (``none``), or FER+'s beside ``fer2013.csv``, in eight
             classes: the ``majority`` of ten votes or, as soft targets, their ``distribution`` (Barsoum et al. 2016).
-        class_weights: whether errors weigh inversely to class frequency.
+        class_weights: whether errors weigh inversely to class frequency; mixed images by their mixture. The accuracy of
+            training is weighed too, but not with `mixup`.
         early_stopping: epochs without a better validation loss after which training ends; 0 for never. Validation is
             looked at each `validate_every` epochs, and they are counted all the same.
         keep: whether the saved model is that of the best validation accuracy or of the last epoch.

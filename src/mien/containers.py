@@ -27,8 +27,11 @@ HEAD = 600
 _AVIF_BRANDS = (b"avif", b"avis")
 _BOXES = (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 _BEFORE = (b"ftyp", b"wide", b"free", b"skip", b"pnot", b"uuid")
+_MATROSKA = b"\x1aE\xdf\xa3"
+"""And WebM."""
+
 _STARTS = (
-    b"\x1aE\xdf\xa3",  # Matroska, WebM
+    _MATROSKA,
     b"FLV\x01",
     b"\x00\x00\x01\xba",  # MPEG program stream
     b"\x00\x00\x01\xb3",  # MPEG video
@@ -77,6 +80,15 @@ def is_marked(path: Path) -> bool:
                 return MARK in file.read(MARK_HEAD)
             file.seek(max(0, os.fstat(file.fileno()).st_size - len(MARK)))
             return file.read(len(MARK)) == MARK
+    except (OSError, ValueError):
+        return False
+
+
+def is_matroska(path: Path) -> bool:
+    """Whether a file begins as Matroska and WebM do."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_MATROSKA)) == _MATROSKA
     except (OSError, ValueError):
         return False
 

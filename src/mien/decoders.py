@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from mien.containers import is_whole_mp4
+from mien.containers import is_matroska, is_whole_mp4
 from mien.errors import DataError, MissingExtraError
 from mien.images import MAX_PIXELS, Image
 
@@ -276,7 +276,12 @@ class OpenCVDecoder:
         return image if there else None
 
     def _begin(self, time: float) -> float:
-        """How late OpenCV's clock begins on the container's; `time` is what it says of the frame that was just read."""
+        """How late OpenCV's clock begins on the container's; `time` is what it says of the frame that was just read.
+
+        0 for files whose length is not that of the container's clock.
+        """
+        if isinstance(self._place, str) and not is_matroska(Path(self._place)):
+            return 0.0
         stamp, rate = self._capture.get(_STAMP), self._capture.get(cv2.CAP_PROP_FPS)
         return max(0.0, stamp / rate - time) if stamp > 0 and rate > 0 else 0.0
 

@@ -96,8 +96,14 @@ def find(sources: Sequence[str | Path | int]) -> list[Item]:
 def _key(item: Item) -> tuple[str, str, int]:
     """What is the same for two items that are one, however their paths are spelled."""
     path = item.path if item.archive is None else item.archive.path
-    name = item.name if path is None else os.path.abspath(path)  # noqa: PTH100 - Path.resolve would follow links
-    return name, item.address, item.number
+    return item.name if path is None else _spelled(path), item.address, item.number
+
+
+def _spelled(path: Path) -> str:
+    """The path from the root, its last part as it is, be it a link."""
+    if ".." not in path.parts:
+        return os.path.abspath(path)  # noqa: PTH100 - Path.resolve would follow links
+    return str(path.parent.resolve() / path.name) if path.name != ".." else str(path.resolve())
 
 
 def is_address(text: str) -> bool:

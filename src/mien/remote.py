@@ -21,6 +21,9 @@ MAX_PART = 32 * 2**20
 HLS = frozenset({"application/vnd.apple.mpegurl", "application/x-mpegurl", "audio/mpegurl", "audio/x-mpegurl"})
 """Content types of playlists, which name further addresses."""
 
+SMALL_PART, MOST_SMALL_PARTS = 65_536, 100
+"""Of parts with fewer bytes so many are asked for: a server could give one byte each."""
+
 _LENGTH = re.compile(rb"content-length:\s*(\d+)", re.IGNORECASE)
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)", re.IGNORECASE)
 
@@ -48,6 +51,7 @@ class RemoteFile(io.RawIOBase):
         self._parts = size is not None
         self._size = size if self._parts else self._response.length
         self._at = self._begun = 0
+        self._patience = MOST_SMALL_PARTS
         self._rest: bytes | memoryview = self._read_head()
         self._whole = b""
         if not self._parts and index_is_behind(bytes(self._rest)):
@@ -105,7 +109,8 @@ class RemoteFile(io.RawIOBase):
         """What comes next, from the next part where one has ended; empty at the end, or where something went wrong."""
         try:
             piece = self._response.read_piece()
-            if not piece and self._parts and self._at > self._begun:
+            if not piece and self._parts and self._at > self._begun and self._patience:
+                self._patience -= self._at - self._begun < SMALL_PART
                 self._reopen(self._at)
                 return self._next_piece() if self.failure is None else b""
         except DataError as error:

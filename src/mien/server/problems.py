@@ -129,10 +129,10 @@ def not_found(detail: str) -> Problem:
 
 
 def bad_range(content_range: str = "") -> Problem:
-    """416, with the ``Content-Range`` of the answer, ``bytes */SIZE``, where it is known."""
+    """416, with the ``Content-Range`` of the answer, ``bytes */SIZE``; without it 400: the header cannot be parsed."""
     detail = "the Range header must be 'bytes=FIRST-LAST', counted from 0, within the file"
     if not content_range:
-        return Problem(416, "bad-range", "No such range", detail)
+        return Problem(400, "bad-range", "No such range", detail)
     detail += f", which has {content_range.rpartition('/')[2]} bytes"
     return Problem(416, "bad-range", "No such range", detail, {"Content-Range": content_range})
 

@@ -171,7 +171,7 @@ def router(jobs: VideoJobs) -> APIRouter:
         "/v1/videos/{id}/annotated",
         summary="The video with its faces drawn in",
         response_class=FileResponse,
-        responses={**responses(401, 403, 404, 409, 416, 422, 500), **VIDEO_ANSWER},
+        responses={**responses(400, 401, 403, 404, 409, 416, 422, 500), **VIDEO_ANSWER},
     )
     async def annotated(job_id: JobId) -> FileResponse:
         return annotated_file(jobs.get(job_id))
