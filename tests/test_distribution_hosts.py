@@ -37,6 +37,8 @@ with together(HostList.parse(f"127.0.0.1:{port},other", index), seconds=120) as 
     print(hosts.told_json(lambda: ["from", hosts.index]), flush=True)
     import jax
     print(jax.device_count(), flush=True)
+    if index == 1:
+        time.sleep(1)  # until host 0 has printed too, which the end of this one would cut short
     if index == 1 and what == "fails":
         raise DataError("a.png: cannot be read")
     if index == 1 and what == "dies":
