@@ -6,11 +6,12 @@
     python benchmarks/accelerator.py export DIR/NAME.npz... --data FER2013 --to DIR
 
 `probe` trains four epochs of networks with batches of so many images and says how long one takes. `run` trains the
-stages of a plan one after the other, and writes weights (kernels in float16), what each network says of PublicTest and
-log.json after each, so that a run which is cut off loses one stage at most; a stage that the rest of `--seconds` does
-not hold is left out, and one that is done is not begun again by a later call. `--given` names weights of an earlier day
-that teach too, as they came or packed; another plan needs another `--work`. `pack` rounds weights, so that many travel.
-`export`, where TensorFlow is, makes .keras and .onnx files of weights.
+stages of a plan (plans.py) one after the other (`--only`: some of them; `--add`: more), and writes weights (kernels in
+float16), what each network says of PublicTest and log.json after each, so that a run which is cut off loses one stage
+at most; a stage that the rest of `--seconds` does not hold is left out, and one that is done is not begun again by a
+later call. `--given` names weights of an earlier day that teach too, as they came or packed; another plan needs another
+`--work`. `pack` rounds weights, so that many travel. `export`, where TensorFlow is, makes .keras and .onnx files of
+weights.
 
 What a stage does is what `mien train FER2013` does with the same settings (log.json has them): the dataset is read
 once, networks that differ in their seed alone share one compiled step, and nothing is judged but PublicTest.
@@ -31,107 +32,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.config import AUGMENTATIONS
 from mien.files import replacing
+from plans import FULL, PLANS, TEN, Stage, chosen
 
 STARTED = time.perf_counter()
-
-
-@dataclasses.dataclass(frozen=True)
-class Stage:
-    """One run: a recipe with changes, and the stages that teach it.
-
-    `teachers` are asked about `views`, which stages of one name share. `crossed` are stages that each left a fold of
-    Training out (`left_out`: which, of how many, and the seed that drew them): they say of the same views what
-    networks that have not seen an image say of it, and have `share` in what is learned.
-    """
-
-    name: str
-    recipe: str
-    epochs: int
-    changes: dict[str, Any]
-    teachers: tuple[str, ...] = ()
-    views: str = "views"
-    crossed: tuple[str, ...] = ()
-    share: float = 0.0
-    left_out: tuple[int, int, int] | tuple[()] = ()
-
-
-FULL = {"progressive": (), "validation": "public", "keep": "last"}
-THREE = ("large0", "vgg1", "large2")
-TEN = tuple(f"speed{seed}" for seed in range(10))
-SIX = ("vgg12", *TEN[:5])
-CROSSED = tuple(f"cross{number}" for number in range(10))
-STANDARD = AUGMENTATIONS["standard"]
-WIDE = dataclasses.replace(STANDARD, rotation=20.0, shift=0.15, zoom=0.2)
-ROBUST = {"augmentation": AUGMENTATIONS["robust"]}
-MIXED = {"batch_size": 128, "mixup": 0.2}
-"""What taught recipes had until they were tried without."""
-
-PLANS: dict[str, tuple[Stage, ...]] = {
-    "three": (
-        Stage("large0", "large", 66, {"seed": 0}),
-        Stage("vgg1", "vgg", 133, {"seed": 1}),
-        Stage("large2", "large", 73, {"seed": 2}),
-        Stage("small", "small", 191, {**MIXED, "seed": 3, "learning_rate": 0.15, "ema": 0.998}, THREE),
-        Stage("small5", "small", 400, {**MIXED, "seed": 5, "learning_rate": 0.15, "ema": 0.998}, THREE),
-        Stage(
-            "large4",
-            "distilled",
-            85,
-            {**MIXED, "seed": 4, "network": "large", "learning_rate": 0.1, "ema": 0.999},
-            THREE,
-        ),
-    ),
-    "ten": (
-        *(Stage(name, "speedrun", 60, {"seed": seed}) for seed, name in enumerate(TEN)),
-        Stage("small11", "small", 200, {"mixup": 0.2, "seed": 11}, (*TEN, "large4")),
-        Stage("vgg12", "distilled", 150, {"seed": 12}, (*TEN, "large4")),
-        Stage("small13", "small", 200, {"seed": 13}, (*TEN, "large4")),
-        Stage("small14", "small", 200, {"seed": 14}, ("vgg12", *TEN[1:4]), "views14"),
-        Stage("small16", "small", 200, {"seed": 16}, (*TEN, "large4")),
-    ),
-    "crossed": (
-        *(Stage(name, "speedrun", 60, {"seed": 30}, left_out=(fold, 5, 30)) for fold, name in enumerate(CROSSED[:5])),
-        *(Stage(name, "speedrun", 60, {"seed": 31}, left_out=(fold, 5, 31)) for fold, name in enumerate(CROSSED[5:])),
-        Stage("vgg40", "distilled", 150, {"seed": 40}, SIX, "views", CROSSED, 0.5),
-        Stage("small41", "small", 200, {"seed": 41}, SIX, "views", CROSSED, 0.5),
-        Stage("small42", "small", 200, {"seed": 42}, SIX, "views", CROSSED, 1.0),
-        Stage("vgg43", "distilled", 150, {"seed": 43}, SIX, "views", CROSSED, 1.0),
-    ),
-    "shares": (
-        Stage("small46", "small", 200, {"seed": 46, "teacher_weight": 0.7}, SIX),
-        Stage("vgg44", "distilled", 150, {"seed": 44, "teacher_weight": 0.7}, SIX),
-        Stage("small47", "small", 200, {"seed": 47, "teacher_weight": 0.5}, SIX),
-        Stage("vgg45", "distilled", 120, {"seed": 45, "teacher_weight": 0.8, "sam": 0.1}, SIX),
-    ),
-    "shapes": (
-        Stage("plain", "speedrun", 60, {"seed": 60}),
-        *(
-            Stage(name, "speedrun", 60, {"seed": 60, "network": f"vgg-{name}"})
-            for name in ("places", "normed", "squeeze", "residual", "64", "look", "deep", "mean")
-        ),
-        Stage("wide", "speedrun", 60, {"seed": 60, "augmentation": WIDE}),
-        Stage("whole", "speedrun", 60, {"seed": 60, "augmentation": dataclasses.replace(STANDARD, erase=0.0)}),
-        Stage("erased", "speedrun", 60, {"seed": 60, "augmentation": dataclasses.replace(STANDARD, erase=0.5)}),
-        Stage("smooth", "speedrun", 60, {"seed": 60, "label_smoothing": 0.2}),
-        Stage("decayed", "speedrun", 60, {"seed": 60, "weight_decay": 0.01}),
-        Stage("long", "speedrun", 120, {"seed": 60}),
-    ),
-    "further": (
-        Stage("small50", "small", 200, {**ROBUST, "seed": 50}, SIX),
-        Stage("large51", "distilled", 85, {"seed": 51, "network": "large", "learning_rate": 0.2}, SIX),
-        Stage("long52", "speedrun", 180, {"seed": 52}),
-        Stage("vgg53", "distilled", 150, {"seed": 53, "teacher_views": 90}, SIX, "views53"),
-        Stage("vgg54", "distilled", 150, {**ROBUST, "seed": 54}, SIX),
-    ),
-}
-"""`three`, `ten`, `crossed` and `shares` were run on 2026-11-26, in three sessions; docs/training-log.md has what came
-of them. `ten` was given `large4` (`--given`), the two after it six networks of `ten`.
-
-`shapes` is the next: what differs from `speedrun` in one thing. Then `further`, given the six: degraded images from the
-start; a larger pupil; whether a teacher that knows its images by heart is worse on others; three times the views.
-"""
 
 
 def say(line: str) -> None:
@@ -432,6 +336,8 @@ def main() -> None:
     parser.add_argument("--to", type=Path)
     parser.add_argument("--data", default="FER2013")
     parser.add_argument("--plan", choices=PLANS, default="ten")
+    parser.add_argument("--only", default="", help="stages of the plan, in this order, with commas between")
+    parser.add_argument("--add", default="[]", help="more stages, a JSON list; augmentation names what differs")
     parser.add_argument("--batches", default="vgg:128", help="what is probed: recipe:images, with commas between")
     parser.add_argument("--given", default="", help="weights of an earlier day: name:network:file, with commas between")
     parser.add_argument("--bring", default="", help="stages whose weights are copied to --out, with commas between")
@@ -456,7 +362,8 @@ def main() -> None:
         if not (options.work / name / "model.keras").exists():
             bench.given(Path(file), name, of)
     results = Results(options.work, options.out or options.work)
-    run(bench, PLANS[options.plan], results, options.seconds, [name for name in options.bring.split(",") if name])
+    stages = chosen(options.plan, options.only, options.add)
+    run(bench, stages, results, options.seconds, [name for name in options.bring.split(",") if name])
 
 
 if __name__ == "__main__":

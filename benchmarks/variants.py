@@ -1,4 +1,4 @@
-"""Networks that differ from `vgg` in one thing each, for `accelerator.py --plan shapes`: which of them earns a place?
+"""Networks that differ from `vgg` and others in one thing each, for `accelerator.py`: which of them earns a place?
 
 Two seeds of one network differ by 0.15 points with flip (standard deviation, ten seeds), so one run of 26 seconds each
 shows half a point. A network that earns it moves to `mien.networks`.
@@ -6,6 +6,8 @@ shows half a point. A network that earns it moves to `mien.networks`.
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -24,10 +26,11 @@ def vgg(
     side: int = 0,
     normed: bool = False,
     depths: tuple[int, ...] = (2, 2, 2, 2),
-    pooling: Callable[..., Any] = layers.MaxPooling2D,
+    pooling: Callable[..., Any] = layers.AveragePooling2D,
     after: Callable[[Map], Map] | None = None,
     residual: bool = False,
     places: bool = False,
+    dropout: float = 0.3,
 ) -> Map:
     """`vgg` of `mien.networks`, but for what is asked.
 
@@ -42,6 +45,7 @@ def vgg(
         residual: whether each stage's first convolution is added to what the others make of it (He et al. 2016).
         places: whether the last map is averaged with learned weights for its places, a set for each channel, as
             faces stand where they stand.
+        dropout: share of the last layer's inputs.
 
     Returns:
         Probabilities (n, classes).
@@ -60,7 +64,7 @@ def vgg(
     if places:
         x = layers.DepthwiseConv2D(x.shape[1], use_bias=False, depthwise_initializer="ones")(x)
         x = layers.BatchNormalization(momentum=0.9)(x)
-    x = layers.Dropout(0.3)(layers.GlobalAveragePooling2D()(x))
+    x = layers.Dropout(dropout)(layers.GlobalAveragePooling2D()(x))
     return layers.Dense(classes, activation="softmax")(x)
 
 
@@ -77,9 +81,41 @@ def look(x: Map) -> Map:
     return layers.Multiply()([x, layers.Conv2D(1, 7, padding="same", activation="sigmoid")(x)])
 
 
-def _convolution(x: Map, width: int) -> Map:
-    x = layers.Conv2D(width, 3, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
-    return layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
+def averaged_compact(faces: Map, classes: int) -> Map:
+    """`compact` with an average where its stem has a stride."""
+    x = _convolution(layers.AveragePooling2D(2)(_convolution(faces, 16)), 32)
+    for width in (32, 64, 128, 256):
+        x = layers.AveragePooling2D(2)(x) if width > 32 else x
+        x = _block(_convolution(x, width), width)
+    return _head(x, classes)
+
+
+def averaged_residual(faces: Map, classes: int) -> Map:
+    """`large` without squeeze-and-excitation, and with averages where it has strides (as He et al. 2019, ResNet-D)."""
+    x = _convolution(faces, 64)
+    for width in (64, 128, 256, 320):
+        if width > 64:
+            x = layers.AveragePooling2D(2)(x)
+            x = _convolution(x, width, size=1, active=False)
+        for _ in range(2):
+            branch = _convolution(_convolution(x, width), width, active=False)
+            x = layers.ReLU()(layers.Add()([x, branch]))
+    return _head(x, classes)
+
+
+def _block(x: Map, width: int) -> Map:
+    return layers.ReLU()(layers.Add()([x, _convolution(x, width, active=False)]))
+
+
+def _head(x: Map, classes: int) -> Map:
+    x = layers.Dropout(0.3)(layers.GlobalAveragePooling2D()(x))
+    return layers.Dense(classes, activation="softmax")(x)
+
+
+def _convolution(x: Map, width: int, *, size: int = 3, active: bool = True) -> Map:
+    x = layers.Conv2D(width, size, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
+    x = layers.BatchNormalization(momentum=0.9)(x)
+    return layers.ReLU()(x) if active else x
 
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -90,12 +126,18 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "vgg-look": {"after": look},
     "vgg-deep": {"depths": (2, 3, 3, 2)},
     "vgg-residual": {"residual": True},
-    "vgg-mean": {"pooling": layers.AveragePooling2D},
+    "vgg-max": {"pooling": layers.MaxPooling2D},
+    "vgg-dropped": {"dropout": 0.5},
 }
 """Name to what differs."""
 
 
 def register() -> None:
-    """Let `mien.networks.network` build them."""
-    for name, changes in VARIANTS.items():
-        NETWORKS[name] = lambda faces, classes, changes=changes: vgg(faces, classes, **changes)
+    """Let `mien.networks.network` build them, and any two to four of them together: vgg-max+64."""
+    parts = {name.removeprefix("vgg-"): changes for name, changes in VARIANTS.items()}
+    for count in (1, 2, 3, 4):
+        for names in itertools.permutations(parts, count):
+            changes = {key: value for name in names for key, value in parts[name].items()}
+            NETWORKS[f"vgg-{'+'.join(names)}"] = functools.partial(vgg, **changes)
+    NETWORKS["averaged-compact"] = averaged_compact
+    NETWORKS["averaged-residual"] = averaged_residual

@@ -114,3 +114,56 @@ def test_random_streams_follow_from_seed_and_epoch():
     np.testing.assert_array_equal(draw(1, 5), first)
     assert not np.array_equal(draw(1, 6), first)
     assert not np.array_equal(draw(2, 5), first)
+
+
+@pytest.mark.parametrize(("side", "channels", "filters"), [(4, 3, 5), (12, 128, 130), (7, 8, 4)])
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_filter_gradients_as_products_are_those_of_the_stock_layer(side, channels, filters, dtype):
+    tf = pytest.importorskip("tensorflow")
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("a layer for TensorFlow")
+    random = np.random.default_rng(0)
+    faces = tf.constant(random.normal(size=(6, side, side + side % 2, channels)).astype(np.float32))
+    upstream = random.normal(size=(6, side, side + side % 2, filters)).astype(np.float32)
+    stock, fast = (
+        kind(filters, 3, padding="same", activation="relu", dtype=dtype)
+        for kind in (keras.layers.Conv2D, backend.SmallMapConv2D)
+    )
+    for layer in (stock, fast):
+        layer.build(faces.shape)
+    fast.set_weights(stock.get_weights())
+
+    def results(layer: keras.Layer) -> list[np.ndarray]:
+        with tf.GradientTape() as tape:
+            tape.watch(faces)
+            answer = tf.cast(layer(faces), tf.float32)
+            loss = tf.reduce_sum(answer * upstream)
+        slopes = tape.gradient(loss, [faces, *layer.trainable_variables])
+        return [answer.numpy(), *(tf.cast(slope, tf.float32).numpy() for slope in slopes)]
+
+    for expected, found in zip(results(stock), results(fast), strict=True):
+        loose = 0.02 if dtype == "mixed_bfloat16" else 1e-5
+        np.testing.assert_allclose(found, expected, atol=loose * np.abs(expected).max(), rtol=0)
+
+
+def test_the_layer_with_products_leaves_other_convolutions_to_the_stock_layer(monkeypatch):
+    pytest.importorskip("tensorflow")
+    called = []
+    monkeypatch.setattr(backend, "_convolved", lambda maps, kernel: called.append(kernel.shape) or maps)
+    for settings in ({"strides": 2}, {"padding": "valid"}, {"dilation_rate": 2}, {"kernel_size": 5}, {"groups": 2}):
+        layer = backend.SmallMapConv2D(4, **{"kernel_size": 3, "padding": "same", **settings})
+        stock = keras.layers.Conv2D.from_config(layer.get_config())
+        faces = np.ones((2, 8, 8, 4), np.float32)
+        assert layer(faces).shape == stock(faces).shape
+    backend.SmallMapConv2D(4, 3, padding="same")(np.ones((2, 13, 13, 4), np.float32))
+    assert not called
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_a_twin_in_bfloat16_on_a_cpu_takes_filter_gradients_as_products(precision, monkeypatch):
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("a layer for TensorFlow")
+    monkeypatch.setattr(backend, "has_accelerator", lambda: False)
+    twin = backend.training_twin(network("compact", seed=0), precision)
+    fast = any(isinstance(layer, backend.SmallMapConv2D) for layer in twin.layers)
+    assert fast is (precision == "mixed_bfloat16")

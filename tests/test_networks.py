@@ -18,12 +18,12 @@ def test_networks_give_probabilities(name):
     np.testing.assert_allclose(output.sum(axis=1), 1, atol=1e-5)
 
 
-@pytest.mark.parametrize(("name", "most"), [("small", 2e6), ("compact", 2e6), ("medium", 4e6), ("large", 7e6)])
+@pytest.mark.parametrize(("name", "most"), [("small", 2e6), ("compact", 2e6), ("medium", 4e6), ("slim", 3e6), ("vgg", 7e6), ("large", 7e6)])
 def test_shipped_networks_stay_small(name, most):
     assert 0.5 * most < network(name).count_params() <= most
 
 
-@pytest.mark.parametrize("name", ["small", "compact", "medium", "large", "vgg"])
+@pytest.mark.parametrize("name", ["small", "compact", "medium", "large", "slim", "vgg"])
 def test_networks_that_end_in_an_average_fit_pictures_of_any_size(name):
     model = network(name, seed=0)
     other = network(name, size=32, seed=0)
@@ -42,7 +42,7 @@ def test_kernels_of_one_network_are_drawn_apart():
 
 
 def test_unknown_names_and_sizes_are_refused():
-    with pytest.raises(UsageError, match="choose from compact, large, medium, seed, small, vgg"):
+    with pytest.raises(UsageError, match="choose from compact, large, medium, seed, slim, small, vgg"):
         network("resnet")
     with pytest.raises(UsageError, match="size: networks need at least 16"):
         network("seed", size=12)

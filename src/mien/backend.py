@@ -77,13 +77,77 @@ class FusedBatchNormalization(layers.BatchNormalization):
         return ops.convert_to_tensor(variable.value, dtype="float32")
 
 
+class SmallMapConv2D(layers.Conv2D):
+    """`keras.layers.Conv2D` whose filter gradient is taken as matrix products where that is faster.
+
+    Weights and results are those of the stock layer, to rounding. For TensorFlow on a CPU in bfloat16.
+    """
+
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+        """The convolution; what is not 3x3 and of small maps goes to the stock layer."""
+        usual = self.kernel_size == (3, 3) and self.padding == "same" and self.data_format == "channels_last"
+        once = self.groups == 1 and self.strides == (1, 1) and self.dilation_rate == (1, 1)
+        known = None not in inputs.shape[1:3]
+        channels, width = kernel.shape[2:]
+        if known and usual and once and products_are_faster(channels, width, max(inputs.shape[1:3])):
+            return _convolved(inputs, kernel)
+        return super().convolution_op(inputs, kernel)
+
+
+def products_are_faster(channels: int, width: int, side: int) -> bool:
+    """Whether `filter_products` is faster than what oneDNN does for 3x3 filters, in bfloat16 on a CPU with AMX.
+
+    Measured by benchmarks/filters.py: oneDNN reaches 40 to 290 GFLOP/s on these shapes, a third to an eighth of its
+    forward pass.
+    """
+    return side <= 8 or (side <= 12 and min(channels, width) >= 128)
+
+
+def filter_products(maps: Any, upstream: Any) -> Any:
+    """The filter gradient of a 3x3 convolution with zeros around: a matrix product for each place of the filter.
+
+    Args:
+        maps: what was convolved, TensorFlow's, (n, height, width, channels).
+        upstream: the gradient of what came of it, (n, height, width, filters).
+
+    Returns:
+        (3, 3, channels, filters), the type of `maps`.
+    """
+    import tensorflow as tf
+
+    _, height, width, channels = maps.shape
+    padded = tf.pad(maps, [[0, 0], [1, 1], [1, 1], [0, 0]])
+    flat = tf.reshape(upstream, (-1, upstream.shape[-1]))
+    shifted = [tf.reshape(padded[:, y : y + height, x : x + width], (-1, channels)) for y in range(3) for x in range(3)]
+    products = [tf.matmul(shift, flat, transpose_a=True) for shift in shifted]
+    return tf.reshape(tf.stack(products), (3, 3, channels, upstream.shape[-1]))
+
+
+def _convolved(maps: Any, kernel: Any) -> Any:
+    """A 3x3 convolution whose filter gradient is `filter_products`."""
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def convolve(maps: Any, kernel: Any) -> Any:
+        def back(upstream: Any) -> tuple[Any, Any]:
+            to_maps = tf.raw_ops.Conv2DBackpropInput(
+                input_sizes=tf.shape(maps), filter=kernel, out_backprop=upstream, strides=[1, 1, 1, 1], padding="SAME"
+            )
+            return to_maps, filter_products(maps, upstream)
+
+        return tf.nn.conv2d(maps, kernel, 1, "SAME"), back
+
+    return convolve(maps, tf.convert_to_tensor(kernel))
+
+
 def training_twin(model: keras.Model, precision: str, *, any_size: bool = False) -> keras.Model:
-    """Rebuild a stock network for training: computing in `precision`, with fused batch norm under TensorFlow.
+    """Rebuild a stock network for training: computing in `precision`, with layers that are faster under TensorFlow.
 
     Weights start as the model's and are copied, not shared. The last layer stays in float32, for an exact loss.
     `any_size` lets the twin take images of other sizes than the network's own.
     """
     last = model.layers[-1].name
+    products = keras.backend.backend() == "tensorflow" and precision == "mixed_bfloat16" and not has_accelerator()
 
     def rebuild(layer: keras.Layer) -> keras.Layer:
         settings = layer.get_config()
@@ -91,6 +155,8 @@ def training_twin(model: keras.Model, precision: str, *, any_size: bool = False)
         kind = type(layer)
         if kind is layers.BatchNormalization and keras.backend.backend() == "tensorflow":
             kind = FusedBatchNormalization
+        if kind is layers.Conv2D and products:
+            kind = SmallMapConv2D
         return kind.from_config(settings)
 
     faces = keras.Input((None, None, model.input_shape[-1])) if any_size else None

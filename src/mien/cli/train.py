@@ -33,7 +33,7 @@ def train_command(
         typer.Option("--config", metavar="FILE", help="Settings of a JSON file instead, such as a study's best.json."),
     ] = None,
     network: Annotated[
-        str | None, typer.Option(help="seed, small, compact, medium, large or vgg.", show_default="the recipe's")
+        str | None, typer.Option(help="seed, small, compact, medium, slim, large or vgg.", show_default="the recipe's")
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data.", show_default="the recipe's")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images a step.", show_default="the recipe's")] = None,
