@@ -11,7 +11,7 @@ from mien.modelspec import ModelSpec
 from mien.server import Analyzers, pages
 from mien.server.web_assets import runs_in_browsers
 from mien.server.web_models import WebModel, file_names, manifest
-from mien.weights import BUNDLED, find_model
+from mien.weights import find_model
 from models import save_brightness
 from services import FakeAnalyzers, ask, check_problem
 
@@ -50,8 +50,7 @@ def test_the_manifest_describes_the_models_as_their_files_do(analyzers) -> None:
     answer = get(MODELS + "manifest.json", analyzers)
     assert answer.headers["content-type"] == "application/json"
     document = answer.json()
-    assert [one["name"] for one in document["models"]] == list(BUNDLED)
-    assert [one["default"] for one in document["models"]] == [True, *[False] * (len(BUNDLED) - 1)]
+    assert [(one["name"], one["default"]) for one in document["models"]] == [("mien-small", True)]
     for one in document["models"]:
         spec = ModelSpec.from_onnx(find_model(one["name"]))
         assert one["file"] == f"{one['name']}.onnx"
@@ -69,7 +68,7 @@ def test_every_file_that_the_manifest_names_is_there(analyzers) -> None:
 
     answers = ask(talk, analyzers)
     networks = {"p-net": proposal_network(), "r-net": refinement_network(), "o-net": output_network()}
-    networks |= {name: find_model(name).read_bytes() for name in BUNDLED}
+    networks["mien-small"] = find_model("mien-small").read_bytes()
     assert set(answers) == {f"{name}.onnx" for name in networks}
     for name, data in networks.items():
         answer = answers[f"{name}.onnx"]

@@ -18,7 +18,9 @@ def test_networks_give_probabilities(name):
     np.testing.assert_allclose(output.sum(axis=1), 1, atol=1e-5)
 
 
-@pytest.mark.parametrize(("name", "most"), [("small", 2e6), ("compact", 2e6), ("medium", 4e6), ("slim", 3e6), ("vgg", 7e6), ("large", 7e6)])
+@pytest.mark.parametrize(
+    ("name", "most"), [("small", 2e6), ("compact", 2e6), ("medium", 4e6), ("slim", 3e6), ("vgg", 7e6), ("large", 7e6)]
+)
 def test_shipped_networks_stay_small(name, most):
     assert 0.5 * most < network(name).count_params() <= most
 

@@ -19,6 +19,7 @@ from mien.datasets.samples import sample_faces
 from mien.datasets.scenes import draw_scene
 from mien.errors import ModelError, UsageError
 from mien.labels import EXPRESSIONS
+from mien.precisions import read_precision
 
 FOLDER = Path(weights.__file__).parent
 
@@ -29,6 +30,19 @@ def test_the_default_is_the_small_network():
     assert model.spec.parameters <= 2_000_000
     assert weights.find_model() == weights.find_model("mien-small")
     assert weights.find_model("mien-small").stat().st_size <= 5e6
+
+
+def test_the_small_network_in_8_bits_answers_as_in_16():
+    faces = sample_faces(64, seed=3)[0]
+    whole, small = (Classifier(weights.find_model(name)) for name in ("mien-small", "mien-small-int8"))
+    assert read_precision(weights.find_model("mien-small-int8"))["precision"] == "int8"
+    assert small.classes == whole.classes
+    assert small.spec.temperature == whole.spec.temperature
+    assert small.spec.crop_margin == whole.spec.crop_margin
+    expected, found = (model.predict(faces) for model in (whole, small))
+    assert np.abs(expected - found).mean() < 0.02
+    assert (expected.argmax(1) == found.argmax(1)).mean() > 0.9
+    assert weights.find_model("mien-small-int8").stat().st_size < 1.3e6
 
 
 def test_every_bundled_file_is_listed_and_has_a_card():

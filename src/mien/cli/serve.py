@@ -30,7 +30,7 @@ def serve_command(
             envvar="MIEN_MODEL",
             metavar="MODEL",
             help="A file or bundled name; several; first: default.",
-            show_default="all that are bundled",
+            show_default="mien-small",
         ),
     ] = None,
     token: Annotated[

@@ -70,7 +70,7 @@ class Analyzers:
         """Open them.
 
         Args:
-            models: names of bundled models, or files; none for all that are bundled. The first is the default.
+            models: names of bundled models, or files; none for mien-small. The first is the default.
             threads: CPU threads that one call may use; 0 for as many as there are cores.
             device: where an ``.onnx`` runs.
             max_pixels: pictures with more are refused before they are decoded.
@@ -81,7 +81,7 @@ class Analyzers:
         """
         self.max_pixels = max_pixels
         self.models: dict[str, ServedModel] = {}
-        for wanted in models or tuple(BUNDLED):
+        for wanted in models or tuple(BUNDLED)[:1]:
             opened = _open(wanted, device, threads)
             if opened.name in self.models:
                 raise UsageError(f"model: two are called {opened.name!r}; rename one of the files")
