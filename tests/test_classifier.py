@@ -13,10 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mien.classifier import (
-    PROVIDERS,
     Classifier,
     apply_temperature,
-    available_devices,
     check_probabilities,
     classify,
     open_model,
@@ -24,6 +22,7 @@ from mien.classifier import (
 from mien.errors import ModelError, UsageError
 from mien.modelspec import ModelSpec, write_to_onnx
 from mien.preprocessing import InputSpec
+from mien.sessions import PROVIDERS, available_devices
 from models import save_brightness
 
 SPEC = ModelSpec(classes=("dark", "middle", "bright"), network="brightness", parameters=4, input=InputSpec(size=8))
@@ -244,7 +243,7 @@ def test_threads_that_cannot_be(model_path: Path, threads: Any) -> None:
 def test_open_model_goes_by_the_ending(model_path: Path, tmp_path: Path) -> None:
     assert isinstance(open_model(model_path), Classifier)
     for name in ("model.pt", "model"):
-        with pytest.raises(UsageError, match=r"must end in \.onnx, \.keras or \.h5"):
+        with pytest.raises(UsageError, match=r"must end in \.onnx, \.tflite, \.keras or \.h5"):
             open_model(tmp_path / name)
 
 
@@ -252,7 +251,7 @@ def test_open_model_goes_by_the_ending(model_path: Path, tmp_path: Path) -> None
 def test_open_model_checks_keras_files_before_it_imports_keras(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match="no such file"):
         open_model(tmp_path / name)
-    with pytest.raises(UsageError, match=r"for \.onnx only"):
+    with pytest.raises(UsageError, match=r"for \.onnx and \.tflite only"):
         open_model(tmp_path / name, device="cpu")
 
 

@@ -93,6 +93,29 @@ def test_a_wrapping_folder_and_other_files_are_passed_over(tmp_path):
     assert dataset.problems == ()
 
 
+@pytest.mark.parametrize("stray", ["archive", "", "archive/kaggle", "archive/kaggle/old"])
+@pytest.mark.parametrize("zipped", [False, True])
+def test_pictures_on_the_way_to_a_dataset_do_not_hide_it(tmp_path, stray, zipped):
+    data = tmp_path / "data"
+    fer2013(data / "archive" / "kaggle" / "FER2013")
+    draw(data / "archive" / "cover.png")
+    draw(data / stray / "preview.png")
+    dataset = open_dataset(shutil.make_archive(str(data), "zip", data) if zipped else data)
+    assert dataset.format.startswith("FER2013 folder")
+    assert {split: sum(counts.values()) for split, counts in dataset.counts().items()} == {
+        "train": 14,
+        "public": 7,
+        "private": 7,
+    }
+    assert dataset.problems == ()
+
+
+def test_folders_within_a_class_that_stands_alone_belong_to_it(tmp_path):
+    for name in ("a.png", "monday/b.png", "monday/early/c.png", "tuesday/d.png"):
+        draw(tmp_path / "tired" / name)
+    assert open_dataset(tmp_path).counts() == {"train": {"tired": 4}}
+
+
 def test_a_split_folder_by_itself(tmp_path):
     root = fer2013(tmp_path)
     assert set(open_dataset(root / "train").splits) == {"train"}

@@ -68,6 +68,16 @@ def test_kaggle_train_and_test(tmp_path):
     assert len(open_dataset(tmp_path / "test.csv")) == 1
 
 
+@pytest.mark.parametrize(("name", "split"), [("val.csv", "val"), ("mine.csv", "train")])
+def test_a_csv_of_any_name_is_read_where_it_is_alone_and_its_name_may_say_its_split(tmp_path, name, split):
+    (tmp_path / name).write_text(f"pixels\n{pixels(7)}\n")
+    for path in (tmp_path, tmp_path / name):
+        dataset = open_dataset(path)
+        assert (dataset.format, dataset.splits.tolist(), dataset.labels.tolist()) == ("CSV", [split], [-1])
+    (tmp_path / name).write_text(f"Usage,pixels\nValidation,{pixels(7)}\nTest,{pixels(8)}\n")
+    assert open_dataset(tmp_path).splits.tolist() == ["val", "test"]
+
+
 def test_the_known_name_is_taken_among_several(tmp_path):
     (tmp_path / "data").mkdir()
     fer2013(tmp_path / "data" / "fer2013.csv")

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from mien.errors import UsageError
-from mien.files import check_writable, replacing, write_json, write_text
+from mien.files import check_writable, replacing, temporaries, write_json, write_text
 
 
 def test_a_failure_leaves_the_old_file_and_no_other(tmp_path):
@@ -19,6 +19,16 @@ def test_a_failure_leaves_the_old_file_and_no_other(tmp_path):
         fail()
     assert target.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_what_is_being_written_is_told_from_other_files_by_its_name(tmp_path):
+    for name in (".model-0123456789ab.h5", ".mine-0123456789ab.keras", ".model-01.keras", "model-0123456789ab.keras"):
+        (tmp_path / name).touch()
+    (tmp_path / ".model-0123456789ab.keras").mkdir()
+    with replacing(tmp_path / "model.keras") as one, replacing(tmp_path / "start.npz") as other:
+        assert temporaries(tmp_path, ["model.keras", "*.npz", "other.json"]) == [one, other]
+    assert temporaries(tmp_path, ["model.keras", "*.npz"]) == []
+    assert temporaries(tmp_path / "none", ["model.keras"]) == []
 
 
 def test_text_and_json_keep_unicode_and_make_folders(tmp_path):

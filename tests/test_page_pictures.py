@@ -7,12 +7,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from mien import EXPRESSIONS
 from mien.analysis import ROW_COLUMNS
+from mien.images import decode
 from page_browser import Visit, bad, expect, needs_browser, opened_browser, png
-from page_service import Refused, Service, serve_page
+from page_service import Refused, Service, canned, serve_page
 
 pytestmark = needs_browser
 
@@ -74,6 +75,57 @@ def test_boxes_are_drawn_where_the_faces_are(visit):
     assert drawn.max() == pytest.approx(275, abs=2)
     assert not ((drawn > 135) & (drawn < 265)).any()
     assert not painted(visit, 250 / 300).any()
+
+
+def lying(kind: str, orientation: int) -> dict:
+    """A picture with four colours in its corners, which EXIF says to turn."""
+    data, exif = io.BytesIO(), Image.Exif()
+    exif[0x112] = orientation
+    corners = np.array([[(250, 0, 0), (0, 250, 0)], [(0, 0, 250), (250, 250, 0)]], np.uint8)
+    picture = Image.fromarray(corners.repeat(100, 0).repeat(200, 1))
+    picture.save(data, kind, exif=exif.tobytes(), **({"lossless": True} if kind == "webp" else {}))
+    return {"name": f"1-{orientation}.{kind}", "mimeType": f"image/{kind}", "buffer": data.getvalue()}
+
+
+def corners_shown(visit: Visit, selector: str) -> list[list[bool]]:
+    """What of red, green and blue an image or canvas shows a sixteenth within each of its corners."""
+    script = """(source) => { const canvas = document.createElement("canvas");
+      const context = Object.assign(canvas, { width: 160, height: 160 }).getContext("2d", { willReadFrequently: true });
+      context.drawImage(source, 0, 0, 160, 160);
+      return [[10, 10], [150, 10], [10, 150], [150, 150]].map(([x, y]) =>
+        Array.from(context.getImageData(x, y, 1, 1).data.slice(0, 3), (value) => value > 125)); }"""
+    return visit.one(selector).evaluate(script)
+
+
+@pytest.mark.parametrize(
+    ("kind", "orientation"), [*(("webp", turn) for turn in range(1, 9)), ("jpeg", 6), ("png", 6), ("avif", 3)]
+)
+def test_a_picture_that_exif_says_to_turn_is_shown_as_it_was_read(browser, kind, orientation):
+    def analyse(name: str, data: bytes) -> dict:
+        upright = io.BytesIO()
+        ImageOps.exif_transpose(Image.open(io.BytesIO(data))).save(upright, "PNG")
+        return canned(name, upright.getvalue())
+
+    with serve_page(Service(analyse=analyse)) as service:
+        visit = Visit(browser, service)
+        picture = lying(kind, orientation)
+        visit.add(picture)
+        height, width = decode(picture["buffer"]).shape[:2]
+        pixels = decode(picture["buffer"])[[[20, 20], [-20, -20]], [[20, -20], [20, -20]]] > 125
+        expect(visit.one("#stage img")).to_have_js_property("naturalWidth", width)
+        assert visit.one("#stage img").evaluate("image => image.naturalHeight") == height
+        thumb = "#gallery canvas"
+        for selector in ("#stage img", thumb):
+            assert corners_shown(visit, selector) == pixels.reshape(4, 3).tolist()
+        assert service.received == [picture["buffer"]], "files are sent as they are"
+        alpha = painted(visit, 0.5)
+        side = min(width, height) * 0.5
+        drawn = np.flatnonzero(alpha) / len(alpha) * width
+        assert drawn.min() == pytest.approx(width / 2 - side / 2, abs=3)
+        saved = np.asarray(Image.open(io.BytesIO(visit.download("#save-png"))).convert("RGB"))
+        assert saved.shape == (height, width, 3)
+        visit.context.close()
+        assert visit.complaints == []
 
 
 def test_a_picture_that_the_browser_cannot_show_has_words_in_its_place_and_no_boxes_over_them(visit):

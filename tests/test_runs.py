@@ -56,6 +56,33 @@ def test_resuming_is_not_advised_for_records_that_are_not_a_run_s(tmp_path, reco
     assert "--resume" not in refusal(tmp_path)
 
 
+def test_a_folder_in_which_a_run_was_killed_at_its_first_file_is_taken(tmp_path):
+    (tmp_path / ".config-0123456789ab.json").write_text("{")
+    run = RunFolder.create(tmp_path)
+    run.clear(run.leftovers())
+    assert not list(tmp_path.iterdir())
+    (tmp_path / ".model-0123456789ab.keras").touch()
+    assert "--resume" not in refusal(tmp_path)
+
+
+def test_what_killed_runs_left_half_written_is_deleted_but_not_what_others_write(tmp_path):
+    dead = [".model-0123456789ab.keras", ".README-0123456789ab.md", "checkpoints/.start-0123456789ab.npz"]
+    alive = [".model-ba9876543210.onnx", "checkpoints/.views-0123456789ab.npy"]
+    others = [".notes-0123456789ab.txt", ".hidden", "model.keras", "checkpoints/epoch-0002/state.json"]
+    for name in (*dead, *alive, *others, "checkpoints/.epoch-0003.tmp/state.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    run = RunFolder(tmp_path)
+    left = run.leftovers()
+    assert len(left) == 6
+    (tmp_path / alive[0]).rename(tmp_path / "model.onnx")
+    (tmp_path / alive[1]).write_text("more")
+    run.clear(left)
+    found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert found == {"model.onnx", alive[1], *others}
+    assert not (tmp_path / "checkpoints" / ".epoch-0003.tmp").exists()
+
+
 def test_a_refused_run_leaves_nothing_but_what_it_learned(tmp_path):
     for names, left in (((), False), (("start.npz",), False), (("epoch-0001/state.json",), True)):
         run = RunFolder.create(tmp_path / "run")

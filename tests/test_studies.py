@@ -59,6 +59,21 @@ def test_two_that_share_a_study_never_draw_the_same_and_count_each_other(tmp_pat
     assert states(other) == ["running"] * 4
 
 
+def test_a_point_is_drawn_once_while_there_are_others(tmp_path):
+    space = {"optimizer": Choices(("adam", "sgd", "adamw")), "batch_size": Span(8, 9, whole=True)}
+    one, other = (opened(tmp_path, space=space, first={"optimizer": "sgd", "batch_size": 9}) for _ in range(2))
+    drawn = []
+    for number, end in enumerate((COMPLETE, COMPLETE, optuna.trial.TrialState.PRUNED, None, COMPLETE, COMPLETE)):
+        shared = (one, other)[number % 2]
+        trial = shared.begin(7)
+        drawn.append(json.dumps(trial.params, sort_keys=True))
+        if end is not None:  # else it still runs
+            shared.finish(trial, 0.5 if end == COMPLETE else None, end)
+    assert len(set(drawn)) == 6
+    assert json.dumps(one.begin(7).params, sort_keys=True) in drawn  # no other is left
+    assert len(one.study.trials) == 7
+
+
 KILLED = """
 import sys, time
 from pathlib import Path

@@ -16,6 +16,7 @@ from mien.datasets import load_data, open_dataset
 from mien.datasets.conversion import convert
 from mien.errors import DataError, MissingExtraError, ModelError, UsageError
 from mien.evaluation import evaluate
+from mien.export import describe, save_keras
 from mien.materials import Selection, gather
 from mien.modelspec import ModelSpec, write_to_onnx
 from mien.preprocessing import InputSpec
@@ -340,6 +341,17 @@ def test_a_run_that_is_killed_goes_on_to_the_same_end(patterns, tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+def test_what_a_killed_run_left_half_written_is_gone_after_resuming(tmp_path):
+    data = write_patterns(tmp_path / "data", train=6, test=1)
+    train(data, dataclasses.replace(CONFIG, epochs=2), out=tmp_path / "run", callbacks=[Interrupt(1)])
+    left = [".model-0123456789ab.keras", ".model-ba9876543210.onnx", "checkpoints/.start-0123456789ab.npz"]
+    for name in (*left, ".mine"):
+        (tmp_path / "run" / name).write_text("half")
+    resume(tmp_path / "run")
+    hidden = {path.name for path in (tmp_path / "run").rglob(".*")}
+    assert hidden == {".mine"}
+
+
 def kernels(model):
     """What training learns, without the statistics of batch norm, which are estimated anew."""
     return [np.asarray(weights.numpy()) for weights in model.trainable_variables]
@@ -400,3 +412,26 @@ def test_another_network_than_that_of_init_is_refused_before_any_work(tmp_path):
     config = TrainingConfig(network="vgg", init="mien-small")
     with pytest.raises(UsageError, match="init: mien-small holds the network 'compact', not 'vgg'"):
         train(tmp_path / "nothing", config, out=tmp_path / "run")
+
+
+def test_where_weights_do_not_fit_a_model_that_was_given_another_model_to_give_is_named(tmp_path):
+    own, other = (
+        keras.Sequential([keras.Input((48, 48, 1)), keras.layers.Conv2D(width, 9, 9), keras.layers.Flatten(),
+                          keras.layers.Dense(7, activation="softmax")], name="own")
+        for width in (1, 2)
+    )  # fmt: skip
+    path = tmp_path / "other.keras"
+    save_keras(other, describe(other, mien.EXPRESSIONS), path)
+    said = {
+        "mien-small": "give mien.fit the network that the file holds: "
+        "mien.network('compact', size=48, channels=1, classes=7)",
+        str(path): f"give mien.fit a network of the same layers: mien.export.load_model({str(path)!r}) gives that of "
+        "the file",
+    }
+    arrays = np.zeros((7, 48, 48, 1)), np.arange(7)
+    for model in (own, mien.network()):
+        for init, way in said.items():
+            with pytest.raises(UsageError, match=r"init: .* do not fit") as refused:
+                fit(model, *arrays, init=init, validation_fraction=0, out=tmp_path / "run")
+            assert str(refused.value).endswith(way)
+            assert not (tmp_path / "run").exists()

@@ -28,7 +28,13 @@ START = "start.npz"
 
 
 def begin(
-    model: keras.Model, config: TrainingConfig, classes: Sequence[str], kept: Path, say: Callable[[str], None]
+    model: keras.Model,
+    config: TrainingConfig,
+    classes: Sequence[str],
+    kept: Path,
+    say: Callable[[str], None],
+    *,
+    own: bool = False,
 ) -> Start | None:
     """Give a network the weights that training begins with, unless the run goes on from a checkpoint.
 
@@ -38,6 +44,7 @@ def begin(
         classes: names of the network's outputs, in order.
         kept: the run's folder of checkpoints, where they are kept for `--resume` if a share of them stays.
         say: takes a line for people.
+        own: see `start_from`.
 
     Returns:
         What the run began with; None where it goes on and no share of that stays.
@@ -49,7 +56,7 @@ def begin(
     if Checkpoints(kept).history():
         return read_start(model, kept / START) if config.init_share else None
     say(f"Starting from the weights of {config.init}")
-    start = start_from(model, config.init, classes)
+    start = start_from(model, config.init, classes, own=own)
     if config.init_share and current().leads:
         keep_start(start, kept / START)
     return start
@@ -70,13 +77,14 @@ def check_network_of(config: TrainingConfig) -> None:
         )
 
 
-def start_from(model: keras.Model, path: str, classes: Sequence[str]) -> Start:
+def start_from(model: keras.Model, path: str, classes: Sequence[str], *, own: bool = False) -> Start:
     """Give a network the weights of a trained one, all but the last layer's where the classes differ.
 
     Args:
         model: the network, which is changed.
         path: a model file, or the name of a bundled model.
         classes: names of the network's outputs, in order.
+        own: whether the network was given to `mien.fit`, rather than chosen by its name.
 
     Returns:
         What the network was given.
@@ -93,9 +101,10 @@ def start_from(model: keras.Model, path: str, classes: Sequence[str]) -> Start:
     if anew:
         old = [*old[:-anew], *new[-anew:]]
     if [weight.shape for weight in old] != [weight.shape for weight in new]:
+        way = _model_to_give(path, spec, model) if own else _way_to_fit(spec, model)
         raise UsageError(
             f"init: {path} holds the network {trained.name!r} ({trained.count_params():,} parameters), whose weights "
-            f"do not fit {model.name!r} ({model.count_params():,}); {_way_to_fit(spec, model)}"
+            f"do not fit {model.name!r} ({model.count_params():,}); {way}"
         )
     model.set_weights(old)
     return [*old[: len(old) - anew], *[None] * anew]
@@ -149,3 +158,14 @@ def _way_to_fit(spec: ModelSpec, model: keras.Model) -> str:
     if not options:
         return "another version of mien had another network of that name; begin with a model of this version"
     return f"choose what the file holds: {' '.join(options)}, or in Python {', '.join(arguments)}"
+
+
+def _model_to_give(path: str, spec: ModelSpec, model: keras.Model) -> str:
+    """What to give to `mien.fit` instead of `model`, so that the weights of the file that `spec` describes fit."""
+    if spec.network not in NETWORKS or (spec.network == model.name and spec.input.shape == model.input_shape[1:]):
+        return f"give mien.fit a network of the same layers: mien.export.load_model({path!r}) gives that of the file"
+    size, channels, classes = spec.input.size, spec.input.channels, model.output_shape[-1]
+    return (
+        "give mien.fit the network that the file holds: "
+        f"mien.network({spec.network!r}, size={size}, channels={channels}, classes={classes})"
+    )

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+from mien import litert
 from mien.calibration import TemperatureFit, fit_temperature
 from mien.classifier import Classifier
 from mien.datasets import open_dataset
@@ -56,6 +57,7 @@ def calibrate_model(
     target = Path(out) if out is not None else path
     if out is None and path != Path(model):
         raise UsageError(f"out: {model} is bundled with mien and stays as it is; name a file to write")
+    litert.refuse(path, "calibrated")
     opened = Classifier(path, device=device)
     dataset = open_dataset(data)
     if exclude is not None:

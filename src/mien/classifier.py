@@ -1,4 +1,4 @@
-"""Open a model file and ask it: faces in, probabilities out. ONNX Runtime only; Keras files are opened on request."""
+"""Open a model file and ask it: faces in, probabilities out. ONNX Runtime; LiteRT and Keras where a file needs them."""
 
 from __future__ import annotations
 
@@ -7,43 +7,21 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
-from mien.errors import MissingExtraError, ModelError, UsageError, unknown_choice
+from mien import litert
+from mien.errors import MissingExtraError, ModelError, UsageError
 from mien.images import Image, check_several
 from mien.modelspec import ModelSpec
 from mien.numeric import is_whole
 from mien.preprocessing import InputSpec, fit_images, to_input
 from mien.results import Prediction
+from mien.sessions import OnnxSession
 from mien.weights import BUNDLED, find_model
-
-PROVIDERS: dict[str, str] = {
-    "cpu": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "coreml": "CoreMLExecutionProvider",
-    "directml": "DmlExecutionProvider",
-    "migraphx": "MIGraphXExecutionProvider",
-    "openvino": "OpenVINOExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-}
-"""What ``device`` may name, and ONNX Runtime's word for it."""
-
-AUTO_DEVICES = ("cuda", "directml", "cpu")
-"""What ``device="auto"`` tries, in this order. The others compile the network for each shape: ask for them by name."""
 
 KERAS_SUFFIXES = (".keras", ".h5")
 BATCH_PIXELS = 64 * 48 * 48
 """Pixels that go through a network at once: 64 small pictures or a few large ones, so that memory stays the same."""
-
-_QUIET = 3
-"""ONNX Runtime's log level: errors only."""
-
-_ORT_ERRORS: tuple[type[Exception], ...] = tuple(
-    value for value in vars(ort_state).values() if isinstance(value, type) and issubclass(value, Exception)
-)
-"""ONNX Runtime's own exceptions, which share no base class."""
 
 
 class Model(Protocol):
@@ -57,34 +35,52 @@ class Model(Protocol):
         """uint8 (n, size, size, channels) to float32 (n, classes) probabilities, temperature applied."""
 
 
+class Runtime(Protocol):
+    """What runs a file's network: `mien.sessions.OnnxSession` or `mien.litert.Session`."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the file says about itself."""
+
+    @property
+    def device(self) -> str:
+        """Where it runs, a key of `mien.sessions.PROVIDERS`."""
+
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """float32 (n, size, size, channels) in [0, 1], n 1 or more, to what the network gives."""
+
+
 class Classifier:
-    """An ``.onnx`` model with its description, ready to run. Safe to share between threads.
+    """An ``.onnx`` or ``.tflite`` model with its description, ready to run. Safe to share between threads.
+
+    Calls of ``.onnx`` models run side by side; those of a ``.tflite`` take turns.
 
     Attributes:
         path: where the file is.
         spec: what the file says about itself.
-        device: where it runs, a key of `PROVIDERS`.
+        device: where it runs, a key of `mien.sessions.PROVIDERS`.
     """
 
     def __init__(self, path: str | Path, *, device: str = "auto", threads: int = 0) -> None:
         """Open a model.
 
         Args:
-            path: an ``.onnx`` file that mien exported, or that `mien.modelspec.write_to_onnx` described.
-            device: ``auto`` or a key of `PROVIDERS`.
+            path: an ``.onnx`` file that mien exported, or that `mien.modelspec.write_to_onnx` described; or a
+                ``.tflite`` file that mien exported, which ``ai-edge-litert`` runs, or TensorFlow where that is not
+                installed.
+            device: ``auto`` or a key of `mien.sessions.PROVIDERS`; for ``.tflite`` only ``auto`` or ``cpu``.
             threads: how many CPU threads one call may use; 0 for as many as there are cores.
 
         Raises:
             UsageError: there is no such file, the device is not there, or `threads` is negative.
-            ModelError: the file is not an ONNX model, has no description, or does not fit it.
+            ModelError: the file is not such a model, is damaged, has no description, or does not fit it.
+            MissingExtraError: nothing that runs a ``.tflite`` is installed.
         """
         self.path = Path(path)
         self._options = {"device": device, "threads": threads}
-        self._session = _open_session(self.path, device, threads)
-        self.spec = ModelSpec.from_metadata(self._session.get_modelmeta().custom_metadata_map, name=str(path))
-        self._input_name = _check_signature(self._session, self.spec, self.path)
-        running = self._session.get_providers()[0]
-        self.device = next((name for name, provider in PROVIDERS.items() if provider == running), running)
+        self._runtime = _open_runtime(self.path, device, threads)
+        self.spec = self._runtime.spec
+        self.device = self._runtime.device
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -124,16 +120,12 @@ class Classifier:
         return classify(self, images, batch_size)
 
     def _run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        batch = np.ascontiguousarray(to_input(images))
-        try:
-            (output,) = self._session.run(None, {self._input_name: batch})
-        except _ORT_ERRORS as error:
-            raise ModelError(f"{self.path}: failed on a batch of shape {batch.shape} ({error})") from error
+        output = self._runtime.run(np.ascontiguousarray(to_input(images)))
         return check_probabilities(output, len(images), len(self.classes), str(self.path))
 
 
 def open_model(path: str | Path, *, device: str = "auto", threads: int = 0) -> Model:
-    """Open a model file of any kind: ``.onnx`` with ONNX Runtime, ``.keras`` and ``.h5`` with Keras.
+    """Open a model file of any kind: ``.onnx`` with ONNX Runtime, ``.tflite`` with LiteRT, others with Keras.
 
     Args:
         path: the file, or the name of a bundled model.
@@ -143,19 +135,21 @@ def open_model(path: str | Path, *, device: str = "auto", threads: int = 0) -> M
     Raises:
         UsageError: there is no such file, its ending is another, or the device is not there.
         ModelError: the file cannot be used.
-        MissingExtraError: Keras is needed and not installed.
+        MissingExtraError: Keras, or what runs a ``.tflite``, is needed and not installed.
     """
     path = find_model(path)
     suffix = path.suffix.lower()
-    if suffix == ".onnx":
+    if suffix in (".onnx", litert.SUFFIX):
         return Classifier(path, device=device, threads=threads)
     if suffix not in KERAS_SUFFIXES:
         raise UsageError(
-            f"{path}: a model file must end in .onnx, .keras or .h5, received {suffix or 'no ending'!r}; bundled is "
-            f"{', '.join(BUNDLED)}"
+            f"{path}: a model file must end in .onnx, .tflite, .keras or .h5, received {suffix or 'no ending'!r}; "
+            f"bundled is {', '.join(BUNDLED)}"
         )
     if device != "auto" or threads != 0:
-        raise UsageError(f"{path}: device and threads can be chosen for .onnx only; 'mien export' makes one")
+        raise UsageError(
+            f"{path}: device and threads can be chosen for .onnx and .tflite only; 'mien export' makes one"
+        )
     _check_file(Path(path))
     try:
         from mien.export import KerasClassifier
@@ -182,12 +176,6 @@ def classify(model: Model, images: Sequence[Image], batch_size: int | None = Non
     check_several(images, "put it into one: [image]")
     rows = model.predict(fit_images(list(images), model.spec.input), batch_size)
     return [Prediction.from_row(model.spec.classes, row.tolist()) for row in rows]
-
-
-def available_devices() -> list[str]:
-    """The devices that this machine's ONNX Runtime was built for: keys of `PROVIDERS`."""
-    built = ort.get_available_providers()
-    return [name for name, provider in PROVIDERS.items() if provider in built]
 
 
 def apply_temperature(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
@@ -246,54 +234,10 @@ def _check_file(path: Path) -> None:
         raise UsageError(f"{path}: no such file; give the path of a model")
 
 
-def _open_session(path: Path, device: str, threads: int) -> Any:
+def _open_runtime(path: Path, device: str, threads: int) -> Runtime:
     _check_file(path)
     if not is_whole(threads) or threads < 0:
         raise UsageError(f"threads: must be 0 (all cores) or more, received {threads!r}")
-    providers = _choose_providers(device)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = _QUIET
-    try:
-        # Its own fallback would print to stdout; the providers already end with the CPU.
-        session = ort.InferenceSession(path, options, providers=providers, enable_fallback=0)
-    except _ORT_ERRORS as error:
-        raise ModelError(f"{path}: cannot be opened as an ONNX model ({error})") from error
-    if device != "auto" and session.get_providers()[0] != providers[0]:
-        raise UsageError(
-            f"device: {device!r} is built in, but did not start here; its driver may be missing. Use 'cpu'"
-        )
-    return session
-
-
-def _choose_providers(device: str) -> list[str]:
-    """The execution providers to try, the CPU last, which takes what the others cannot."""
-    available = available_devices()
-    if device == "auto":
-        return [PROVIDERS[name] for name in AUTO_DEVICES if name in available]
-    if device not in PROVIDERS:
-        raise unknown_choice("device", device, ["auto", *PROVIDERS])
-    if device not in available:
-        raise UsageError(f"device: {device!r} is not available in this ONNX Runtime; it has {', '.join(available)}")
-    return list(dict.fromkeys([PROVIDERS[device], PROVIDERS["cpu"]]))
-
-
-def _check_signature(session: Any, spec: ModelSpec, path: Path) -> str:
-    """Check that the graph takes and gives what the description says; returns the input's name."""
-    inputs, outputs = session.get_inputs(), session.get_outputs()
-    if len(inputs) != 1 or len(outputs) != 1:
-        raise ModelError(f"{path}: must have one input and one output, has {len(inputs)} and {len(outputs)}")
-    _check_tensor(inputs[0], ("n", *spec.input.shape), "input", path)
-    _check_tensor(outputs[0], ("n", len(spec.classes)), "output", path)
-    return str(inputs[0].name)
-
-
-def _check_tensor(tensor: Any, expected: tuple[str | int, ...], role: str, path: Path) -> None:
-    """The first dimension must be free; the others must agree where the graph fixes them."""
-    shape = tuple(tensor.shape)
-    fits = len(shape) == len(expected) and not isinstance(shape[0], int)
-    fits = fits and all(want == got for want, got in zip(expected[1:], shape[1:], strict=True) if isinstance(got, int))
-    if tensor.type != "tensor(float)" or not fits:
-        raise ModelError(
-            f"{path}: its description says {role} float32 {expected} with n free, the graph has {tensor.type} {shape}"
-        )
+    if path.suffix.lower() == litert.SUFFIX:
+        return litert.Session(path, device=device, threads=threads)
+    return OnnxSession(path, device=device, threads=threads)

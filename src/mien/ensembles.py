@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 from onnx import compose, helper
 
+from mien import litert
 from mien.classifier import KERAS_SUFFIXES, Classifier
 from mien.errors import ModelError, UsageError
 from mien.files import replacing
@@ -70,6 +71,7 @@ def _open(path: Path) -> Classifier:
     """
     if path.suffix.lower() in KERAS_SUFFIXES:
         raise UsageError(f"members: {path} is not an .onnx file; 'mien export {path} --format onnx' makes one of it")
+    litert.refuse(path, "made part of an ensemble")
     return Classifier(path, device="cpu")
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mien import litert
 from mien.analyzer import Analyzer
 from mien.classifier import KERAS_SUFFIXES, Classifier, Model, open_model
 from mien.errors import MissingExtraError, UsageError, unknown_choice
@@ -128,6 +129,8 @@ def open_explainer(
         raise unknown_choice("method", method, METHODS)
     if method == "occlusion" and layer is not None:
         raise UsageError(f"layer: is for the method gradcam, not for occlusion; received {layer!r}")
+    if isinstance(model, str | Path):
+        litert.refuse(model, "explained")
     opened = open_model(find_model(model)) if model is None or isinstance(model, str | Path) else model
     if method == "gradcam" or layer is not None:
         return _open_gradcam(opened, layer)

@@ -21,7 +21,7 @@ from mien import litert
 from mien.classifier import Classifier, apply_temperature
 from mien.errors import MissingExtraError, ModelError, UsageError, unknown_choice
 from mien.files import replacing
-from mien.kerasfiles import MEMBER, KerasClassifier, quietly, save_h5, save_keras
+from mien.kerasfiles import KerasClassifier, quietly, save_h5, save_keras
 from mien.modelspec import ModelSpec, write_to_onnx
 from mien.precisions import check_precision, lower_precision
 from mien.preprocessing import InputSpec, to_input
@@ -82,7 +82,7 @@ def save_onnx(
 
 
 def save_litert(model: keras.Model, spec: ModelSpec, path: str | Path) -> None:
-    """Write ``.tflite`` with the description inside, as ``unzip`` finds it; kept only if it agrees with Keras.
+    """Write ``.tflite`` with the description inside, as `Classifier` reads it; kept only if it agrees with Keras.
 
     Conversion needs TensorFlow. On another backend it runs in a process of its own that has TensorFlow.
 
@@ -90,13 +90,9 @@ def save_litert(model: keras.Model, spec: ModelSpec, path: str | Path) -> None:
         MissingExtraError: TensorFlow is not installed.
         ModelError: LiteRT's probabilities differ from Keras's.
     """
-
-    def predict(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return apply_temperature(litert.run(temporary, to_input(images)), spec.temperature)
-
     with replacing(path) as temporary:
         _convert(model, spec, "litert", temporary)
-        _check_parity(model, predict, spec, str(path))
+        _check_parity(model, Classifier(temporary, device="cpu").predict, spec, str(path))
 
 
 def _convert(model: keras.Model, spec: ModelSpec, kind: str, path: Path) -> None:
@@ -106,7 +102,7 @@ def _convert(model: keras.Model, spec: ModelSpec, kind: str, path: Path) -> None
         return
     with quietly():
         if kind == "litert":
-            litert.write(model, path, MEMBER, json.dumps(spec.to_dict()))
+            litert.write(model, path, json.dumps(spec.to_dict()))
             return
         model(np.zeros((1, *model.input_shape[1:]), np.float32))
         model.export(path, format="onnx", verbose=False)
@@ -201,8 +197,7 @@ def load_model(path: str | Path) -> tuple[keras.Model, ModelSpec]:
         ModelError: it cannot be read, or is an ``.onnx`` that cannot be turned back.
     """
     path = find_model(path)
-    if path.suffix.lower() == ".tflite":
-        raise UsageError(f"{path}: .tflite can be written, not read; give the .keras, .h5 or .onnx it was made from")
+    litert.refuse(path, "turned into a Keras model or another format")
     if path.suffix.lower() != ".onnx":
         opened = KerasClassifier(path)
         return opened.model, opened.spec

@@ -10,9 +10,9 @@ import lzma
 import secrets
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from tempfile import TemporaryFile
 from typing import Any
 
@@ -29,6 +29,9 @@ ZIP_DAMAGE: tuple[type[Exception], ...] = (
 )
 """What reading a damaged zip file, or a member of it, can raise."""
 
+_MARK = 6
+"""Random bytes in a temporary name."""
+
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
@@ -42,7 +45,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; name a file")
-    temporary = path.with_name(f".{path.stem}-{secrets.token_hex(6)}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}-{secrets.token_hex(_MARK)}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch(exist_ok=False)
@@ -55,6 +58,18 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def temporaries(folder: Path, names: Iterable[str]) -> list[Path]:
+    """What `replacing` has in a folder while it writes files of these names, and leaves there where it is killed.
+
+    Args:
+        folder: need not be there.
+        names: of the files in it; ``*`` stands for anything.
+    """
+    mark = "[0-9a-f]" * (2 * _MARK)
+    patterns = [f".{name.stem}-{mark}{name.suffix}" for name in map(PurePath, names)]
+    return [path for pattern in patterns for path in sorted(folder.glob(pattern)) if path.is_file()]
 
 
 def write_text(path: str | Path, text: str) -> None:

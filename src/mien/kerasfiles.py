@@ -16,14 +16,11 @@ from numpy.typing import NDArray
 from mien.classifier import apply_temperature, check_batch, check_probabilities
 from mien.errors import ModelError, UsageError
 from mien.files import ZIP_DAMAGE, replacing
-from mien.modelspec import METADATA_KEY, ModelSpec
+from mien.modelspec import MEMBER, METADATA_KEY, ModelSpec
 from mien.preprocessing import to_input
 
 if TYPE_CHECKING:
     import keras
-
-MEMBER = "mien.json"
-"""The description's name inside a ``.keras`` or ``.tflite`` file."""
 
 UNREADABLE: tuple[type[Exception], ...] = (*ZIP_DAMAGE, AttributeError, ImportError, LookupError, TypeError)
 """What Keras raises at files that are damaged, of another version, or hold layers that it does not know."""

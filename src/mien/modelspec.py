@@ -24,6 +24,9 @@ FORMAT_VERSION = 1
 METADATA_KEY = "mien"
 """The key among an ONNX file's metadata_props."""
 
+MEMBER = "mien.json"
+"""The description's name inside a ``.keras`` or ``.tflite`` file."""
+
 CONFIG_NAME = "config.json"
 CONFIG_KEY = "model"
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.errors import UsageError
-from mien.files import write_json
+from mien.files import temporaries, write_json
 from mien.provenance import typed
 
 CONFIG = "config.json"
@@ -24,6 +24,15 @@ CHECKPOINTS = "checkpoints"
 
 VIEWS = "views.npy"
 """In a run's folder of checkpoints: what teachers were asked about (`mien.teaching`)."""
+
+FILES = (
+    *(CONFIG, "history.csv", "curves.png", "confusion.png", "metrics.json", "model.keras", "face_detection.h5"),
+    *("model.onnx", "README.md"),
+)
+"""What a run writes into its folder."""
+
+Leftovers = dict[Path, tuple[int, int]]
+"""Files and folders that were not written to their end, with the time of their last change (ns) and their size."""
 
 PACKAGES = (
     *("mien", "keras", "tensorflow-cpu", "tensorflow", "jax", "torch"),
@@ -65,7 +74,7 @@ class RunFolder:
             UsageError: see `create`.
         """
         path = Path(out) if out is not None else None
-        if path is not None and path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if path is not None and path.exists() and (not path.is_dir() or _holds_more_than_a_start(path)):
             way = f", or go on with it: --resume {shlex.quote(str(path))}" if cls._can_resume(path) else ""
             raise UsageError(f"{path}: already there; name a new folder with --out{way}")
 
@@ -93,6 +102,30 @@ class RunFolder:
         if (folder.path / "metrics.json").is_file():
             raise UsageError(f"{path}: is complete, nothing is left to resume; start a new run")
         return folder
+
+    def leftovers(self) -> Leftovers:
+        """What processes that were killed have left half written; or what others are writing at this moment.
+
+        `clear` tells the two apart.
+        """
+        kept = self.path / CHECKPOINTS
+        found = [*temporaries(self.path, FILES), *temporaries(kept, ("*.npz", "*.npy")), *kept.glob(".epoch-*.tmp")]
+        stamped = ((path, _stamp(path)) for path in found)
+        return {path: stamp for path, stamp in stamped if stamp is not None}
+
+    def clear(self, left: Leftovers) -> None:
+        """Delete what was left half written when a run went on, and is still the same at its end.
+
+        A process that lives would have gone on with it, and renamed it, in the time that a run takes.
+        """
+        for path, stamp in left.items():
+            if _stamp(path) != stamp:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with suppress(OSError):
+                    path.unlink()
 
     def discard_untrained(self) -> None:
         """Delete the run where no epoch is kept of it, so that its name is free and nothing offers to go on with it."""
@@ -132,6 +165,20 @@ def forget_views(folder: Path) -> None:
     for path in (folder / VIEWS, *folder.glob(f".{Path(VIEWS).stem}-*")):
         with suppress(OSError):  # as where Windows still has it open
             path.unlink()
+
+
+def _holds_more_than_a_start(path: Path) -> bool:
+    """Whether there is more in a folder than what a run leaves that is killed as it writes its first file."""
+    return not set(path.iterdir()) <= set(temporaries(path, (CONFIG,)))
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Time of the last change and size; None where there is nothing any more."""
+    try:
+        state = path.lstat()
+    except OSError:
+        return None
+    return state.st_mtime_ns, state.st_size
 
 
 def _unused(path: Path) -> Path:

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 JOURNAL = "journal.log"
 """The study's file in its folder, where no other storage is named."""
 
+DRAWS = 10
+"""So often a point is drawn while it is one that was tried before: a space of choices may have no other left."""
+
 
 @dataclass(frozen=True)
 class SharedStudy:
@@ -146,14 +149,36 @@ class SharedStudy:
         self.holds.take(trial)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            # Two processes would draw the same values from the same seed.
-            self.study.sampler = optuna.samplers.TPESampler(seed=(self.seed + trial.number) % 2**32, constant_liar=True)
+            self.study.sampler = self._sampler(trial.number)
         draw(trial, self.space)
         rightful = self._is_rightful(trial.number, total)
         if not rightful:
             trial.set_user_attr(WITHDRAWN, True)
             self.finish(trial, None, optuna.trial.TrialState.FAIL)
         return rightful
+
+    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
+        """What chooses the values of a trial that was just begun: none that were tried before, where it finds others.
+
+        What a storage was told of a trial stays, so they are drawn in memory first.
+        """
+        import optuna
+
+        # Two processes would draw the same values from the same seed.
+        sampler = optuna.samplers.TPESampler(seed=(self.seed + number) % 2**32, constant_liar=True)
+        trials = self._trials()
+        if origin(trials[number]) is not None:  # its values were put up
+            return sampler
+        begun = [trial for trial in trials if trial.number != number and trial.state.name != "WAITING"]
+        tried = [trial.params for trial in begun if WITHDRAWN not in trial.user_attrs]
+        rehearsal = optuna.create_study(direction="maximize", sampler=sampler)
+        rehearsal.add_trials(begun)
+        for _ in range(DRAWS):
+            drawn = rehearsal.ask()
+            draw(drawn, self.space)
+            if drawn.params not in tried:
+                break
+        return optuna.samplers.PartialFixedSampler(drawn.params, optuna.samplers.RandomSampler())
 
     def _is_rightful(self, number: int, total: int) -> bool:
         """Whether a trial that was just begun is to be run.

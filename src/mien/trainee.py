@@ -16,7 +16,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from mien import backend
+from mien import backend, litert
 from mien.augmentation import TrainingSize, augmentation_layers, degradation_layers, seed_of
 from mien.config import AugmentationPolicy, TrainingConfig
 from mien.epochs import FilledModel
@@ -218,7 +218,7 @@ def _read_spec(path: str, *, restorable: bool) -> ModelSpec:
         restorable: whether a Keras network must be had from it.
 
     Raises:
-        UsageError: there is no such file.
+        UsageError: there is no such file, or it is a ``.tflite``.
         ModelError: it cannot be read; or it must be restorable and is not, as int8 files and ensembles are not.
     """
     from mien.kerasfiles import read_spec
@@ -228,6 +228,7 @@ def _read_spec(path: str, *, restorable: bool) -> ModelSpec:
     if not found.is_file():
         names = ", ".join(BUNDLED)
         raise UsageError(f"{path}: no such file; give the path of a .keras, .h5 or .onnx model, or a name: {names}")
+    litert.refuse(found, "learned from or begun with")
     if found.suffix.lower() != ".onnx":
         return read_spec(found)
     if restorable:

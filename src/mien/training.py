@@ -260,18 +260,21 @@ def _run(
     """Train, export, judge and draw: the stages that every way of starting a run shares."""
     if config.deterministic:
         backend.make_deterministic()
+    left = folder.leftovers() if current().leads else {}
+    own = model is not None
     if model is None:
         spec = config.input
         model = network(
             config.network, size=spec.size, channels=spec.channels, classes=len(materials.classes), seed=config.seed
         )
-    start = begin(model, config, materials.classes, folder.path / "checkpoints", say) if config.init else None
+    kept = folder.path / "checkpoints"
+    start = begin(model, config, materials.classes, kept, say, own=own) if config.init else None
     _announce(config, materials, model, say)
     held = materials.validation
     validation = None if held is None else (held.images, held.labels)
     source = materials.source
-    with TemporaryDirectory(prefix="mien-") as own:  # each of several hosts asks the teachers itself
-        kept = folder.path / "checkpoints" if current().leads else Path(own)
+    with TemporaryDirectory(prefix="mien-") as apart:  # each of several hosts asks the teachers itself
+        kept = kept if current().leads else Path(apart)
         if config.teachers and config.teacher_view != "same":
             source = taught(source, config, model, kept, say)
         learned = learn(model, config, source, validation, folder.path, callbacks, start)
@@ -295,7 +298,9 @@ def _run(
         judged = ", ".join(name for name in scores if name != "validation")
         nothing = "There is no test split to judge it on" if materials.tests else "The test splits were left unread"
         say(f"Judged it on {judged}" if judged else nothing)
-    return _finish(folder, model, description, learned, scores)
+    result = _finish(folder, model, description, learned, scores)
+    folder.clear(left)
+    return result
 
 
 def _announce(config: TrainingConfig, materials: Materials, model: keras.Model, say: Say) -> None:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from mien import __version__
+from mien import __version__, litert
 from mien.batch.locations import masked
 from mien.batch.stores import Store
 from mien.batch.tables import WORK, check_columns
@@ -112,6 +112,7 @@ class ModelFile:
             ModelError: it is damaged.
         """
         path = find_model(model)
+        litert.refuse(path, "given to workers")
         if path.suffix.lower() != ".onnx":
             raise UsageError(
                 f"--model: workers read .onnx files, received {path}; mien export {path} --format onnx makes one"

@@ -38,6 +38,7 @@ def calibrate_command(
     """Make a model's confidences mean what they say: fit its temperature. No answer changes, only how sure it is."""
     import json
 
+    from mien import litert
     from mien.calibrating import calibrate_model
     from mien.classifier import KERAS_SUFFIXES
     from mien.cli.console import reading_bar, to_stderr
@@ -47,6 +48,7 @@ def calibrate_command(
     _check_split(split)
     if model.suffix.lower() in KERAS_SUFFIXES:
         raise UsageError(f"{model}: not an .onnx; 'mien export {model} --format onnx' makes one of it")
+    litert.refuse(model, "calibrated")
     if out is None and str(model) in BUNDLED:
         raise UsageError(f"--out: {model} is bundled with mien and stays as it is; name a file to write")
     if out is not None and out.suffix.lower() != ".onnx":

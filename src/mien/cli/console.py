@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,12 @@ def load_keras(needed_for: str) -> None:
             raise MissingExtraError(needed_for, "train") from error
         except ValueError as error:
             raise UsageError(f"KERAS_BACKEND: {error}") from error
+
+
+def opening(model: str | Path | None) -> AbstractContextManager[None]:
+    """What to open a model file in: `without_library_talk` for a ``.tflite``, whose runtimes tell what they do."""
+    talks = model is not None and Path(model).suffix.lower() == ".tflite"
+    return without_library_talk() if talks else nullcontext()
 
 
 @contextmanager

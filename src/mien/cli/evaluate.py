@@ -163,11 +163,12 @@ def evaluate_command(
 
 def _open(model: Path, device: str) -> Model:
     from mien.classifier import KERAS_SUFFIXES, open_model
-    from mien.cli.console import load_keras
+    from mien.cli.console import load_keras, opening
 
     if model.suffix.lower() in KERAS_SUFFIXES:
         load_keras(f"reading {model.suffix} files")
-    return open_model(model, device=device)
+    with opening(model):
+        return open_model(model, device=device)
 
 
 def _check_choice(option: str, received: str, allowed: Collection[str]) -> None:

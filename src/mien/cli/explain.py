@@ -103,10 +103,12 @@ def _refuse_without_classes(context: typer.Context) -> None:
 
 
 def _open(model: str | None, method: str, layer: str | None, device: str) -> Explainer:
+    from mien import litert
     from mien.classifier import open_model
     from mien.explaining import open_explainer
     from mien.weights import find_model
 
+    litert.refuse(model or "", "explained")
     return open_explainer(open_model(find_model(model), device=device), method, layer=layer)
 
 

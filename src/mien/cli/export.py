@@ -58,13 +58,14 @@ def _export_web(model: Path, out: Path | None, *, plain: bool, force: bool) -> N
 
 
 def _export_file(model: Path, kind: str, out: Path | None, precision: str, calibrate: Path | None, force: bool) -> None:
-    from mien.cli.console import load_keras
+    from mien.cli.console import load_keras, opening
 
     load_keras("exporting")
     from mien.export import export_model
     from mien.precisions import read_precision
 
-    written = export_model(model, kind, out, precision=precision, calibrate=calibrate, force=force)
+    with opening("written.tflite" if kind == "litert" else None):  # to compare it with Keras
+        written = export_model(model, kind, out, precision=precision, calibrate=calibrate, force=force)
     typer.echo(f"{written}  ({written.stat().st_size / 1e6:.2f} MB)")
     if precision == "int8":
         facts = read_precision(written)

@@ -26,6 +26,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "matplotlib": ("matplotlib",),
     "keras": ("keras",),
     "tensorflow": ("tensorflow", "tensorflow-cpu"),
+    "litert": ("ai-edge-litert",),
     "jax": ("jax",),
     "torch": ("torch",),
 }
@@ -51,8 +52,8 @@ def collect() -> dict[str, Any]:
     import onnxruntime
 
     from mien import __version__
-    from mien.classifier import available_devices
     from mien.datasets import cache
+    from mien.sessions import available_devices
 
     return {
         "mien": __version__,

@@ -123,7 +123,7 @@ def _open_analyzer(model: str | None, detector: str, min_face_size: int | None, 
     """Everything that can be wrong with the request is found here, before any source is read."""
     from mien.analyzer import Analyzer
     from mien.classifier import KERAS_SUFFIXES
-    from mien.cli.console import load_keras
+    from mien.cli.console import load_keras, opening
     from mien.faces import DETECTORS, open_detector
 
     if detector not in DETECTORS:
@@ -135,7 +135,8 @@ def _open_analyzer(model: str | None, detector: str, min_face_size: int | None, 
     finding = {} if detector == "none" else {"threads": options["threads"]}
     if min_face_size is not None:
         finding["min_face_size"] = min_face_size
-    return Analyzer(model, detector=open_detector(detector, **finding), **options)
+    with opening(model):
+        return Analyzer(model, detector=open_detector(detector, **finding), **options)
 
 
 def _run(work: _Work, sources: Sequence[str], wanted: _Wanted, counts: _Counts, failures: list[str]) -> None:

@@ -131,8 +131,12 @@ def _find_root(node: _Node) -> _Node | None:
         raise DataError("several datasets side by side; name one of them", [child.path for child in known])
     if known:
         return known[0]
-    if len(holders) == 1 and not any(child.images for child in holders.values()):
-        return _find_root(next(iter(holders.values())))
+    if len(holders) == 1:
+        (only,) = holders.values()
+        below = _find_root(only)
+        # With images of its own it is a class, unless splits or expressions stand below.
+        if not only.images or (below is not None and _holds_known_names(below)):
+            return below
     return node if holders else None
 
 

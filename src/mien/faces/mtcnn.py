@@ -61,7 +61,7 @@ class MTCNN:
 
         Args:
             stages: for those who come from ``mtcnn``; all three networks are the only choice.
-            device: ``cpu``, ``auto`` or a key of `mien.classifier.PROVIDERS`; ``CPU:0`` and ``GPU:0`` as in ``mtcnn``.
+            device: ``cpu``, ``auto`` or a key of `mien.sessions.PROVIDERS`; ``CPU:0`` and ``GPU:0`` as in ``mtcnn``.
             min_face_size: side of the smallest face to find, from 4 pixels. Twice the size, a quarter of the time.
             scale_factor: of one scale to the next, 0.2 to 0.95.
             thresholds: scores of P-Net, R-Net and O-Net, each between 0 and 1.

@@ -11,10 +11,10 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from mien.classifier import PROVIDERS, available_devices
 from mien.errors import UsageError, unknown_choice
 from mien.faces import graphs
 from mien.numeric import is_whole
+from mien.sessions import PROVIDERS, available_devices
 
 Array = NDArray[np.float32]
 Pixels = NDArray[np.uint8]

@@ -1,13 +1,23 @@
 // From files to pixels: upright, transparent parts on white, colours as they are stored.
 
 import { Failure } from "./problems.js";
+import { lying, turned } from "./webp.js";
 
 const MOST_PIXELS = 60e6;
 const UPRIGHT = { imageOrientation: "from-image", colorSpaceConversion: "none", premultiplyAlpha: "none" };
 
-async function bitmapOf(file, options) {
+async function uprightBitmap(file) {
+  const { blob, orientation } = await lying(file);
+  const bitmap = await createImageBitmap(blob, UPRIGHT);
+  if (orientation === 1) return bitmap;
+  const canvas = turned(bitmap, orientation);
+  bitmap.close();
+  return createImageBitmap(canvas);
+}
+
+async function bitmapOf(file) {
   try {
-    return await createImageBitmap(file, options);
+    return await uprightBitmap(file);
   } catch {
     throw new Failure("This browser cannot read the file as a picture: use a JPEG, PNG or WebP picture.", {
       status: 422,
@@ -34,7 +44,7 @@ function onWhite(bitmap, width = bitmap.width, height = bitmap.height) {
 
 /** A picture file as a canvas of its own size. */
 export async function decode(file) {
-  const bitmap = await bitmapOf(file, UPRIGHT);
+  const bitmap = await bitmapOf(file);
   try {
     if (bitmap.width * bitmap.height > MOST_PIXELS) {
       throw new Failure("This picture has more than 60 million pixels: make it smaller, then try again.", {
@@ -78,7 +88,7 @@ export async function imageData(picture) {
 /** A small canvas for the gallery, its longer side `side` pixels; null where the browser cannot read the file. */
 export async function thumbnail(source, side = 232) {
   try {
-    const bitmap = source instanceof Blob ? await createImageBitmap(source, UPRIGHT) : source;
+    const bitmap = source instanceof Blob ? await uprightBitmap(source) : source;
     const width = bitmap.videoWidth || bitmap.width;
     const height = bitmap.videoHeight || bitmap.height;
     const scale = Math.min(1, side / Math.max(width, height));

@@ -3,6 +3,7 @@
 import { byId, make, percent, plural, setText } from "./dom.js";
 import { drawFaces, faceAreas, faceAt, lettersFor } from "./overlay.js";
 import { chooseFace, chosenFace, facesNow, facesOf, state } from "./state.js";
+import { standing } from "./webp.js";
 
 const HIGHEST = "min(70vh, 46rem)";
 
@@ -10,6 +11,7 @@ let frame = null;
 let canvas = null;
 let shown = "";
 const unreadable = new WeakSet();
+const stood = new WeakMap();
 
 export function startStage() {
   new ResizeObserver(draw).observe(byId("stage"));
@@ -85,8 +87,17 @@ function mediaOf(item, kind) {
     unreadable.add(item);
     renderStage();
   });
-  image.src = item.url;
+  if (!stood.has(item)) stood.set(item, stand(item));
+  stood.get(item).then(() => Object.assign(image, { src: item.url }));
   return image;
+}
+
+/** See that what a picture's address leads to stands upright. */
+async function stand(item) {
+  const copy = await standing(item.file).catch(() => null);
+  if (!copy || !state.items.includes(item)) return;
+  URL.revokeObjectURL(item.url);
+  item.url = URL.createObjectURL(copy);
 }
 
 /** Width and height in the item's own pixels; null as long as nobody knows. */
