@@ -65,7 +65,7 @@ def main() -> None:
 def config(options: argparse.Namespace, seed: int) -> TrainingConfig:
     """The cpu recipe's network, optimizer and augmentation, short: without averaging, at one size."""
     return recipe(
-        "cpu", epochs=options.epochs, batch_size=100, seed=seed, ema=0.0, progressive=(), precision="float32",
+        "light", epochs=options.epochs, batch_size=100, seed=seed, ema=0.0, progressive=(), precision="float32",
         input=InputSpec(options.size, 1), learning_rate=0.05, keep="last",
     )  # fmt: skip
 

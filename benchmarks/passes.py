@@ -3,8 +3,8 @@
     python benchmarks/passes.py [--images 2048] [--passes 12] [--rounds 3]
 
 Keras's pipelines tune themselves, and in TensorFlow 2.21 the end of a pass often waits for what tunes them to wake up:
-`mien.piping` says when. Each way trains the network of `--recipe cpu` on the same random pictures, or predicts with it,
-in a process of its own, alternately, with nothing else running. Prints seconds of a pass and writes
+`mien.piping` says when. Each way trains the network of `--recipe light` on the same random pictures, or predicts with
+it, in a process of its own, alternately, with nothing else running. Prints seconds of a pass and writes
 docs/benchmarks/<date>-passes.md.
 """
 
@@ -37,7 +37,7 @@ def prepared(way: str, count: int) -> Callable[[], Any]:
     from mien.recipes import recipe
     from mien.trainee import compile_for_training
 
-    config = dataclasses.replace(recipe("cpu"), progressive=())
+    config = dataclasses.replace(recipe("light"), progressive=())
     random = np.random.default_rng(0)
     images, labels = random.integers(0, 256, (count, 48, 48, 1), np.uint8), random.integers(0, 7, count)
     model = network(config.network, seed=0)
@@ -105,7 +105,7 @@ def main() -> None:
         "passes",
         "Passes over the data on TensorFlow",
         f"python benchmarks/passes.py --images {options.images} --passes {options.passes} --rounds {options.rounds}",
-        f"Seconds of a pass over {options.images:,} pictures of 48x48 with the network of `--recipe cpu`: "
+        f"Seconds of a pass over {options.images:,} pictures of 48x48 with the network of `--recipe light`: "
         f"{options.rounds} alternating rounds of {options.passes} passes, each after one to compile. Late: a fifth "
         "over the fastest.",
         ("way", "median, s", "range, s", "late", "images/s over all"),

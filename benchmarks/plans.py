@@ -134,6 +134,9 @@ def chosen(plan: str, only: str, add: str) -> tuple[Stage, ...]:
     """The stages of a plan, or some of them in the order named, and those that a JSON list adds."""
     stages = {stage.name: stage for stage in PLANS[plan]}
     names = [name for name in only.split(",") if name] or list(stages)
+    unknown = sorted({*names} - {*stages, "none"})
+    if unknown:
+        raise SystemExit(f"--only: {', '.join(unknown)}: no such stage; {plan} has {', '.join(stages)}")
     more = []
     for entry in json.loads(add):
         changes = dict(entry.pop("changes", {}))

@@ -1,6 +1,6 @@
 """How fast each recipe trains on this machine, beside what its arithmetic alone would take.
 
-    python benchmarks/recipes.py [--recipes seed,cpu,vgg,large] [--seconds 20] [--rounds 3]
+    python benchmarks/recipes.py [--recipes seed,light,cpu,vgg,large] [--seconds 20] [--rounds 3]
 
 Each recipe runs in a process of its own on random pictures at full size: once as `mien train` does, with its
 augmentation, and once with the augmentation left out, which shows what the input pipeline costs. The limit is the
@@ -86,7 +86,7 @@ def measure(recipe: str, seconds: float) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--recipes", default="seed,cpu,vgg,large")
+    parser.add_argument("--recipes", default="seed,light,cpu,vgg,large")
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--one", help=argparse.SUPPRESS)

@@ -116,7 +116,7 @@ def test_random_streams_follow_from_seed_and_epoch():
     assert not np.array_equal(draw(2, 5), first)
 
 
-@pytest.mark.parametrize(("side", "channels", "filters"), [(4, 3, 5), (12, 128, 130), (7, 8, 4)])
+@pytest.mark.parametrize(("side", "channels", "filters"), [(4, 3, 5), (12, 192, 200), (7, 8, 4)])
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
 def test_filter_gradients_as_products_are_those_of_the_stock_layer(side, channels, filters, dtype):
     tf = pytest.importorskip("tensorflow")
@@ -167,3 +167,15 @@ def test_a_twin_in_bfloat16_on_a_cpu_takes_filter_gradients_as_products(precisio
     twin = backend.training_twin(network("compact", seed=0), precision)
     fast = any(isinstance(layer, backend.SmallMapConv2D) for layer in twin.layers)
     assert fast is (precision == "mixed_bfloat16")
+
+
+def test_convolutions_with_a_bias_stay_stock_in_a_twin():
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("a layer for TensorFlow")
+    faces = keras.Input((8, 8, 1))
+    biased = keras.layers.Conv2D(4, 3, padding="same")(faces)
+    free = keras.layers.Conv2D(4, 3, padding="same", use_bias=False)(biased)
+    model = keras.Model(faces, keras.layers.Dense(2)(keras.layers.Flatten()(free)))
+    twin = backend.training_twin(model, "mixed_bfloat16")
+    kinds = [type(layer) for layer in twin.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert kinds == [keras.layers.Conv2D, backend.SmallMapConv2D]

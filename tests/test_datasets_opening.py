@@ -116,6 +116,19 @@ def test_folders_within_a_class_that_stands_alone_belong_to_it(tmp_path):
     assert open_dataset(tmp_path).counts() == {"train": {"tired": 4}}
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("a.png", "more/b.png", "more/test/c.png"),  # a split without classes
+        ("a.png", "more/one/train/happy/b.png", "more/two/train/happy/c.png"),  # several datasets
+    ],
+)
+def test_what_stands_below_a_class_and_is_no_one_dataset_belongs_to_it(tmp_path, names):
+    for name in names:
+        draw(tmp_path / "tired" / name)
+    assert open_dataset(tmp_path).counts() == {"train": {"tired": 3}}
+
+
 def test_a_split_folder_by_itself(tmp_path):
     root = fer2013(tmp_path)
     assert set(open_dataset(root / "train").splits) == {"train"}

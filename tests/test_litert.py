@@ -172,6 +172,14 @@ def test_without_a_runtime_it_says_what_to_install(files, monkeypatch):
         Classifier(files / "model.tflite")
 
 
+def test_a_service_tells_it_how_many_threads_it_may_use(files):
+    from mien.server.registry import Analyzers
+
+    served = Analyzers([str(files / "model.tflite")], threads=2)
+    assert served.models["model"].model._options["threads"] == 2
+    assert served._single["model"]._options["threads"] == 1
+
+
 def test_the_number_of_threads_is_passed_on(files, monkeypatch):
     asked = []
 

@@ -10,6 +10,7 @@ import pytest
 
 import mien
 from interrupting import Interrupt
+from mien.beginning import start_from
 from mien.classifier import Classifier, apply_temperature, open_model
 from mien.config import TrainingConfig
 from mien.datasets import load_data, open_dataset
@@ -412,6 +413,25 @@ def test_another_network_than_that_of_init_is_refused_before_any_work(tmp_path):
     config = TrainingConfig(network="vgg", init="mien-small")
     with pytest.raises(UsageError, match="init: mien-small holds the network 'compact', not 'vgg'"):
         train(tmp_path / "nothing", config, out=tmp_path / "run")
+
+
+def test_a_network_of_another_version_is_not_begun_with_though_its_weights_fit(tmp_path):
+    faces = keras.Input((48, 48, 1))
+    now = mien.network("vgg", seed=0)
+    old = keras.models.clone_model(
+        now,
+        clone_function=lambda layer: (
+            keras.layers.MaxPooling2D(2) if isinstance(layer, keras.layers.AveragePooling2D)
+            else type(layer).from_config(layer.get_config())
+        ),
+        input_tensors=faces,
+    )  # fmt: skip
+    path = tmp_path / "old.keras"
+    save_keras(old, describe(old, mien.EXPRESSIONS), path)
+    with pytest.raises(UsageError, match="another version of mien had another network of that name"):
+        start_from(now, str(path), mien.EXPRESSIONS)
+    start_from(old, str(path), mien.EXPRESSIONS)
+    start_from(now, str(path), mien.EXPRESSIONS, own=True)  # whoever gives a network of their own knows what it is
 
 
 def test_where_weights_do_not_fit_a_model_that_was_given_another_model_to_give_is_named(tmp_path):

@@ -45,6 +45,13 @@ def test_the_small_network_in_8_bits_answers_as_in_16():
     assert weights.find_model("mien-small-int8").stat().st_size < 1.3e6
 
 
+def test_who_would_make_a_keras_model_of_the_one_in_8_bits_is_told_of_the_other(tmp_path):
+    command = ["export", "mien-small-int8", "--format", "keras", "--out", str(tmp_path / "m.keras")]
+    answer = CliRunner().invoke(app, command)
+    assert answer.exit_code != 0
+    assert "give mien-small, of which it was made" in str(answer.exception) + answer.output
+
+
 def test_every_bundled_file_is_listed_and_has_a_card():
     assert sorted(path.stem for path in FOLDER.glob("*.onnx")) == sorted(weights.BUNDLED)
     assert sum(path.stat().st_size for path in FOLDER.glob("*.onnx")) <= 17e6

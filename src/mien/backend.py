@@ -80,7 +80,8 @@ class FusedBatchNormalization(layers.BatchNormalization):
 class SmallMapConv2D(layers.Conv2D):
     """`keras.layers.Conv2D` whose filter gradient is taken as matrix products where that is faster.
 
-    Weights and results are those of the stock layer, to rounding. For TensorFlow on a CPU in bfloat16.
+    Weights and results are those of the stock layer, to rounding. For TensorFlow on a CPU in bfloat16, and layers
+    without a bias: TensorFlow would sum its gradient in bfloat16 here.
     """
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
@@ -97,10 +98,10 @@ class SmallMapConv2D(layers.Conv2D):
 def products_are_faster(channels: int, width: int, side: int) -> bool:
     """Whether `filter_products` is faster than what oneDNN does for 3x3 filters, in bfloat16 on a CPU with AMX.
 
-    Measured by benchmarks/filters.py: oneDNN reaches 40 to 290 GFLOP/s on these shapes, a third to an eighth of its
+    Measured by benchmarks/filters.py: oneDNN reaches 60 to 270 GFLOP/s on these shapes, a third to an eighth of its
     forward pass.
     """
-    return side <= 8 or (side <= 12 and min(channels, width) >= 128)
+    return side <= 8 or (side <= 12 and min(channels, width) >= 192)
 
 
 def filter_products(maps: Any, upstream: Any) -> Any:
@@ -155,7 +156,7 @@ def training_twin(model: keras.Model, precision: str, *, any_size: bool = False)
         kind = type(layer)
         if kind is layers.BatchNormalization and keras.backend.backend() == "tensorflow":
             kind = FusedBatchNormalization
-        if kind is layers.Conv2D and products:
+        if kind is layers.Conv2D and products and not layer.use_bias:  # whose sum loses digits behind custom_gradient
             kind = SmallMapConv2D
         return kind.from_config(settings)
 

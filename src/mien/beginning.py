@@ -100,7 +100,8 @@ def start_from(model: keras.Model, path: str, classes: Sequence[str], *, own: bo
     anew = len(model.layers[-1].get_weights()) if spec.classes != tuple(classes) else 0
     if anew:
         old = [*old[:-anew], *new[-anew:]]
-    if [weight.shape for weight in old] != [weight.shape for weight in new]:
+    fits = [weight.shape for weight in old] == [weight.shape for weight in new]
+    if not fits or (not own and _shrinks_otherwise(trained, model)):
         way = _model_to_give(path, spec, model) if own else _way_to_fit(spec, model)
         raise UsageError(
             f"init: {path} holds the network {trained.name!r} ({trained.count_params():,} parameters), whose weights "
@@ -108,6 +109,15 @@ def start_from(model: keras.Model, path: str, classes: Sequence[str], *, own: bo
         )
     model.set_weights(old)
     return [*old[: len(old) - anew], *[None] * anew]
+
+
+def _shrinks_otherwise(trained: keras.Model, model: keras.Model) -> bool:
+    """Whether networks of equal weights pool otherwise, as `vgg` did, by maxima, until 2026-11-26."""
+    first, second = (
+        [type(layer).__name__ for layer in network.layers if "Pooling" in type(layer).__name__]
+        for network in (trained, model)
+    )
+    return first != second
 
 
 def keep_start(start: Start, path: Path) -> None:

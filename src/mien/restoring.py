@@ -25,6 +25,7 @@ from mien.errors import ModelError
 from mien.files import replacing
 from mien.kerasfiles import first_line
 from mien.precisions import RECIPE_KEY, SMALL
+from mien.weights import find_model
 
 ORDERS: dict[int, tuple[tuple[int, ...], ...]] = {2: ((0, 1), (1, 0)), 4: ((3, 2, 0, 1), (0, 1, 2, 3), (2, 3, 0, 1))}
 """How a Keras kernel's axes may lie in an ONNX initializer, by its rank; the first is the usual one."""
@@ -86,10 +87,15 @@ def _recipe(graph: onnx.ModelProto, path: Path) -> str:
     if text is None:
         raise ModelError(
             f"{path}: does not hold what is needed to make a Keras model of it (it was quantised, is an ensemble, has "
-            "layers that mien cannot find again, or was not written by mien); export from the .keras or .h5 file of "
-            "the run instead"
+            f"layers that mien cannot find again, or was not written by mien); {_instead(path)}"
         )
     return str(text)
+
+
+def _instead(path: Path) -> str:
+    if path == find_model().with_name("mien-small-int8.onnx"):
+        return "give mien-small, of which it was made"
+    return "give the .keras or .h5 file of the run instead"
 
 
 def _stored(graph: onnx.GraphProto) -> dict[str, NDArray[Any]]:

@@ -167,7 +167,8 @@ class SharedStudy:
         # Two processes would draw the same values from the same seed.
         sampler = optuna.samplers.TPESampler(seed=(self.seed + number) % 2**32, constant_liar=True)
         trials = self._trials()
-        if origin(trials[number]) is not None:  # its values were put up
+        endless = any(isinstance(values, Span) and not values.whole for values in self.space.values())
+        if endless or origin(trials[number]) is not None:  # no point comes twice, or its values were put up
             return sampler
         begun = [trial for trial in trials if trial.number != number and trial.state.name != "WAITING"]
         tried = [trial.params for trial in begun if WITHDRAWN not in trial.user_attrs]

@@ -26,7 +26,8 @@ def train_command(
         "FER2013"
     ),
     recipe: Annotated[
-        str, typer.Option(help="Settings to start from: seed, cpu, large, vgg, small, distilled, speedrun, demo.")
+        str,
+        typer.Option(help="Settings to start from: seed, cpu, light, large, vgg, small, distilled, speedrun, demo."),
     ] = "seed",
     config_file: Annotated[
         Path | None,

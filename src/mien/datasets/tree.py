@@ -133,11 +133,23 @@ def _find_root(node: _Node) -> _Node | None:
         return known[0]
     if len(holders) == 1:
         (only,) = holders.values()
-        below = _find_root(only)
-        # With images of its own it is a class, unless splits or expressions stand below.
-        if not only.images or (below is not None and _holds_known_names(below)):
-            return below
+        if not only.images:
+            return _find_root(only)
+        return _dataset_below(only) or node  # with images of its own it is a class, unless there is a dataset below
     return node if holders else None
+
+
+def _dataset_below(node: _Node) -> _Node | None:
+    """The one dataset within a folder that has images too: expressions, or splits with classes."""
+    try:
+        root = _find_root(node)
+    except DataError:  # several
+        return None
+    if root is None:
+        return None
+    folders = [half for name, half in root.children.items() if folder_split(name)] if _has_splits(root) else [root]
+    classes = [child for folder in folders for child in folder.holders()]
+    return root if classes and _holds_known_names(root) else None
 
 
 def _has_splits(node: _Node) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Protocol
 
+from mien import litert
 from mien.analysis import Analysis
 from mien.analyzer import Analyzer
 from mien.classifier import Model, open_model
@@ -22,6 +23,9 @@ from mien.weights import BUNDLED, find_model
 
 KEPT = 64
 """Analyzers that are kept for the next request with the same options; they are light, as they share what is heavy."""
+
+THREADED = (".onnx", litert.SUFFIX)
+"""Endings of the models that are told how many threads they may use."""
 
 
 class PictureAnalyzer(Protocol):
@@ -153,8 +157,8 @@ def cores() -> int:
 
 
 def _single(served: ServedModel, device: str, threads: int) -> Model:
-    """The model once more, for one thread; the same one where it uses one only, or is not an ``.onnx``."""
-    if threads == 1 or served.path.suffix.lower() != ".onnx":
+    """The model once more, for one thread; the same one where it uses one only, or is Keras's."""
+    if threads == 1 or served.path.suffix.lower() not in THREADED:
         return served.model
     return open_model(served.path, device=device, threads=1)
 
@@ -162,5 +166,5 @@ def _single(served: ServedModel, device: str, threads: int) -> Model:
 def _open(wanted: str | Path, device: str, threads: int) -> ServedModel:
     path = find_model(wanted)
     name = str(wanted) if str(wanted) in BUNDLED else path.stem
-    count = threads if path.suffix.lower() == ".onnx" else 0  # Keras decides for itself
+    count = threads if path.suffix.lower() in THREADED else 0  # Keras decides for itself
     return ServedModel(name, path, open_model(path, device=device, threads=count))

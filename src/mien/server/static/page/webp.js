@@ -2,6 +2,9 @@
 
 const ORIENTATION = 0x112;
 
+/** The EXIF type of whole numbers of four bytes; others have two. */
+const LONG = 4;
+
 /** What setTransform takes to turn a picture of this width and height upright, by its orientation. */
 const TURNS = {
   2: (width) => [-1, 0, 0, 1, width, 0],
@@ -15,9 +18,14 @@ const TURNS = {
 
 const text = (view, at) => String.fromCharCode(...[0, 1, 2, 3].map((index) => view.getUint8(at + index)));
 
-/** Where a file's orientation stands, and its bytes' order; null where it has none. */
+/** Bit of the VP8X chunk's flags that says that there is EXIF. */
+const HAS_EXIF = 8;
+
+/** Where a file's orientation stands, how many bytes it has, and their order; null where it has none. */
 function find(view) {
-  for (let at = 12; at + 8 <= view.byteLength; ) {
+  if (!(view.getUint8(20) & HAS_EXIF)) return null;
+  const end = Math.min(view.byteLength, 8 + view.getUint32(4, true));
+  for (let at = 12; at + 8 <= end; ) {
     const size = view.getUint32(at + 4, true);
     if (text(view, at) === "EXIF") return findInExif(view, at + 8);
     at += 8 + size + (size % 2);
@@ -32,7 +40,8 @@ function findInExif(view, start) {
   const count = view.getUint16(directory, little);
   for (let index = 0; index < count; index++) {
     const at = directory + 2 + 12 * index;
-    if (view.getUint16(at, little) === ORIENTATION) return { at: at + 8, little };
+    if (view.getUint16(at, little) !== ORIENTATION) continue;
+    return { at: at + 8, long: view.getUint16(at + 2, little) === LONG, little };
   }
   return null;
 }
@@ -48,9 +57,11 @@ export async function lying(file) {
     if (text(head, 0) !== "RIFF" || text(head, 8) !== "WEBP" || text(head, 12) !== "VP8X") return asIs;
     const view = new DataView(await file.arrayBuffer());
     const place = find(view);
-    const orientation = place ? view.getUint16(place.at, place.little) : 1;
+    if (place === null) return asIs;
+    const [get, set] = place.long ? ["getUint32", "setUint32"] : ["getUint16", "setUint16"];
+    const orientation = view[get](place.at, place.little);
     if (!TURNS[orientation]) return asIs;
-    view.setUint16(place.at, 1, place.little);
+    view[set](place.at, 1, place.little);
     return { blob: new Blob([view.buffer], { type: "image/webp" }), orientation };
   } catch {
     return asIs; // cut short, or no EXIF: whoever decodes it will say what is wrong
