@@ -76,7 +76,7 @@ def test_policies_out_of_range_cannot_be_built(field, value):
 def test_recipes_change_single_fields_and_refuse_others():
     assert recipe("seed") == TrainingConfig()
     assert recipe("seed", epochs=3) == TrainingConfig(epochs=3)
-    with pytest.raises(UsageError, match="choose from cpu, demo, distilled, large, seed, small, speedrun, vgg"):
+    with pytest.raises(UsageError, match="choose from cpu, demo, distilled, large, light, seed, small, speedrun, vgg"):
         recipe("sota")
     with pytest.raises(UsageError, match="unknown key speed"):
         recipe("seed", speed=3)

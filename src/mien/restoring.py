@@ -95,7 +95,7 @@ def _recipe(graph: onnx.ModelProto, path: Path) -> str:
 def _instead(path: Path) -> str:
     if path == find_model().with_name("mien-small-int8.onnx"):
         return "give mien-small, of which it was made"
-    return "give the .keras or .h5 file of the run instead"
+    return "export from the .keras or .h5 file of the run instead"
 
 
 def _stored(graph: onnx.GraphProto) -> dict[str, NDArray[Any]]:

@@ -88,7 +88,9 @@ function mediaOf(item, kind) {
     renderStage();
   });
   if (!stood.has(item)) stood.set(item, stand(item));
-  stood.get(item).then(() => Object.assign(image, { src: item.url }));
+  stood.get(item).then(() => {
+    if (state.items.includes(item)) image.src = item.url; // else it was taken away, and its address with it
+  });
   return image;
 }
 
