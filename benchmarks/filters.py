@@ -1,4 +1,4 @@
-"""Filter gradients of 3x3 convolutions on a CPU: TensorFlow's own, and as `mien.backend.SmallMapConv2D` takes them.
+"""Filter gradients of 3x3 convolutions on a CPU: TensorFlow's own, and as `mien.fastlayers.SmallMapConv2D` takes them.
 
     python benchmarks/filters.py [--images 128] [--rounds 5]
     ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16 python benchmarks/filters.py     # as if the processor had no AMX
@@ -42,7 +42,7 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf
 
-    from mien.backend import filter_products, products_are_faster
+    from mien.fastlayers import filter_products, products_are_faster
 
     rows = []
     for channels, width, side in SHAPES:

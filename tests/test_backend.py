@@ -2,7 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from mien import backend
+from mien import backend, fastlayers
+from mien.fastlayers import FusedBatchNormalization, SmallMapConv2D
 from mien.networks import network
 
 
@@ -12,7 +13,7 @@ def activations(shape=(16, 9, 9, 5)) -> np.ndarray:
 
 def pair(*shape: int | None) -> tuple[keras.layers.Layer, keras.layers.Layer]:
     """The stock layer and the fused one, with the same weights."""
-    layers = [keras.layers.BatchNormalization(momentum=0.9), backend.FusedBatchNormalization(momentum=0.9)]
+    layers = [keras.layers.BatchNormalization(momentum=0.9), FusedBatchNormalization(momentum=0.9)]
     rng = np.random.default_rng(1)
     weights = [rng.normal(1, 0.3, 5), rng.normal(0, 1, 5), rng.normal(2, 1, 5), rng.uniform(1, 9, 5)]
     for layer in layers:
@@ -48,9 +49,7 @@ def test_the_fused_layer_leaves_vectors_to_the_stock_one():
 
 @pytest.mark.parametrize("name", ["scale", "center"])
 def test_the_fused_layer_leaves_what_its_kernel_cannot_do_to_the_stock_one(name):
-    stock, fused = (
-        kind(**{name: False}) for kind in (keras.layers.BatchNormalization, backend.FusedBatchNormalization)
-    )
+    stock, fused = (kind(**{name: False}) for kind in (keras.layers.BatchNormalization, FusedBatchNormalization))
     x = activations()
     np.testing.assert_allclose(np.asarray(fused(x, training=True)), np.asarray(stock(x, training=True)), atol=1e-5)
 
@@ -69,8 +68,8 @@ def test_a_twin_predicts_what_the_network_predicts(precision):
     output = np.asarray(twin(x))
     assert output.dtype == np.float32
     np.testing.assert_allclose(output, np.asarray(model(x)), atol=1e-5 if precision == "float32" else 0.02)
-    assert any(isinstance(layer, backend.FusedBatchNormalization) for layer in twin.layers)
-    assert not any(isinstance(layer, backend.FusedBatchNormalization) for layer in model.layers)
+    assert any(isinstance(layer, FusedBatchNormalization) for layer in twin.layers)
+    assert not any(isinstance(layer, FusedBatchNormalization) for layer in model.layers)
 
 
 def test_weights_travel_back_from_the_twin():
@@ -127,7 +126,7 @@ def test_filter_gradients_as_products_are_those_of_the_stock_layer(side, channel
     upstream = random.normal(size=(6, side, side + side % 2, filters)).astype(np.float32)
     stock, fast = (
         kind(filters, 3, padding="same", activation="relu", dtype=dtype)
-        for kind in (keras.layers.Conv2D, backend.SmallMapConv2D)
+        for kind in (keras.layers.Conv2D, SmallMapConv2D)
     )
     for layer in (stock, fast):
         layer.build(faces.shape)
@@ -149,13 +148,13 @@ def test_filter_gradients_as_products_are_those_of_the_stock_layer(side, channel
 def test_the_layer_with_products_leaves_other_convolutions_to_the_stock_layer(monkeypatch):
     pytest.importorskip("tensorflow")
     called = []
-    monkeypatch.setattr(backend, "_convolved", lambda maps, kernel: called.append(kernel.shape) or maps)
+    monkeypatch.setattr(fastlayers, "_convolved", lambda maps, kernel: called.append(kernel.shape) or maps)
     for settings in ({"strides": 2}, {"padding": "valid"}, {"dilation_rate": 2}, {"kernel_size": 5}, {"groups": 2}):
-        layer = backend.SmallMapConv2D(4, **{"kernel_size": 3, "padding": "same", **settings})
+        layer = SmallMapConv2D(4, **{"kernel_size": 3, "padding": "same", **settings})
         stock = keras.layers.Conv2D.from_config(layer.get_config())
         faces = np.ones((2, 8, 8, 4), np.float32)
         assert layer(faces).shape == stock(faces).shape
-    backend.SmallMapConv2D(4, 3, padding="same")(np.ones((2, 13, 13, 4), np.float32))
+    SmallMapConv2D(4, 3, padding="same")(np.ones((2, 13, 13, 4), np.float32))
     assert not called
 
 
@@ -165,7 +164,7 @@ def test_a_twin_in_bfloat16_on_a_cpu_takes_filter_gradients_as_products(precisio
         pytest.skip("a layer for TensorFlow")
     monkeypatch.setattr(backend, "has_accelerator", lambda: False)
     twin = backend.training_twin(network("compact", seed=0), precision)
-    fast = any(isinstance(layer, backend.SmallMapConv2D) for layer in twin.layers)
+    fast = any(isinstance(layer, SmallMapConv2D) for layer in twin.layers)
     assert fast is (precision == "mixed_bfloat16")
 
 
@@ -178,4 +177,4 @@ def test_convolutions_with_a_bias_stay_stock_in_a_twin():
     model = keras.Model(faces, keras.layers.Dense(2)(keras.layers.Flatten()(free)))
     twin = backend.training_twin(model, "mixed_bfloat16")
     kinds = [type(layer) for layer in twin.layers if isinstance(layer, keras.layers.Conv2D)]
-    assert kinds == [keras.layers.Conv2D, backend.SmallMapConv2D]
+    assert kinds == [keras.layers.Conv2D, SmallMapConv2D]

@@ -20,6 +20,7 @@ MAY_USE_KERAS = {
         "augmentation.py",
         "averaging.py",
         "backend.py",
+        "fastlayers.py",
         "beginning.py",
         "checkpoints.py",
         "degradation.py",

@@ -20,6 +20,7 @@ from mien.evaluation import evaluate
 from mien.export import describe, save_keras
 from mien.materials import Selection, gather
 from mien.modelspec import ModelSpec, write_to_onnx
+from mien.networks import NETWORKS
 from mien.preprocessing import InputSpec
 from mien.training import _notes, fit, resume, train
 from pictures import write_patterns
@@ -173,6 +174,33 @@ def test_resuming_on_other_data_is_refused(tmp_path):
     victim = next((data / "train" / "happy").iterdir())
     victim.unlink()
     with pytest.raises(DataError, match="are not those that"):
+        resume(tmp_path / "run")
+
+
+def test_resuming_with_a_network_of_other_layers_is_refused(patterns, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    train(patterns, CONFIG, out=run, callbacks=[Interrupt(1)])
+    record = json.loads((run / "config.json").read_text())
+    with monkeypatch.context() as patched:
+        patched.setitem(
+            NETWORKS, CONFIG.network, lambda *given, seed=NETWORKS["seed"]: keras.layers.ReLU()(seed(*given))
+        )
+        with pytest.raises(UsageError, match="'seed' of other layers than this version of mien has"):
+            resume(run)
+    record.pop("layers")  # as older versions wrote them
+    (run / "config.json").write_text(json.dumps(record))
+    assert resume(run).history["epoch"] == [1, 2, 3]
+
+
+def test_resuming_a_vgg_that_may_have_had_maxima_is_refused(tmp_path):
+    data = write_patterns(tmp_path / "data", train=2, test=1)
+    few = dataclasses.replace(CONFIG, network="vgg", input=InputSpec(16, 1), epochs=2, validation_fraction=0)
+    train(data, few, out=tmp_path / "run", callbacks=[Interrupt(1)])
+    path = tmp_path / "run" / "config.json"
+    record = json.loads(path.read_text())
+    del record["layers"]
+    path.write_text(json.dumps(record))
+    with pytest.raises(UsageError, match="start a new run"):
         resume(tmp_path / "run")
 
 

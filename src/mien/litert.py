@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import threading
 import warnings
 import zipfile
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.cores import usable_cores
 from mien.errors import MissingExtraError, ModelError, UsageError
 from mien.files import ZIP_DAMAGE
 from mien.modelspec import MEMBER, METADATA_KEY, ModelSpec
@@ -192,7 +192,7 @@ def _open_interpreter(content: bytes, path: Path, threads: int) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # that TensorFlow's moves to a package of its own
-            return make(model_content=content, num_threads=threads or _cores())
+            return make(model_content=content, num_threads=threads or usable_cores())
     except (RuntimeError, ValueError) as error:
         raise ModelError(f"{path}: cannot be opened as a TensorFlow Lite model ({error})") from error
 
@@ -210,11 +210,6 @@ def _find_interpreter() -> Any:
     except ImportError as error:
         raise MissingExtraError(f"reading {SUFFIX} files", "litert") from error
     return tf.lite.Interpreter
-
-
-def _cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _check_signature(interpreter: Any, spec: ModelSpec, path: Path) -> tuple[int, int]:

@@ -5,6 +5,7 @@ How they run while training, in bfloat16 or with fused layers, is decided in `mi
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 
 import keras
@@ -176,6 +177,11 @@ def network(
     if seed is not None:
         _draw_weights(model, seed)
     return model
+
+
+def digest_of_layers(model: keras.Model) -> str:
+    """A SHA-256 of a network's kinds of layers, in order: equal weights may belong to networks that pool otherwise."""
+    return hashlib.sha256(" ".join(type(layer).__name__ for layer in model.layers).encode()).hexdigest()
 
 
 def check_network(name: str, size: int) -> None:

@@ -37,7 +37,7 @@ from mien.labels import EXPRESSIONS
 from mien.learning import Learned, learn
 from mien.materials import Materials, Selection, faces_from_arrays, from_faces, gather
 from mien.modelspec import ModelSpec, check_classes, write_beside, write_to_onnx
-from mien.networks import check_network, network
+from mien.networks import check_network, digest_of_layers, network
 from mien.preprocessing import InputSpec
 from mien.reports import plot_confusion, plot_curves
 from mien.runs import RunFolder, forget_views
@@ -113,13 +113,16 @@ def train(
     say(f"Reading {data}")
     materials = gather(open_dataset(data, ferplus=config.ferplus), config, selection, progress)
     check_models(config, materials.classes)
+    model = _build(config, materials.classes)
     record = {
         "data": {"path": str(Path(data).expanduser().resolve()), **materials.facts},
         "selection": dataclasses.asdict(selection),
+        "layers": digest_of_layers(model),
     }
     folder, config = _begin(out, record, materials, config)
+    materials = materials if tests else dataclasses.replace(materials, tests=None)
     with _no_trace_if_refused(folder):
-        return _run(folder, materials if tests else dataclasses.replace(materials, tests=None), config, callbacks, say)
+        return _run(folder, materials, config, callbacks, say, model)
 
 
 def resume(
@@ -132,7 +135,7 @@ def resume(
     """Go on with a run that was killed or interrupted, with its own data and settings, as if it had not been.
 
     Raises:
-        UsageError: the folder is not a run, or the run is complete.
+        UsageError: the folder is not a run, or the run is complete; or this mien's network of that name is another.
         DataError: its data is not what it was.
     """
     say = say or _silent
@@ -145,7 +148,20 @@ def resume(
         raise DataError(
             f"{data}: the training images are not those that {run} began with; restore them, or start a new run"
         )
-    return _run(RunFolder(Path(run)), materials, config, callbacks, say)
+    model = _build(config, materials.classes)
+    began = record.get("layers")  # older records have none; of their networks, vgg has changed
+    if began != digest_of_layers(model) and (began or config.network == "vgg"):
+        raise UsageError(
+            f"{run}: began with a network {config.network!r} of other layers than this version of mien has; go on with "
+            "the version that it began with, or start a new run"
+        )
+    return _run(RunFolder(Path(run)), materials, config, callbacks, say, model)
+
+
+def _build(config: TrainingConfig, classes: Sequence[str]) -> keras.Model:
+    """The untrained network that a config names."""
+    size, channels = config.input.size, config.input.channels
+    return network(config.network, size=size, channels=channels, classes=len(classes), seed=config.seed)
 
 
 def fit(
@@ -199,7 +215,7 @@ def fit(
     materials = from_faces(faces_from_arrays(halves, config.input, tuple(classes)), config, Selection())
     folder, config = _begin(out, {"data": materials.facts}, materials, config)
     with _no_trace_if_refused(folder):
-        return _run(folder, materials, config, callbacks, _silent, model)
+        return _run(folder, materials, config, callbacks, _silent, model, own=True)
 
 
 def _given(config: TrainingConfig | None) -> TrainingConfig:
@@ -255,18 +271,17 @@ def _run(
     config: TrainingConfig,
     callbacks: Sequence[keras.callbacks.Callback],
     say: Say,
-    model: keras.Model | None = None,
+    model: keras.Model,
+    *,
+    own: bool = False,
 ) -> TrainingResult:
-    """Train, export, judge and draw: the stages that every way of starting a run shares."""
+    """Train, export, judge and draw: the stages that every way of starting a run shares.
+
+    `own` says that the model was given to `fit`, rather than named.
+    """
     if config.deterministic:
         backend.make_deterministic()
     left = folder.leftovers() if current().leads else {}
-    own = model is not None
-    if model is None:
-        spec = config.input
-        model = network(
-            config.network, size=spec.size, channels=spec.channels, classes=len(materials.classes), seed=config.seed
-        )
     kept = folder.path / "checkpoints"
     start = begin(model, config, materials.classes, kept, say, own=own) if config.init else None
     _announce(config, materials, model, say)

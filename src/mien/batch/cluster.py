@@ -24,6 +24,7 @@ from mien.batch.plan import Part
 from mien.batch.settings import ModelFile, Settings, Workers
 from mien.batch.stores import Store, first_line
 from mien.batch.tables import Counts
+from mien.cores import usable_cores
 from mien.errors import DataError, MienError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def _connect(ray: Any, address: str | None) -> None:
     if address is None or address == "local":
         ray.init(
             address="local",
-            num_cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            num_cpus=usable_cores(),
             object_store_memory=OBJECT_STORE_BYTES,
             include_dashboard=False,
             **quiet,

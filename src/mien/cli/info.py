@@ -94,6 +94,8 @@ def _keras_backend() -> str:
 
 def _cpu(cpuinfo: Path) -> dict[str, Any]:
     """Model, usable cores, and the features of `CPU_FEATURES` that it has; these only where Linux tells them."""
+    from mien.cores import usable_cores
+
     try:
         text = cpuinfo.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -102,7 +104,7 @@ def _cpu(cpuinfo: Path) -> dict[str, Any]:
     flags = set((fields.get("flags") or fields.get("Features") or "").split())
     return {
         "model": fields.get("model name") or platform.processor() or platform.machine(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": usable_cores(),
         "features": [feature for feature in CPU_FEATURES if feature in flags],
     }
 

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.cores import usable_cores
 from mien.datasets import cache as cache_files
 from mien.datasets.dataset import Dataset, Faces, refuse_bad
 from mien.datasets.duplicates import pixel_digest
-from mien.datasets.pixels import Progress, usable_cores
+from mien.datasets.pixels import Progress
 from mien.errors import MissingExtraError, UsageError
 from mien.images import Image
 from mien.preprocessing import InputSpec

@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from mien.cores import usable_cores
 from mien.errors import UsageError, unknown_choice
 from mien.faces import graphs
 from mien.numeric import is_whole
@@ -55,7 +56,7 @@ class Networks:
             24: _open(graphs.refinement_network(), providers),
             48: _open(graphs.output_network(), providers),
         }
-        self._count = threads or _cores()
+        self._count = threads or usable_cores()
         self._pool: ThreadPoolExecutor | None = None
         self._process = 0
 
@@ -129,7 +130,3 @@ def _providers(device: str) -> list[str]:
     if device not in available:
         raise UsageError(f"device: {device!r} is not available in this ONNX Runtime; it has {', '.join(available)}")
     return list(dict.fromkeys([PROVIDERS[device], PROVIDERS["cpu"]]))
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

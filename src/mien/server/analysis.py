@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
+from mien.cores import usable_cores
 from mien.errors import MienError
 from mien.images import Image
 from mien.server.batching import Batcher, GetAnalyzer
@@ -21,7 +22,6 @@ from mien.server.limits import Bound, Room
 from mien.server.metrics import Metrics
 from mien.server.options import Options, options_from_query
 from mien.server.problems import Problem, not_running, problem_of, responses
-from mien.server.registry import cores
 from mien.server.schemas import ANALYZE_BODY, AnalyzeAnswer
 from mien.server.settings import ServerSettings
 from mien.server.uploads import Upload, pictures
@@ -43,7 +43,7 @@ class PictureService:
 
     def __init__(self, alone: GetAnalyzer, beside: GetAnalyzer, settings: ServerSettings, metrics: Metrics) -> None:
         """Not started yet; see `Batcher`."""
-        count = settings.threads or cores()
+        count = settings.threads or usable_cores()
         self.batcher = Batcher(
             alone,
             beside,

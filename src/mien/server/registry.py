@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -149,11 +148,6 @@ class Analyzers:
         if options.min_face_size is None:
             return finder
         return finder.with_options(min_face_size=options.min_face_size)  # the same networks
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _single(served: ServedModel, device: str, threads: int) -> Model:
