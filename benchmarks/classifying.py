@@ -1,5 +1,7 @@
 """Faces a second through mien's model in float32, float16 and int8, and through the classifier inside fer.
 
+mien's run with ONNX Runtime, and with OpenVINO where that is installed.
+
 python benchmarks/classifying.py [--model FILE] [--data FER2013] [--fer PYTHON] [--rounds 7] [--faces 1024]
 
 FILE is an .onnx that mien exported, the bundled one by default. PYTHON is an interpreter with fer 25.10.3; the
@@ -23,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mien import openvino
 from mien.classifier import Classifier
 from mien.datasets import Faces, open_dataset
 from mien.evaluation import align_labels
@@ -57,7 +60,7 @@ MIEN = """
 import sys, time
 import numpy as np
 from mien import Classifier
-model = Classifier(sys.argv[2], device="cpu", threads=int(sys.argv[3]))
+model = Classifier(sys.argv[2], device=sys.argv[4], threads=int(sys.argv[3]))
 def classify(crops): return model.predict(crops, len(crops))
 """
 
@@ -161,9 +164,17 @@ def miens(source: Path, data: Path | None, folder: Path) -> list[Contender]:
                 target = folder / f"{precision}.onnx"
                 files[precision] = export_model(source, "onnx", target, precision=precision, calibrate=calibrate)
     classes = Classifier(source).classes
+    devices = {"": "cpu", ", OpenVINO": "openvino"} if openvino.is_installed() else {"": "cpu"}
     return [
-        Contender(f"mien, {name}", said, files[name], (sys.executable, MIEN, str(files[name]), threads), classes)
+        Contender(
+            f"mien, {name}{runtime}",
+            said,
+            files[name],
+            (sys.executable, MIEN, str(files[name]), threads, device),
+            classes,
+        )
         for threads, said in (("0", "all"), ("1", "1"))
+        for runtime, device in devices.items()
         for name in PRECISIONS
         if name in files
     ]

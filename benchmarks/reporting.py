@@ -13,7 +13,17 @@ import psutil
 
 FOLDER = Path(__file__).parent.parent / "docs" / "benchmarks"
 
-PACKAGES = ("keras", "tensorflow-cpu", "tensorflow", "torch", "ray", "onnxruntime", "opencv-python-headless", "numpy")
+PACKAGES = (
+    "keras",
+    "tensorflow-cpu",
+    "tensorflow",
+    "torch",
+    "ray",
+    "onnxruntime",
+    "openvino",
+    "opencv-python-headless",
+    "numpy",
+)
 
 
 def publish(

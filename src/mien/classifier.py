@@ -1,4 +1,4 @@
-"""Open a model file and ask it: faces in, probabilities out. ONNX Runtime; LiteRT and Keras where a file needs them."""
+"""Open a model file and ask it: faces in, probabilities out. ONNX Runtime, or what else the file or the user wants."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mien import litert
+from mien import litert, openvino
 from mien.errors import MissingExtraError, ModelError, UsageError
 from mien.images import Image, check_several
 from mien.modelspec import ModelSpec
 from mien.numeric import is_whole
 from mien.preprocessing import InputSpec, fit_images, to_input
 from mien.results import Prediction
-from mien.sessions import OnnxSession
+from mien.sessions import OnnxSession, built_devices
 from mien.weights import BUNDLED, find_model
 
 KERAS_SUFFIXES = (".keras", ".h5")
@@ -36,7 +36,7 @@ class Model(Protocol):
 
 
 class Runtime(Protocol):
-    """What runs a file's network: `mien.sessions.OnnxSession` or `mien.litert.Session`."""
+    """What runs a file's network: `mien.sessions.OnnxSession`, `mien.openvino.Session` or `mien.litert.Session`."""
 
     @property
     def spec(self) -> ModelSpec:
@@ -69,12 +69,13 @@ class Classifier:
                 ``.tflite`` file that mien exported, which ``ai-edge-litert`` runs, or TensorFlow where that is not
                 installed.
             device: ``auto`` or a key of `mien.sessions.PROVIDERS`; for ``.tflite`` only ``auto`` or ``cpu``.
+                ``openvino`` is `mien.openvino` where its package is installed: the fastest for int8 in batches.
             threads: how many CPU threads one call may use; 0 for as many as there are cores.
 
         Raises:
             UsageError: there is no such file, the device is not there, or `threads` is negative.
             ModelError: the file is not such a model, is damaged, has no description, or does not fit it.
-            MissingExtraError: nothing that runs a ``.tflite`` is installed.
+            MissingExtraError: OpenVINO, or what runs a ``.tflite``, is needed and not installed.
         """
         self.path = Path(path)
         self._options = {"device": device, "threads": threads}
@@ -135,7 +136,7 @@ def open_model(path: str | Path, *, device: str = "auto", threads: int = 0) -> M
     Raises:
         UsageError: there is no such file, its ending is another, or the device is not there.
         ModelError: the file cannot be used.
-        MissingExtraError: Keras, or what runs a ``.tflite``, is needed and not installed.
+        MissingExtraError: Keras, OpenVINO, or what runs a ``.tflite``, is needed and not installed.
     """
     path = find_model(path)
     suffix = path.suffix.lower()
@@ -240,4 +241,6 @@ def _open_runtime(path: Path, device: str, threads: int) -> Runtime:
         raise UsageError(f"threads: must be 0 (all cores) or more, received {threads!r}")
     if path.suffix.lower() == litert.SUFFIX:
         return litert.Session(path, device=device, threads=threads)
+    if device == openvino.DEVICE and (openvino.is_installed() or device not in built_devices()):
+        return openvino.Session(path, threads=threads)
     return OnnxSession(path, device=device, threads=threads)

@@ -10,6 +10,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
+from mien import openvino
 from mien.errors import ModelError, UsageError, unknown_choice
 from mien.modelspec import ModelSpec
 
@@ -22,7 +23,7 @@ PROVIDERS: dict[str, str] = {
     "openvino": "OpenVINOExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
 }
-"""What ``device`` may name, and ONNX Runtime's word for it."""
+"""What ``device`` may name, and ONNX Runtime's word for it; `mien.openvino` runs models where its package is there."""
 
 AUTO_DEVICES = ("cuda", "directml", "cpu")
 """What ``device="auto"`` tries, in this order. The others compile the network for each shape: ask for them by name."""
@@ -78,6 +79,12 @@ class OnnxSession:
 
 
 def available_devices() -> list[str]:
+    """What ``device`` can name here: keys of `PROVIDERS`."""
+    built = built_devices()
+    return [name for name in PROVIDERS if name in built or (name == openvino.DEVICE and openvino.is_installed())]
+
+
+def built_devices() -> list[str]:
     """The devices that this machine's ONNX Runtime was built for: keys of `PROVIDERS`."""
     built = ort.get_available_providers()
     return [name for name, provider in PROVIDERS.items() if provider in built]
@@ -102,7 +109,7 @@ def _open_session(path: Path, device: str, threads: int) -> Any:
 
 def _choose_providers(device: str) -> list[str]:
     """The execution providers to try, the CPU last, which takes what the others cannot."""
-    available = available_devices()
+    available = built_devices()
     if device == "auto":
         return [PROVIDERS[name] for name in AUTO_DEVICES if name in available]
     if device not in PROVIDERS:

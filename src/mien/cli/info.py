@@ -27,6 +27,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "keras": ("keras",),
     "tensorflow": ("tensorflow", "tensorflow-cpu"),
     "litert": ("ai-edge-litert",),
+    "openvino": ("openvino",),
     "jax": ("jax",),
     "torch": ("torch",),
 }

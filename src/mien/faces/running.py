@@ -11,11 +11,12 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from mien import openvino
 from mien.cores import usable_cores
 from mien.errors import UsageError, unknown_choice
 from mien.faces import graphs
 from mien.numeric import is_whole
-from mien.sessions import PROVIDERS, available_devices
+from mien.sessions import PROVIDERS, built_devices
 
 Array = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
@@ -121,10 +122,12 @@ def _open(graph: bytes, providers: Sequence[str]) -> Any:
 
 
 def _providers(device: str) -> list[str]:
-    available = available_devices()
+    available = built_devices()
     device = TENSORFLOW_DEVICES.get(device, device)
     if device == "auto":
         device = "cuda" if "cuda" in available else "cpu"
+    if device == openvino.DEVICE and device not in available:
+        device = "cpu"  # where it is a package apart, which gains nothing on these networks in float32
     if device not in PROVIDERS:
         raise unknown_choice("device", device, ["auto", *PROVIDERS])
     if device not in available:
