@@ -36,9 +36,13 @@ def write_clip(
     stamps: Iterable[int] | None = None,
     rotation: int = 0,
     codec: str = "libx264",
+    pixels: Fraction | None = None,
     **options: str,
 ) -> Path:
-    """Write a video with PyAV: 30 frames a second, or at these milliseconds; `rotation` is its display matrix's."""
+    """Write a video with PyAV: 30 frames a second, or at these milliseconds; `rotation` is its display matrix's.
+
+    `pixels`: how many times as wide as high they are shown.
+    """
     import av
 
     pictures = [picture(index) for index in range(frames)] if isinstance(frames, int) else frames
@@ -46,6 +50,8 @@ def write_clip(
         stream = container.add_stream(codec, rate=30, options={"g": "10"})
         stream.height, stream.width = pictures[0].shape[:2]
         stream.pix_fmt = "yuv420p"
+        if pixels is not None:
+            stream.sample_aspect_ratio = pixels
         if rotation:
             stream.set_display_rotation(rotation)
         if stamps is not None:

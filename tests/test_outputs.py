@@ -190,6 +190,28 @@ def test_an_earlier_file_stays_until_there_is_a_row(out: Path) -> None:
     assert read_rows(out) == []
 
 
+@pytest.mark.skipif(os.name == "nt", reason="a file that is open stays there")
+@pytest.mark.parametrize("when", ["row", "end"])
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_file_that_another_run_replaces_is_named(out: Path, when: str, replaced: bool) -> None:
+    written = out if out.suffix != ".parquet" else out.with_name(f"{out.name}.partial.jsonl")
+
+    def write() -> None:
+        with open_rows(out, CLASSES) as rows:
+            rows.write(analysis(0))
+            written.unlink()
+            if replaced and written == out:
+                with open_rows(out, CLASSES) as others:
+                    others.write(analysis(7, 3))
+            if when == "row":
+                rows.write(analysis(1))
+
+    with pytest.raises(DataError, match=r"was deleted or replaced .* its 2 rows are lost"):
+        write()
+    if replaced and written == out:
+        assert len(read_rows(out)) == 3
+
+
 def test_names_that_are_not_unicode(out: Path) -> None:
     with open_rows(out, CLASSES) as rows:
         rows.write(analysis(source="face-\udcff, ü\n.png"))

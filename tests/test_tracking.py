@@ -1,11 +1,13 @@
 """Faces keep their numbers through jitter, gaps and crossings; averages do not depend on the frame rate."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.associating import Motion, likeness, overlaps, pair
+from mien.cuts import glance_at, is_cut
 from mien.errors import UsageError
 from mien.faces import Detections, WholePicture
 from mien.tracking import SURE, FaceTracker, Smoother
@@ -217,6 +219,56 @@ def test_another_size_or_an_earlier_time_begins_anew():
     assert tracker.next(BLANK[:400], 1.1)[1].tolist() == [2]
     assert tracker.next(BLANK[:400], 0.1)[1].tolist() == [3]
     assert tracker.next(BLANK[:400])[1].tolist() == [3]
+
+
+def scenery(seed, shape=(240, 320)):
+    """A picture with something in it: a few large blots."""
+    small = np.random.default_rng(seed).integers(0, 256, (5, 7, 3), np.uint8)
+    return cv2.resize(small, shape[::-1], interpolation=cv2.INTER_CUBIC)
+
+
+@pytest.mark.parametrize("at", [6, 8])
+@pytest.mark.parametrize("grey", [False, True])
+def test_whoever_is_where_a_face_was_before_a_cut_is_somebody_else(at, grey):
+    world = World()
+    tracker = FaceTracker(world)
+    told = []
+    for index in range(16):
+        world.faces = [face("A" if index < at else "B", 100, 100)]
+        image = scenery(index >= at)
+        _, numbers = tracker.next(image[:, :, 1] if grey else image, index / 25)
+        told.append(numbers.tolist())
+    assert told == [[1]] * at + [[2]] * (16 - at)
+
+
+def changed(change):
+    """A picture and the one after it, of one scene."""
+    one = scenery(5, (480, 640))
+    wide = cv2.resize(one, (800, 480))
+    return {
+        "none": (one, one),
+        "flash": (one, cv2.convertScaleAbs(one, alpha=2, beta=60)),
+        "light off": (one, cv2.convertScaleAbs(one, alpha=0.15)),
+        "black": (one, np.zeros_like(one)),
+        "white": (np.full_like(one, 255), one),
+        "shift": (wide[:, :640], wide[:, 32:672]),
+        "noise": tuple(np.random.default_rng(seed).integers(0, 256, one.shape, np.uint8) for seed in (1, 2)),
+        "dark noise": tuple(np.random.default_rng(seed).integers(0, 40, (16, 24, 3), np.uint8) for seed in (1, 2)),
+        "tiny": (one[:1, :1], scenery(6)[:1, :1]),
+    }[change]
+
+
+@pytest.mark.parametrize(
+    "change", ["none", "flash", "light off", "black", "white", "shift", "noise", "dark noise", "tiny"]
+)
+def test_what_goes_on_is_no_cut(change):
+    before, after = changed(change)
+    assert not is_cut(glance_at(before), glance_at(after))
+
+
+def test_another_scene_is_a_cut():
+    cuts = [is_cut(glance_at(scenery(seed)), glance_at(scenery(seed + 1))) for seed in range(100)]
+    assert sum(cuts) > 80
 
 
 def test_grey_pictures_and_detectors_without_points():

@@ -9,6 +9,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -23,6 +25,7 @@ from mien.containers import index_is_behind, is_whole_mp4
 from mien.decoders import open_decoder, quiet
 from mien.errors import DataError, MissingExtraError
 from mien.frames import Frame
+from mien.images import Image
 from mien.videos import Ahead, _Clock, read_video
 
 pytest.importorskip("av")
@@ -146,6 +149,42 @@ def test_rows_lie_one_after_the_other(tmp_path: Path, width: int, rotation: int)
     assert (len(frames), said) == (2, "")
     assert all(frame.image.flags.c_contiguous for frame in frames)
     assert frames[0].clip.size_wh == ((48, width) if rotation == 90 else (width, 48))
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
+@pytest.mark.parametrize(
+    ("pixels", "size_wh"),
+    [
+        (Fraction(3, 2), (96, 48)),
+        (Fraction(3, 4), (64, 64)),
+        (Fraction(64, 45), (91, 48)),
+        (Fraction(255, 256), (64, 48)),
+        (Fraction(200, 1), (64, 48)),
+        (Fraction(1, 1), (64, 48)),
+    ],
+)
+def test_pixels_that_are_not_square_are_made_so(
+    tmp_path: Path, backend: str, name: str, pixels: Fraction, size_wh: tuple[int, int]
+) -> None:
+    frames, said = collect(write_clip(tmp_path / name, 5, pixels=pixels), backend)
+    assert (len(frames), said) == (5, "")
+    assert frames[0].clip.size_wh == size_wh
+    bright = np.argwhere(frames[0].image[:, :, 1] > 128).max(axis=0) + 1
+    assert bright.tolist() == pytest.approx([size_wh[1] / 4, size_wh[0] / 4], abs=1)
+
+
+@pytest.mark.parametrize(("rotation", "size_wh"), [(90, (48, 96)), (180, (96, 48)), (-90, (48, 96))])
+def test_pixels_are_made_square_before_frames_are_turned(
+    tmp_path: Path, backend: str, rotation: int, size_wh: tuple[int, int]
+) -> None:
+    frames, _ = collect(write_clip(tmp_path / "a.mp4", 3, pixels=Fraction(3, 2), rotation=rotation), backend)
+    assert frames[0].clip.size_wh == size_wh
+
+
+def test_a_frame_is_as_large_as_it_is_shown(tmp_path: Path, backend: str) -> None:
+    path = write_clip(tmp_path / "a.mp4", 3, pixels=Fraction(3, 1))
+    assert collect(path, backend, max_pixels=192 * 48)[1] == ""
+    assert "frames of 192 x 48 pixels are more" in collect(path, backend, max_pixels=192 * 48 - 1)[1]
 
 
 def test_pixels_that_lie_well_are_not_copied() -> None:
@@ -488,6 +527,28 @@ def test_a_slow_consumer_of_a_live_source_sees_the_newest() -> None:
     while not ahead._ended:
         time.sleep(0.001)
     assert list(taken) == [98, 99]
+    assert ahead.dropped == 97
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.01])
+def test_a_stream_that_comes_as_it_plays_may_lack_frames(seconds: float) -> None:
+    class Live:
+        fps, frames, exact, seconds, end, damaged, finished, max_pixels = 100.0, None, False, None, None, 0, True, 1
+
+        def __iter__(self) -> Iterator[tuple[float | None, Image]]:
+            for index in range(30):
+                time.sleep(seconds)
+                yield index / 100, picture(0)
+
+        def close(self) -> None:
+            pass
+
+    taken = []
+    with pytest.raises(DataError, match=r"of 30 frames were left out") if not seconds else nullcontext():
+        for frame in read_video("a", Live, live=True):
+            taken.append(frame)
+            time.sleep(0.03)
+    assert len(taken) < 30
 
 
 @given(st.lists(st.one_of(st.none(), st.floats(-1e6, 1e6)), min_size=1, max_size=30), st.floats(1, 240))

@@ -1,4 +1,4 @@
-"""Video files and streams to frames, by PyAV or by OpenCV: upright, in the order of showing, with their timestamps."""
+"""Video files and streams to frames, by PyAV or by OpenCV: as they are shown, in that order, with their timestamps."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import numpy as np
 from mien.containers import is_matroska, is_whole_mp4
 from mien.errors import DataError, MissingExtraError
 from mien.images import MAX_PIXELS, Image
+from mien.squares import pixel_shape, shown_size, with_square_pixels
 
 DEFAULT_FPS = 25.0
 """For what does not say."""
@@ -152,6 +153,7 @@ class PyAVDecoder:
         self.damaged = 0
         self.finished = isinstance(place, io.RawIOBase)
         self.max_pixels = MAX_PIXELS
+        self._shape = pixel_shape(self._stream.sample_aspect_ratio)
         self._first: int | None = None
 
     def skip_to(self, stamp: int) -> None:
@@ -189,7 +191,7 @@ class PyAVDecoder:
     def __iter__(self) -> Iterator[tuple[float | None, Image]]:
         """See `Decoder`. Damaged packets are passed over."""
         context = self._stream.codec_context
-        refuse_large(context.width, context.height, self.max_pixels)
+        refuse_large(*shown_size(context.width, context.height, self._shape), self.max_pixels)
         packets = decoded = failed = 0
         for packet in self._packets():
             packets += packet.size > 0 and not packet.is_discard
@@ -202,8 +204,9 @@ class PyAVDecoder:
                 decoded += 1
                 if self._first is not None and frame.pts is not None and frame.pts < self._first:
                     continue
-                refuse_large(frame.width, frame.height, self.max_pixels)
-                yield frame.time, _turn(frame.to_ndarray(format="rgb24"), _display_matrix(frame))
+                refuse_large(*shown_size(frame.width, frame.height, self._shape), self.max_pixels)
+                image = with_square_pixels(frame.to_ndarray(format="rgb24"), self._shape)
+                yield frame.time, _turn(image, _display_matrix(frame))
         if failed and self.exact and packets == self.frames:  # an edit list shows fewer
             self.damaged = max(0, packets - decoded)
         _raise_failure(self._place)
@@ -253,18 +256,26 @@ class OpenCVDecoder:
         self.damaged = 0
         self.finished = isinstance(place, io.RawIOBase)
         self.max_pixels = MAX_PIXELS
+        self._shape = self._shape_of_pixels()
+
+    def _shape_of_pixels(self) -> float:
+        """How many times as wide as high a pixel is shown, of frames that OpenCV has turned upright."""
+        wide, high = self._capture.get(cv2.CAP_PROP_SAR_NUM), self._capture.get(cv2.CAP_PROP_SAR_DEN)
+        lying = self._capture.get(cv2.CAP_PROP_ORIENTATION_META) % 180 == 90
+        return pixel_shape((high / wide if lying else wide / high) if wide > 0 and high > 0 else None)
 
     def __iter__(self) -> Iterator[tuple[float | None, Image]]:
         """See `Decoder`."""
-        size_wh = (self._capture.get(cv2.CAP_PROP_FRAME_WIDTH), self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-        refuse_large(*size_wh, self.max_pixels)
+        width, height = self._capture.get(cv2.CAP_PROP_FRAME_WIDTH), self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
+        refuse_large(*shown_size(width, height, self._shape), self.max_pixels)
         begin: float | None = None
         while (image := self._read()) is not None:
-            refuse_large(image.shape[1], image.shape[0], self.max_pixels)
+            refuse_large(*shown_size(image.shape[1], image.shape[0], self._shape), self.max_pixels)
             time = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
             begin = self._begin(time) if begin is None else begin
             image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB)
-            yield time + begin if math.isfinite(time) else None, np.asarray(image, np.uint8)
+            image = with_square_pixels(np.asarray(image, np.uint8), self._shape)
+            yield time + begin if math.isfinite(time) else None, image
         _raise_failure(self._place)
 
     def _read(self) -> Any:

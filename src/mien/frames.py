@@ -31,7 +31,7 @@ class Clip:
         fps: frames a second, on average, as the container says; 25 where it says nothing.
         frames: how many there are, as the container says or as its length implies, so not always exact; None where it
             is not known.
-        size_wh: width and height in pixels, upright.
+        size_wh: width and height in pixels, upright and with square pixels, as it is shown.
         live: whether it comes as it happens (webcam, rtsp, multipart stream), so that frames can be dropped.
     """
 

@@ -78,6 +78,7 @@ class RowWriter(ABC):
         Raises:
             DataError: the disk is full, or the file went away.
         """
+        self._check_kept()
         for record in analysis.records():
             try:
                 self._write_row({**record, "source": in_utf8(record["source"] or "")})
@@ -121,10 +122,25 @@ class RowWriter(ABC):
     def _encode(self, record: Record) -> bytes:
         """The record as the file holds it."""
 
+    def _check_kept(self) -> None:
+        """Refuse to write on where the file was deleted, or another one put in its place: its rows would be lost."""
+        if self._file is not None and not self._file.closed and not os.fstat(self._file.fileno()).st_nlink:
+            raise DataError(
+                f"{self.path}: was deleted or replaced while it was written, perhaps by another run with the same "
+                f"file, and its {self.rows:,} rows are lost; name another file"
+            )
+
     def close(self) -> None:
-        """Finish the file; without any row, an empty table."""
-        self._opened()
-        self._let_go()
+        """Finish the file; without any row, an empty table.
+
+        Raises:
+            DataError: the file went away.
+        """
+        try:
+            self._opened()
+            self._check_kept()
+        finally:
+            self._let_go()
 
     def _let_go(self) -> None:
         if self._file is not None:
@@ -199,7 +215,7 @@ class Parquet(RowWriter):
     def close(self) -> None:
         """Turn the journal into the Parquet file."""
         if self._file is None or not self._file.closed:
-            self._opened().close()
+            super().close()
             _to_parquet(self._journal, self.path, self._classes)
             self._journal.unlink()
 

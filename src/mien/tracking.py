@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.associating import Motion, likeness, overlaps, pair
+from mien.cuts import Glance, glance_at, is_cut
 from mien.errors import UsageError
 from mien.faces.detection import Detections, Detector
 from mien.images import Image
@@ -52,10 +53,11 @@ class FaceTracker:
     Every `detect_every` frames the whole picture is searched; between, each face is followed from where it was. A face
     that cannot be followed is searched for at once. One that is gone keeps its number for `forget` seconds. Frames
     whose number is a multiple of `detect_every` are searched whatever was searched before them, so that pieces of a
-    video that begin at such a frame are searched at the same frames as the whole (`mien.batch.segments`).
+    video that begin at such a frame are searched at the same frames as the whole (`mien.batch.segments`). Where the
+    video cuts to another scene (`mien.cuts`), all faces are new: somebody else may be where a face was.
 
     A new face with a score below `SURE` is reported only once a second detection, made in the very next frame, has
-    found it too; in the first frame every face is reported, so that a video of one frame loses none.
+    found it too; in the first frame of a scene every face is reported, so that a video of one frame loses none.
     """
 
     def __init__(self, detector: Detector, *, detect_every: int = DETECT_EVERY, forget: float = 1.0) -> None:
@@ -80,6 +82,7 @@ class FaceTracker:
         self._count = 0
         self._time = -FRAME_SECONDS
         self._shape: tuple[int, int] | None = None
+        self._glance: Glance | None = None
 
     @property
     def due(self) -> int:
@@ -92,8 +95,8 @@ class FaceTracker:
         """Find the faces of the next frame.
 
         Args:
-            image: uint8 (height, width, 3) RGB or (height, width), upright. Where its size changes, or time runs
-                backwards, all faces count as new.
+            image: uint8 (height, width, 3) RGB or (height, width), upright. Where its size changes, time runs
+                backwards, or it shows another scene, all faces count as new.
             time: seconds from the video's beginning; None: a thirtieth of a second after the frame before.
             found: what searching the whole picture gave, where that has been done already; see `due`.
 
@@ -111,10 +114,11 @@ class FaceTracker:
     def _begin(self, image: Image, time: float | None) -> float:
         """Settle the time, and forget all faces where this is no continuation."""
         moment = self._time + FRAME_SECONDS if time is None else float(time)
-        shape = (image.shape[0], image.shape[1])
-        if shape != self._shape or moment < self._time:
+        shape, glance = (image.shape[0], image.shape[1]), glance_at(image)
+        goes_on = shape == self._shape and moment >= self._time
+        if not goes_on or self._glance is None or is_cut(self._glance, glance):
             self._tracks, self._since = [], None
-        self._time, self._shape = moment, shape
+        self._time, self._shape, self._glance = moment, shape, glance
         if self._since is not None:
             self._since += 1
         return moment

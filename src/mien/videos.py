@@ -17,13 +17,23 @@ SLACK_SECONDS, SLACK_SHARE = 1.0, 0.01
 """How far before its announced end a video may end without being called cut, where nothing but its frames was watched:
 sound may go on longer."""
 
+HURRY = 1.25
+"""A stream that came so many times as fast as it plays was no live one, but a file whose length nobody told."""
+
 T = TypeVar("T")
+
+
+class _HurriedError(DataError):
+    """All of a stream that came faster than it plays has been decoded."""
 
 
 class Ahead(Generic[T]):
     """Runs an iterator in a thread of its own, a few items ahead. One consumer; close it.
 
     What the iterator raises is raised to the consumer, after everything that came before.
+
+    Attributes:
+        dropped: how many items never reached the consumer.
     """
 
     def __init__(self, items: Iterator[T], limit: int, *, newest: bool = False) -> None:
@@ -35,6 +45,7 @@ class Ahead(Generic[T]):
             newest: where the consumer is slow, drop the oldest waiting item, not stop the iterator.
         """
         self._items, self._limit, self._newest = items, limit, newest
+        self.dropped = 0
         self._waiting: deque[T] = deque()
         self._changed = threading.Condition()
         self._stopped = self._ended = False
@@ -74,6 +85,7 @@ class Ahead(Generic[T]):
         with self._changed:
             if self._newest and len(self._waiting) >= self._limit:
                 self._waiting.popleft()
+                self.dropped += 1
             self._changed.wait_for(lambda: self._stopped or len(self._waiting) < self._limit)
             if not self._stopped:
                 self._waiting.append(item)
@@ -113,12 +125,15 @@ def read_video(
         Its frames, in order.
 
     Raises:
-        DataError: after the frames there were: it cannot be opened, is cut off or damaged, or the stream dropped. The
-            message does not name it, `items` does.
+        DataError: after the frames there were: it cannot be opened, is cut off or damaged, or the stream dropped, or
+            was a file of which frames were left out. The message does not name it, `items` does.
     """
     frames = Ahead(_decode(name, opening, place, live, max_pixels), 2 if live else ahead, newest=live)
     try:
         yield from frames
+    except _HurriedError as error:
+        if frames.dropped:
+            raise DataError(f"{frames.dropped:,} {reason(error)}", [name]) from error
     except DataError as error:
         kind = LargeFrameError if isinstance(error, LargeFrameError) else DataError
         raise kind(reason(error), error.items or [name]) from error
@@ -143,11 +158,19 @@ def _decode(name: str, opening: Callable[[], Decoder], place: str, live: bool, m
 
 
 class _Clock:
-    """Turns timestamps into seconds since the first frame that never decrease; a live source's are those of arrival."""
+    """Turns timestamps into seconds since the first frame that never decrease; a live source's are those of arrival.
+
+    Attributes:
+        count: frames so far.
+        last: the last one's seconds.
+        plays: the same by the container's clock, whenever the frame arrived.
+    """
 
     def __init__(self, fps: float, live: bool) -> None:
         self._fps, self._live = fps, live
         self._first: float | None = None
+        self._first_stamp: float | None = None
+        self.plays = 0.0
         self.count = 0
         self.last = 0.0
 
@@ -157,6 +180,9 @@ class _Clock:
         return self._first or 0.0
 
     def tell(self, stamp: float | None) -> float:
+        if stamp is not None:
+            self._first_stamp = stamp if self._first_stamp is None else self._first_stamp
+            self.plays = max(self.plays, stamp - self._first_stamp)
         now = time.monotonic() if self._live else stamp
         if now is None:
             now = self.last + 1 / self._fps if self.count else 0.0
@@ -172,6 +198,11 @@ def _check_end(decoder: Decoder, clock: _Clock, live: bool) -> None:
     """Say so where a video ended before its time, or where some of it could not be decoded."""
     if live and not decoder.finished:
         raise DataError(f"the stream ended after {clock.count:,} frames")
+    if live and clock.plays > HURRY * clock.last:
+        raise _HurriedError(
+            f"of {clock.count:,} frames were left out, as it came faster than they were taken, and nothing says how "
+            "long it is; download it first to have all of them"
+        )
     if live:
         return
     if not clock.count:
