@@ -133,9 +133,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 def register() -> None:
-    """Let `mien.networks.network` build them, and any two to four of them together: vgg-max+64."""
+    """Let `mien.networks.network` build them, and any two of them together: vgg-max+64."""
     parts = {name.removeprefix("vgg-"): changes for name, changes in VARIANTS.items()}
-    for count in (1, 2, 3, 4):
+    for count in (1, 2):
         for names in itertools.permutations(parts, count):
             changes = {key: value for name in names for key, value in parts[name].items()}
             NETWORKS[f"vgg-{'+'.join(names)}"] = functools.partial(vgg, **changes)

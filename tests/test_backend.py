@@ -178,3 +178,12 @@ def test_convolutions_with_a_bias_stay_stock_in_a_twin():
     twin = backend.training_twin(model, "mixed_bfloat16")
     kinds = [type(layer) for layer in twin.layers if isinstance(layer, keras.layers.Conv2D)]
     assert kinds == [keras.layers.Conv2D, SmallMapConv2D]
+
+
+def test_a_normalisation_adapted_to_data_is_the_same_in_a_twin():
+    first = keras.layers.Normalization()
+    model = keras.Sequential([keras.Input((8, 8, 1)), first, keras.layers.Flatten(), keras.layers.Dense(3)])
+    faces = np.random.default_rng(0).uniform(0.2, 0.4, (16, 8, 8, 1)).astype(np.float32)
+    first.adapt(faces)
+    twin = backend.training_twin(model, "float32")
+    np.testing.assert_allclose(np.asarray(twin(faces)), np.asarray(model(faces)), atol=1e-6)

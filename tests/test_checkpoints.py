@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from mien.checkpoints import Checkpoints, best_epoch, columns
-from mien.errors import ModelError
+from mien.errors import DataError, ModelError
 
 
 def model(units: int = 3) -> keras.Model:
@@ -79,3 +79,12 @@ def test_the_best_epoch_is_of_the_highest_accuracy_then_the_lowest_loss_then_the
 def test_columns_are_keras_history():
     assert columns(rows(0.5, 0.6))["val_accuracy"] == [0.5, 0.6]
     assert columns([]) == {}
+
+
+def test_a_process_that_another_has_overtaken_says_so_and_leaves_its_checkpoint(tmp_path):
+    other = model()
+    Checkpoints(tmp_path).save(other, rows(0.5))
+    with pytest.raises(DataError, match="epoch-0001: was written meanwhile by another process, which goes on"):
+        Checkpoints(tmp_path).save(model(), rows(0.4))
+    assert [path.name for path in tmp_path.iterdir()] == ["epoch-0001"]
+    assert Checkpoints(tmp_path).history() == rows(0.5)

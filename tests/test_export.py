@@ -293,3 +293,49 @@ def test_the_command_tells_what_int8_costs(patterns, tmp_path, capfd):
     assert "model-int8.onnx  (1.2" in shown.out
     assert "on 210 training images: the same expression as in float32 for" in shown.out
     assert shown.err == ""
+
+
+def of_layers(*first: keras.Layer, activation: str = "relu") -> keras.Model:
+    """A small network that begins with these layers; every weight, running statistics too, has left its first value."""
+    layers = keras.layers
+    then = [layers.Conv2D(4, 3, activation=activation), layers.BatchNormalization(), layers.GlobalAveragePooling2D()]
+    model = keras.Sequential([keras.Input((32, 32, 1)), *first, *then, layers.Dense(7, activation="softmax")])
+    rng = np.random.default_rng(0)
+    for weight in model.weights:
+        weight.assign(rng.uniform(0.5, 2, weight.shape).astype(weight.dtype))
+    return model
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".tflite"])
+@pytest.mark.parametrize(
+    "first",
+    [
+        keras.layers.Resizing(40, 40),
+        keras.layers.CenterCrop(24, 24),
+        keras.layers.RandomFlip(),
+        keras.layers.Normalization(mean=0.5, variance=0.1),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_networks_that_begin_with_layers_of_keras_for_images(tmp_path, first, suffix):
+    """They take it for training unless they are told, and batch norm behind them did too."""
+    model = of_layers(first)
+    path = tmp_path / f"model{suffix}"
+    (save_onnx if suffix == ".onnx" else save_litert)(model, describe(model, EXPRESSIONS), path)
+    expected = np.asarray(model(images() / np.float32(255), training=False))
+    np.testing.assert_allclose(Classifier(path).predict(images()), expected, atol=1e-5)
+
+
+def test_a_normalisation_adapted_to_data_comes_back_from_onnx(tmp_path):
+    first = keras.layers.Normalization()
+    model = of_layers(first)
+    first.adapt(images() / np.float32(255))
+    save_onnx(model, describe(model, EXPRESSIONS), tmp_path / "model.onnx")
+    restored, _ = load_model(tmp_path / "model.onnx")  # which compares its answers with the file's
+    np.testing.assert_allclose(np.asarray(restored.layers[0].mean), np.asarray(first.mean), atol=1e-6)
+
+
+def test_gelu_is_converted(tmp_path):
+    model = of_layers(activation="gelu")
+    save_onnx(model, describe(model, EXPRESSIONS), tmp_path / "model.onnx")
+    assert "Erf" in [node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node]

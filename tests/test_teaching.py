@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import shutil
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -178,15 +179,38 @@ def test_a_whole_run_learns_from_stored_views_and_leaves_none_behind(patterns, t
     assert not (kept / "views.npy").exists()
 
 
-def test_an_ensemble_cannot_be_asked_about_stored_views(tmp_path):
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_int8_files_and_ensembles_say_of_stored_views_what_they_say_of_them_alone(
+    source, student, tmp_path, monkeypatch, runtime
+):
+    if runtime == "openvino":
+        pytest.importorskip("openvino")
+    else:
+        monkeypatch.setitem(sys.modules, "openvino", None)
+    both = str(save_ensemble([find_model("mien-small"), find_model("mien-small-int8")], tmp_path / "both.onnx"))
+    paths = ("mien-small-int8", "mien-small", both)
+    for teachers in (paths, paths[::2]):  # the latter: without any that Keras is asked about
+        check_models(dataclasses.replace(STORED, teachers=teachers), EXPRESSIONS)
+        config = dataclasses.replace(STORED, teachers=teachers, teacher_weight=1.0)
+        learned = taught(source, config, student, tmp_path / str(len(teachers)), lambda line: None)
+        device = "openvino" if runtime == "openvino" else "cpu"
+        models = [open_model(path, device=device) for path in teachers]
+        for view, targets in zip(learned.views, learned.targets, strict=True):
+            expected = sum(ask(model, np.asarray(view))[1] for model in models) / len(models)
+            np.testing.assert_allclose(targets, expected, atol=1e-4)
+
+
+def test_an_ensemble_cannot_answer_in_the_step(tmp_path):
     both = save_ensemble([find_model("mien-small"), find_model("mien-small")], tmp_path / "both.onnx")
-    with pytest.raises(ModelError):
-        check_models(dataclasses.replace(STORED, teachers=(str(both),)), EXPRESSIONS)
+    with pytest.raises(ModelError, match="does not hold what is needed to make a Keras model"):
+        check_models(dataclasses.replace(STORED, teacher_view="same", teachers=(str(both),)), EXPRESSIONS)
 
 
 def test_views_that_do_not_fit_the_disk_are_refused_before_asking(source, student, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
-    with pytest.raises(UsageError, match=r"teacher_views: 3 views of 14 images take 0.0 GB, but .* store fewer"):
+    with pytest.raises(
+        UsageError, match=r"teacher_views: 3 views of the training images take 0.0 GB, but .* store fewer"
+    ):
         taught(source, STORED, student, tmp_path, lambda line: None)
     assert list(tmp_path.iterdir()) == []
 

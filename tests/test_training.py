@@ -483,3 +483,47 @@ def test_where_weights_do_not_fit_a_model_that_was_given_another_model_to_give_i
                 fit(model, *arrays, init=init, validation_fraction=0, out=tmp_path / "run")
             assert str(refused.value).endswith(way)
             assert not (tmp_path / "run").exists()
+
+
+def faces_of_two_brightnesses(n: int = 24) -> tuple[np.ndarray, np.ndarray]:
+    labels = np.arange(n) % 2
+    return np.repeat(labels, 256).reshape(n, 16, 16, 1) * 0.5, labels
+
+
+def test_networks_with_operations_between_their_layers_are_trained(tmp_path):
+    faces = keras.Input((16, 16, 1))
+    x = keras.layers.Conv2D(2, 3, padding="same")(faces / 2)
+    x = keras.layers.Flatten()(keras.ops.relu(x) + faces)
+    model = keras.Model(faces, keras.layers.Dense(2, activation="softmax")(x))
+    x_train, y_train = faces_of_two_brightnesses()
+    fit(model, x_train, y_train, classes=("dark", "bright"), epochs=1, validation_fraction=0, out=tmp_path / "run")
+    assert (tmp_path / "run" / "model.onnx").exists()
+
+
+def test_networks_whose_layers_cannot_be_made_anew_are_refused_before(tmp_path):
+    faces = keras.Input((16, 16, 1))
+    x = keras.layers.Flatten()(keras.layers.Lambda(lambda pixels: pixels * 2)(faces))
+    model = keras.Model(faces, keras.layers.Dense(7, activation="softmax")(x))
+    with pytest.raises(UsageError, match=r"model: its layers cannot be made anew .*Lambda.*write a Lambda with"):
+        fit(model, np.zeros((4, 16, 16, 1)), np.arange(4), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_fit_says_where_a_model_could_not_be_converted(tmp_path):
+    half = keras.layers.Dense(4, dtype="mixed_bfloat16")
+    last = keras.layers.Dense(2, activation="softmax", dtype="float32")
+    model = keras.Sequential([keras.Input((16, 16, 1)), keras.layers.Flatten(), half, last])
+    x_train, y_train = faces_of_two_brightnesses()
+    with pytest.warns(UserWarning, match=r"model\.onnx is left out: .*mien export") as caught:
+        fit(model, x_train, y_train, classes=("dark", "bright"), epochs=1, validation_fraction=0, out=tmp_path / "run")
+    assert [warning.filename for warning in caught if "left out" in str(warning.message)] == [__file__]
+
+
+def test_data_of_one_class_is_refused_by_its_name(tmp_path):
+    data = write_patterns(tmp_path / "data", train=2, test=1)
+    (data / "train" / "happy").rename(tmp_path / "aligned")
+    shutil.rmtree(data)
+    data.mkdir()
+    (tmp_path / "aligned").rename(data / "aligned")
+    with pytest.raises(DataError, match="all its images are of one class, 'aligned', so there is nothing to learn"):
+        train(data, CONFIG, out=tmp_path / "run")

@@ -10,7 +10,7 @@ whole batch, and numbers are those of one device to rounding.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -45,8 +45,10 @@ def training_twin(model: keras.Model, precision: str, *, any_size: bool = False)
     last = model.layers[-1].name
     products = keras.backend.backend() == "tensorflow" and precision == "mixed_bfloat16" and not has_accelerator()
 
-    def rebuild(layer: keras.Layer) -> keras.Layer:
+    def rebuild(layer: keras.Operation) -> keras.Operation:
         settings = layer.get_config()
+        if not isinstance(layer, keras.Layer):  # an operation, as of x + y, which has no weights and no precision
+            return type(layer).from_config(settings)
         settings["dtype"] = "float32" if layer.name == last else precision
         kind = type(layer)
         if kind is layers.BatchNormalization and keras.backend.backend() == "tensorflow":
@@ -69,7 +71,18 @@ def all_layers(model: keras.Model) -> list[keras.Layer]:
 
 def copy_weights(source: keras.Model, target: keras.Model) -> None:
     """Copy all weights between twins, in order; both have the same."""
-    target.set_weights(source.get_weights())
+    set_weights(target, source.get_weights())
+
+
+def set_weights(model: keras.Model, weights: Sequence[NDArray[Any]]) -> None:
+    """Give a model weights, in its order, and have layers that were adapted to data (Normalization) work with them.
+
+    Keras's own `set_weights` leaves those layers with what they computed of the weights before.
+    """
+    model.set_weights(weights)
+    for layer in all_layers(model):
+        if isinstance(layer, layers.Normalization):
+            layer.finalize_state()
 
 
 def choose_precision(wanted: str) -> str:

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.backend import set_weights
 from mien.checkpoints import Checkpoints
 from mien.config import TrainingConfig
 from mien.errors import ModelError, UsageError
@@ -107,7 +108,7 @@ def start_from(model: keras.Model, path: str, classes: Sequence[str], *, own: bo
             f"init: {path} holds the network {trained.name!r} ({trained.count_params():,} parameters), whose weights "
             f"do not fit {model.name!r} ({model.count_params():,}); {way}"
         )
-    model.set_weights(old)
+    set_weights(model, old)
     return [*old[: len(old) - anew], *[None] * anew]
 
 
@@ -151,7 +152,7 @@ def read_start(model: keras.Model, path: Path) -> Start:
 def blend(model: keras.Model, start: Start, share: float) -> None:
     """Set each weight to `share` of the one that training began with, and what is left of its own."""
     weights = zip(model.get_weights(), start, strict=True)
-    model.set_weights([own if old is None else share * old + (1 - share) * own for own, old in weights])
+    set_weights(model, [own if old is None else share * old + (1 - share) * own for own, old in weights])
 
 
 def _way_to_fit(spec: ModelSpec, model: keras.Model) -> str:

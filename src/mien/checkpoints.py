@@ -19,7 +19,7 @@ from typing import Any
 import keras
 
 from mien.backend import apart
-from mien.errors import ModelError
+from mien.errors import DataError, ModelError
 from mien.hosts import current
 
 WEIGHTS = "state.weights.h5"
@@ -39,6 +39,9 @@ class Checkpoints:
         """Keep the state after the epoch that the history ends with; drop what is neither newest nor best.
 
         Of several hosts only the first writes.
+
+        Raises:
+            DataError: another process has written that epoch.
         """
         if not current().leads:
             return
@@ -49,7 +52,7 @@ class Checkpoints:
         with apart():
             model.save_weights(temporary / WEIGHTS)
         (temporary / STATE).write_text(json.dumps(history), encoding="utf-8")
-        temporary.rename(final)
+        _rename(temporary, final)
         self._prune({len(history), best_epoch(history)})
 
     def history(self) -> list[Row]:
@@ -112,6 +115,19 @@ def columns(history: list[Row]) -> dict[str, list[float]]:
     """The history as Keras gives it: a list for each name, NaN where an epoch has no value."""
     names: dict[str, Any] = dict.fromkeys(name for row in history for name in row)
     return {name: [row.get(name, math.nan) for row in history] for name in names}
+
+
+def _rename(temporary: Path, final: Path) -> None:
+    """Give a checkpoint its name, which nothing has yet where one process trains in the folder."""
+    try:
+        temporary.rename(final)
+    except OSError as error:
+        if not final.is_dir():
+            raise
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise DataError(
+            f"{final}: was written meanwhile by another process, which goes on with the same run; this one ends here"
+        ) from error
 
 
 def _first_line(error: Exception) -> str:

@@ -156,8 +156,8 @@ class TrainingConfig:
         teacher_view: what teachers are asked about: the ``same`` augmented image that the network sees, in each step;
             ``stored``: `teacher_views` augmented views of each image, once, before training, which then goes through
             the views, an epoch each, and varies them by mirroring and mixup alone (Shen & Xing 2022, "A fast knowledge
-            distillation framework"); or each ``plain`` training image, once, upright and mirrored, before training,
-            which takes any model that mien reads, ensembles and int8 files too.
+            distillation framework"); or each ``plain`` training image, once, upright and mirrored, before training.
+            The last two take int8 files and ensembles too.
         teacher_views: how many views of each image are stored; a byte a pixel of disk each.
         init: a model file, or the name of a bundled model, from whose weights training begins, all but the last layer's
             where the classes differ; empty for random weights. `network` must be the one that the file holds, which

@@ -23,8 +23,8 @@ _ALIKE, _CHANGED = 0.5, 25.0
 """Frames are of two scenes where the middle of the first is found nowhere in the second with so much correlation, and
 where they differ by so many grey levels, their brightness apart.
 
-Chosen on pairs of photographs and of close-ups with the faces in the same place: most cuts are found, also between faces,
-and no shift by a tenth of the frame, zoom by a tenth or turn by 5 degrees is taken for one."""
+Chosen on pairs of photographs and of close-ups with the faces in the same place: most cuts are found, also between
+faces, and no shift by a tenth of the frame, zoom by a tenth or turn by 5 degrees is taken for one."""
 
 _PLAIN = 8.0
 """A picture whose grey levels vary by less shows nothing that could be compared: a frame that is black or white."""

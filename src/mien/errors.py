@@ -14,6 +14,13 @@ Messages say which argument, what is allowed, what was received, and how to mend
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+MOST_CHOICES = 40
+"""As many choices are all named."""
+
+SHOWN_CHOICES = 10
+"""Of more choices so many are named."""
 
 
 class MienError(Exception):
@@ -54,5 +61,15 @@ def listing(items: Sequence[str], most: int = 5) -> str:
 
 
 def unknown_choice(argument: str, received: object, allowed: Iterable[str]) -> UsageError:
-    """The error for a name that is not in a registry: it lists the choices."""
-    return UsageError(f"{argument}: no such choice {received!r}; choose from {', '.join(sorted(allowed))}")
+    """The error for a name that is not in a registry: it lists the choices, of very many those most like the name."""
+    choices = sorted(allowed)
+    return UsageError(f"{argument}: no such choice {received!r}; choose from {_choices(str(received), choices)}")
+
+
+def _choices(received: str, choices: Sequence[str]) -> str:
+    """All choices in words; where there are more than `MOST_CHOICES`, those that look like the name come first."""
+    if len(choices) <= MOST_CHOICES:
+        return ", ".join(choices)
+    close = get_close_matches(received, choices, n=SHOWN_CHOICES)
+    shown = [*close, *(name for name in choices if name not in close)]
+    return listing(shown, SHOWN_CHOICES)

@@ -8,7 +8,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien import litert
+from mien.backend import all_layers
 from mien.classifier import Classifier, apply_temperature
 from mien.errors import MissingExtraError, ModelError, UsageError, unknown_choice
 from mien.files import replacing
@@ -100,14 +103,56 @@ def _convert(model: keras.Model, spec: ModelSpec, kind: str, path: Path) -> None
     if keras.backend.backend() != "tensorflow":
         _convert_elsewhere(model, spec, kind, path)
         return
-    with quietly():
+    with quietly(), _constant_normalisations(model):
+        predictor = _predictor(model)
         if kind == "litert":
-            litert.write(model, path, json.dumps(spec.to_dict()))
+            litert.write(predictor, path, json.dumps(spec.to_dict()))
             return
-        model(np.zeros((1, *model.input_shape[1:]), np.float32))
-        model.export(path, format="onnx", verbose=False)
+        _teach_erfc()
+        predictor(np.zeros((1, *model.input_shape[1:]), np.float32))
+        predictor.export(path, format="onnx", verbose=False)
     write_recipe(path, model)
     write_to_onnx(path, spec)
+
+
+def _predictor(model: keras.Model) -> keras.Model:
+    """The model as it predicts, also where nobody says so, as converters do not.
+
+    Keras's image layers (Resizing, CenterCrop, RandomFlip...) take it for training unless they are told, and have all
+    layers behind them do so: batch norm would be exported with the statistics of each batch.
+    """
+    images = keras.Input(model.input_shape[1:])
+    return keras.Model(images, model(images, training=False), name=model.name)
+
+
+@contextmanager
+def _constant_normalisations(model: keras.Model) -> Iterator[None]:
+    """Have normalisation layers hold mean and variance as NumPy arrays: converters take tensors for further inputs."""
+    layers = [layer for layer in all_layers(model) if isinstance(layer, keras.layers.Normalization)]
+    before = [(layer.mean, layer.variance) for layer in layers]
+    try:
+        for layer in layers:
+            layer.mean, layer.variance = (keras.ops.convert_to_numpy(value) for value in (layer.mean, layer.variance))
+        yield
+    finally:
+        for layer, (mean, variance) in zip(layers, before, strict=True):
+            layer.mean, layer.variance = mean, variance
+
+
+@lru_cache(maxsize=1)
+def _teach_erfc() -> None:
+    """Tell tf2onnx what 1 - erf(x) is, of which TensorFlow makes GELU, and which ONNX has no operator for."""
+    from tf2onnx.handler import tf_op
+
+    @tf_op("Erfc")
+    class Erfc:
+        @classmethod
+        def version_9(cls, ctx: Any, node: Any, **_: Any) -> None:
+            one = ctx.make_const(f"{node.name}__one", np.ones((), np.float32)).output[0]
+            erf = ctx.make_node("Erf", node.input, name=f"{node.name}__erf").output[0]
+            shapes, dtypes, outputs = node.output_shapes, node.output_dtypes, node.output
+            ctx.remove_node(node.name)
+            ctx.make_node("Sub", [one, erf], name=node.name, outputs=outputs, shapes=shapes, dtypes=dtypes)
 
 
 def _convert_elsewhere(model: keras.Model, spec: ModelSpec, kind: str, path: Path) -> None:

@@ -21,6 +21,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from mien.backend import set_weights
 from mien.errors import ModelError
 from mien.files import replacing
 from mien.kerasfiles import first_line
@@ -64,7 +65,7 @@ def restore(path: Path) -> keras.Model:
         recipe = json.loads(_recipe(graph, path))
         stored = _stored(graph.graph)
         model = keras.models.model_from_json(json.dumps(recipe["architecture"]))
-        model.set_weights([_weight(entry, stored) for entry in recipe["weights"]])
+        set_weights(model, [_weight(entry, stored) for entry in recipe["weights"]])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ModelError(
             f"{path}: what should make a Keras model of it is damaged or does not fit its weights "
@@ -82,14 +83,27 @@ def refuse_unrestorable(path: Path) -> None:
     _recipe(onnx.load(path, load_external_data=False), path)
 
 
+def is_restorable(path: Path) -> bool:
+    """Whether an ``.onnx`` says what Keras model to make of it; none is made.
+
+    Args:
+        path: an ``.onnx`` file that is there.
+    """
+    return _find_recipe(onnx.load(path, load_external_data=False)) is not None
+
+
+def _find_recipe(graph: onnx.ModelProto) -> str | None:
+    return next((str(item.value) for item in graph.metadata_props if item.key == RECIPE_KEY), None)
+
+
 def _recipe(graph: onnx.ModelProto, path: Path) -> str:
-    text = next((item.value for item in graph.metadata_props if item.key == RECIPE_KEY), None)
+    text = _find_recipe(graph)
     if text is None:
         raise ModelError(
             f"{path}: does not hold what is needed to make a Keras model of it (it was quantised, is an ensemble, has "
             f"layers that mien cannot find again, or was not written by mien); {_instead(path)}"
         )
-    return str(text)
+    return text
 
 
 def _instead(path: Path) -> str:

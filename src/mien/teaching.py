@@ -14,7 +14,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from mien import backend
+from mien import backend, openvino
 from mien.answers import ask
 from mien.augmentation import augmentation_layers
 from mien.classifier import open_model
@@ -25,7 +25,9 @@ from mien.files import replacing
 from mien.materials import streamed_teaching
 from mien.piping import predict
 from mien.preprocessing import SCALE
+from mien.restoring import is_restorable
 from mien.runs import VIEWS, forget_views
+from mien.sessions import built_devices
 from mien.trainee import open_teacher
 from mien.weights import find_model
 
@@ -132,15 +134,12 @@ def _ask_views(
     """
     forget_views(folder)
     (folder / ANSWERS).unlink(missing_ok=True)
-    room, needed = shutil.disk_usage(folder).free, config.teacher_views * images.nbytes
-    if needed > room:
-        raise UsageError(
-            f"teacher_views: {config.teacher_views} views of {len(images):,} images take {needed / 1e9:.1f} GB, but "
-            f"{folder} has {room / 1e9:.1f} GB left; store fewer"
-        )
+    _refuse_full_disk(folder, images.nbytes, config)
+    apart = [path for path in config.teachers if _stands_apart(path)]
     precision = backend.choose_precision(config.precision)
-    teachers = [backend.training_twin(open_teacher(path, student), precision) for path in config.teachers]
-    asking = _asking(teachers, config, student.input_shape[1:])
+    within = [open_teacher(path, student) for path in config.teachers if path not in apart]
+    asking = _asking([backend.training_twin(teacher, precision) for teacher in within], config, student)
+    others = [open_model(find_model(path), device=_device_apart()) for path in apart]
     count, batch_size = len(images), max(1, ASKED_AT_ONCE // config.input.size**2)
     whole = images[np.arange(-(-count // batch_size) * batch_size) % count]  # all batches of one size: compiled once
     header = {"descr": "|u1", "fortran_order": False, "shape": (config.teacher_views, *images.shape)}
@@ -151,22 +150,44 @@ def _ask_views(
         np.lib.format.write_array_header_1_0(file, header)
         for view in range(config.teacher_views):
             backend.reseed(asking, config.seed, view)
-            seen, said = predict(asking, whole, batch_size)
-            file.write(np.ascontiguousarray(seen[:count]).data)
-            answers[view] = said[:count]
+            seen, said = (rows[:count] for rows in predict(asking, whole, batch_size))
+            seen = np.ascontiguousarray(seen)
+            file.write(seen.data)
+            answers[view] = sum((ask(model, seen)[1] for model in others), said) / len(config.teachers)
             if time.monotonic() - told > SECONDS_OF_SILENCE:
                 told = time.monotonic()
                 say(f"Asked about view {view + 1} of {config.teacher_views}")
     _write(folder / ANSWERS, answers)
 
 
-def _asking(teachers: Sequence[keras.Model], config: TrainingConfig, shape: tuple[int, ...]) -> keras.Model:
-    """From uint8 images to views of them, uint8, and the mean answer of teachers to those, float32 (n, classes)."""
-    faces = keras.Input(shape, dtype="uint8")
+def _refuse_full_disk(folder: Path, size: int, config: TrainingConfig) -> None:
+    room, needed = shutil.disk_usage(folder).free, config.teacher_views * size
+    if needed > room:
+        raise UsageError(
+            f"teacher_views: {config.teacher_views} views of the training images take {needed / 1e9:.1f} GB, but "
+            f"{folder} has {room / 1e9:.1f} GB left; store fewer"
+        )
+
+
+def _stands_apart(path: str) -> bool:
+    """Whether a file gives no Keras network, as int8 files and ensembles do not: it is asked as it is, then."""
+    found = find_model(path)
+    return found.suffix.lower() == ".onnx" and not is_restorable(found)
+
+
+def _device_apart() -> str:
+    """OpenVINO where there is nothing but the CPU: teachers are asked in batches, where it is the fastest."""
+    return openvino.DEVICE if openvino.is_installed() and built_devices() == ["cpu"] else "auto"
+
+
+def _asking(teachers: Sequence[keras.Model], config: TrainingConfig, student: keras.Model) -> keras.Model:
+    """From uint8 images to views of them, uint8, and the sum of teachers' answers to those, float32 (n, classes)."""
+    faces = keras.Input(student.input_shape[1:], dtype="uint8")
     images = keras.layers.Rescaling(1.0, dtype="float32")(faces)
     views = _Varying(augmentation_layers(config.augmentation, config.seed), dtype="float32")(images)
     scaled = keras.layers.Rescaling(SCALE, dtype="float32")(views)
-    asking = keras.Model(faces, [ops.cast(views, "uint8"), _Asked(teachers, dtype="float32")(scaled)])
+    answers = _Asked(teachers, student.output_shape[-1], dtype="float32")(scaled)
+    asking = keras.Model(faces, [ops.cast(views, "uint8"), answers])
     asking.compile(jit_compile=backend.compiles())
     return asking
 
@@ -186,16 +207,16 @@ class _Varying(keras.layers.Layer):
 
 
 class _Asked(keras.layers.Layer):
-    """The mean answer of models; their names need not differ, as they would in a graph."""
+    """The sum of the answers of models, none or more; their names need not differ, as they would in a graph."""
 
-    def __init__(self, teachers: Sequence[keras.Model], **kwargs: Any) -> None:
+    def __init__(self, teachers: Sequence[keras.Model], classes: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.teachers = list(teachers)
+        self.teachers, self.classes = list(teachers), classes
 
     def call(self, images: Any) -> Any:
-        """Images in [0, 1] to probabilities, float32 (n, classes)."""
-        answers = [ops.cast(teacher(images, training=False), "float32") for teacher in self.teachers]
-        return sum(answers) / len(answers)
+        """Images in [0, 1] to float32 (n, classes)."""
+        answers = (ops.cast(teacher(images, training=False), "float32") for teacher in self.teachers)
+        return sum(answers, ops.zeros((ops.shape(images)[0], self.classes)))
 
 
 def _write(path: Path, values: NDArray[np.float32]) -> None:

@@ -195,7 +195,7 @@ def check_models(config: TrainingConfig, classes: Sequence[str] | None = None) -
         ModelError: a file cannot be read.
     """
     for path in config.teachers:
-        spec = _read_spec(path, restorable=config.teacher_view != "plain")
+        spec = _read_spec(path, restorable=config.teacher_view == "same")
         if spec.input != config.input:
             raise UsageError(
                 f"teachers: {path} takes {spec.input.shape}, but the student takes {config.input.shape}; they must be "

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import shlex
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from mien.files import write_json, write_text
 from mien.framing import FER2013_MARGIN
 from mien.hosts import current
 from mien.judging import judge_answers
+from mien.kerasfiles import first_line
 from mien.labels import EXPRESSIONS
 from mien.learning import Learned, learn
 from mien.materials import Materials, Selection, faces_from_arrays, from_faces, gather
@@ -111,7 +113,13 @@ def train(
     check_models(config)
     check_network_of(config)
     say(f"Reading {data}")
-    materials = gather(open_dataset(data, ferplus=config.ferplus), config, selection, progress)
+    dataset = open_dataset(data, ferplus=config.ferplus)
+    if len(dataset.classes) < 2:
+        raise DataError(
+            f"{data}: all its images are of one class, {dataset.classes[0]!r}, so there is nothing to learn; each "
+            "class has a folder of its own, as train/happy and train/sad"
+        )
+    materials = gather(dataset, config, selection, progress)
     check_models(config, materials.classes)
     model = _build(config, materials.classes)
     record = {
@@ -253,16 +261,32 @@ def _check_model(model: keras.Model, classes: Sequence[str]) -> InputSpec:
     if not isinstance(model, keras.Model) or not square or len(given) != 2:
         kind = f"one from {shapes[0]} to {shapes[1]}" if isinstance(model, keras.Model) else repr(model)
         raise UsageError(
-            "model: must be a Keras model, built, from (n, size, size, channels) to (n, classes), such as "
-            f"mien.network() gives; received {kind}"
+            "model: must be a Keras model, built, from (n, size, size, channels) to (n, classes), functional or "
+            f"sequential, such as mien.network() gives; received {kind}"
         )
     check_classes(tuple(classes))  # before any work, not where the model is saved
     if given[-1] != len(classes):
         raise UsageError(f"classes: must name the {given[-1]} outputs of the model, received {len(classes)} names")
+    _check_rebuildable(model)
     spec = InputSpec(taken[1], taken[3])
     ramps = np.linspace(0, 1, 2 * math.prod(spec.shape), dtype=np.float32).reshape(2, *spec.shape)
-    check_probabilities(keras.ops.convert_to_numpy(model(ramps)), 2, len(classes), "model")
+    check_probabilities(keras.ops.convert_to_numpy(model(ramps, training=False)), 2, len(classes), "model")
     return spec
+
+
+def _check_rebuildable(model: keras.Model) -> None:
+    """See that a model's layers can be made anew, as they are for training and wherever its file is opened.
+
+    Raises:
+        UsageError: they cannot, as those of functions without a name, or of classes that do not say their settings.
+    """
+    try:
+        backend.training_twin(model, "float32")
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise UsageError(
+            f"model: its layers cannot be made anew from their settings ({first_line(error)}); write a Lambda with "
+            "keras.ops or as a class of layers of its own, and give such classes __init__(**kwargs) and get_config()"
+        ) from error
 
 
 def _run(
@@ -306,7 +330,7 @@ def _run(
         )
     share = f", with {config.init_share:g} of the weights that it began with" if config.init_share else ""
     say(f"Saving the model of epoch {learned.epoch}{share}")
-    judge = _save(folder.path, model, description, say)
+    judge = _save(folder.path, model, description, _warn if own else say)
     description, judge = _calibrate(folder.path, model, judge, description, materials.validation, say)
     scores = _judge(judge, materials, learned)
     if not learned.interrupted:
@@ -474,3 +498,8 @@ def _publicity(split: str) -> int:
 
 def _silent(line: str) -> None:
     """Say nothing."""
+
+
+def _warn(line: str) -> None:
+    """Say it as a warning of Python's: of what is not as it was to be, where nobody reads along."""
+    warnings.warn(line, stacklevel=5)  # the line that calls `fit`
