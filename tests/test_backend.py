@@ -187,3 +187,37 @@ def test_a_normalisation_adapted_to_data_is_the_same_in_a_twin():
     first.adapt(faces)
     twin = backend.training_twin(model, "float32")
     np.testing.assert_allclose(np.asarray(twin(faces)), np.asarray(model(faces)), atol=1e-6)
+
+
+@keras.saving.register_keras_serializable("test_backend")
+class Begun(keras.layers.Layer):
+    """A layer of a user's own that holds another."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.first = keras.layers.Normalization()
+
+    def build(self, shape):
+        self.first.build(shape)
+
+    def call(self, faces):
+        return self.first(faces)
+
+
+def test_layers_within_layers_are_found_once_each():
+    begun, shared = Begun(), keras.layers.BatchNormalization()
+    within = keras.Sequential([keras.Input((8, 8, 1)), begun, shared])
+    faces = keras.Input((8, 8, 1))
+    model = keras.Model(faces, shared(within(faces)))
+    found = backend.all_layers(model)
+    assert [layer for layer in found if layer in (begun.first, shared)].count(shared) == 1
+    assert begun.first in found
+
+
+def test_a_normalisation_within_a_layer_is_the_same_in_a_twin():
+    begun = Begun()
+    model = keras.Sequential([keras.Input((8, 8, 1)), begun, keras.layers.Flatten(), keras.layers.Dense(3)])
+    faces = np.random.default_rng(0).uniform(0.2, 0.4, (16, 8, 8, 1)).astype(np.float32)
+    begun.first.adapt(faces)
+    twin = backend.training_twin(model, "float32")
+    np.testing.assert_allclose(np.asarray(twin(faces)), np.asarray(model(faces)), atol=1e-6)

@@ -88,3 +88,12 @@ def test_a_process_that_another_has_overtaken_says_so_and_leaves_its_checkpoint(
         Checkpoints(tmp_path).save(model(), rows(0.4))
     assert [path.name for path in tmp_path.iterdir()] == ["epoch-0001"]
     assert Checkpoints(tmp_path).history() == rows(0.5)
+
+
+def test_a_process_that_lags_behind_another_leaves_its_newer_checkpoints(tmp_path):
+    other = Checkpoints(tmp_path)
+    for accuracies in ([0.5], [0.5, 0.6], [0.5, 0.6, 0.7]):
+        other.save(model(), rows(*accuracies))
+    with pytest.raises(DataError, match="epoch-0002: was written meanwhile by another process"):
+        Checkpoints(tmp_path).save(model(), rows(0.5, 0.4))
+    assert other.history() == rows(0.5, 0.6, 0.7)

@@ -80,6 +80,34 @@ def test_validation_folders(tmp_path, folder):
     assert list(open_dataset(tmp_path).select("val").names) == [f"{folder}/happy/a.png"]
 
 
+@pytest.mark.parametrize(
+    ("train", "val", "test"),
+    [("train_set", "val_set", "test_set"), ("Train-Images", "dev", "TEST"), ("train_data", "Evaluation", "test data")],
+)
+def test_longer_names_of_splits(tmp_path, train, val, test):
+    for folder in (train, val, test):
+        draw(tmp_path / "wrapped" / folder / "happy" / "a.png")
+        draw(tmp_path / "wrapped" / folder / "tired" / "a.png")
+    dataset = open_dataset(tmp_path)
+    assert dataset.counts() == {split: {"happy": 1, "tired": 1} for split in ("train", "val", "test")}
+
+
+@pytest.mark.parametrize("folder", ["test_data", "dev", "eval"])
+def test_a_wrapping_folder_that_may_be_called_like_a_split(tmp_path, folder):
+    fer2013(tmp_path / folder)
+    assert set(open_dataset(tmp_path).splits) == {"train", "public", "private"}
+    shutil.rmtree(tmp_path / folder / "test")
+    (tmp_path / folder / "train").rename(tmp_path / "moved")
+    (tmp_path / "moved").rename(tmp_path / folder / "faces")
+    assert set(open_dataset(tmp_path).splits) == {"train"}
+
+
+def test_classes_that_may_be_called_like_splits(tmp_path):
+    for name in ("dev", "ops", "eval"):
+        draw(tmp_path / name / "a.png")
+    assert open_dataset(tmp_path).classes == ("dev", "eval", "ops")
+
+
 def test_a_wrapping_folder_and_other_files_are_passed_over(tmp_path):
     root = fer2013(tmp_path / "archive" / "FER2013")
     (root / "README.md").write_text("about")
@@ -153,6 +181,56 @@ def test_other_spellings_of_the_seven_are_mapped(tmp_path):
     dataset = open_dataset(tmp_path)
     assert dataset.classes == EXPRESSIONS
     assert {dataset.classes[label] for label in dataset.labels} == {"angry", "happy", "sad", "surprise"}
+
+
+@pytest.mark.parametrize("names", [("0_angry", "1_Happy", "2_sadness"), ("01-anger", "02-happy", "10-sad")])
+@pytest.mark.parametrize("splits", [("train", "test"), ("",)])
+def test_numbers_in_front_of_expressions(tmp_path, names, splits):
+    for split in splits:
+        for name in names:
+            draw(tmp_path / "wrapped" / split / name / "a.png")
+    dataset = open_dataset(tmp_path)
+    assert dataset.classes == EXPRESSIONS
+    assert {dataset.classes[label] for label in dataset.labels} == {"angry", "happy", "sad"}
+
+
+def test_numbers_in_front_may_differ_between_splits_and_have_a_point(tmp_path):
+    for name in ("train/1. sad", "train/2. contempt", "train/3.happy", "test/0. sad", "test/1) happy"):
+        draw(tmp_path / name / "a.png")
+    dataset = open_dataset(tmp_path)
+    assert dataset.classes == ("contempt", "happy", "sad")
+    assert dataset.counts()["test"] == {"contempt": 0, "happy": 1, "sad": 1}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("0_cat", "1_dog"),  # of their own
+        ("0_happy", "1_happy", "2_sad"),  # two of one name
+        ("0_tired", "1_bored", "2_sad"),  # mostly of their own
+        ("0_happy", "1_sad", "other"),  # not all
+        ("0", "1", "2"),
+    ],
+)
+def test_other_numbered_classes_keep_their_names(tmp_path, names):
+    for name in names:
+        draw(tmp_path / name / "a.png")
+    assert open_dataset(tmp_path).classes == names
+
+
+def test_a_slip_behind_a_number_is_named(tmp_path):
+    for name in ("0_angry", "1_happy", "2_sda"):
+        draw(tmp_path / name / "a.png")
+    with pytest.raises(DataError, match="unknown class") as caught:
+        open_dataset(tmp_path)
+    assert caught.value.items == ("2_sda",)
+
+
+@pytest.mark.parametrize("kind", ["zip", "gztar"])
+def test_an_archive_without_a_file_of_names(tmp_path, kind):
+    draw(fer2013(tmp_path / "data") / "train" / "bored" / "a.png")
+    with pytest.raises(DataError, match="unknown class"):
+        open_dataset(shutil.make_archive(str(tmp_path / "packed"), kind, tmp_path / "data"))
 
 
 def test_contempt_may_stand_beside_the_seven(tmp_path):

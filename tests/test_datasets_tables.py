@@ -1,7 +1,9 @@
 """CSV files of faces: the known editions, and each kind of bad row."""
 
 import csv
+import gzip
 import io
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +121,69 @@ def test_bad_rows_are_named_with_their_line(tmp_path, row, reason):
     assert reason in caught.value.items[0]
     faces = dataset.load(skip_bad=True)
     assert (len(faces), len(faces.skipped)) == (21, 1)
+
+
+@pytest.mark.parametrize("usage", ["training", "TRAINING", " Training ", "train"])
+def test_usage_in_any_case(tmp_path, usage):
+    path = tmp_path / "x.csv"
+    path.write_text(f"emotion,pixels,USAGE\n3,{pixels(1)},{usage}\n4,{pixels(2)},privatetest\n5,{pixels(2)},dev\n")
+    assert open_dataset(path).splits.tolist() == ["train", "private", "val"]
+
+
+@pytest.mark.parametrize("emotions", [("3", "4"), ("3.0", "4."), ("03", "4.00"), ("Happy", "sadness")])
+def test_emotions_as_numbers_of_any_form_and_as_names(tmp_path, emotions):
+    path = tmp_path / "fer2013.csv"
+    path.write_text("\n".join(["emotion,pixels", *(f"{emotion},{pixels(1)}" for emotion in emotions)]))
+    dataset = open_dataset(path)
+    assert dataset.problems == ()
+    assert [dataset.classes[label] for label in dataset.labels] == ["happy", "sad"]
+
+
+@pytest.mark.parametrize("emotion", ["3.5", "7.0", "hapy", "3e0", "-3", "٣"])
+def test_emotions_that_are_none(tmp_path, emotion):
+    path = tmp_path / "fer2013.csv"
+    path.write_text(f"emotion,pixels\n3,{pixels(1)}\n{emotion},{pixels(1)}\n", encoding="utf-8")
+    reason = f"emotion {emotion!r} has no name; allowed are 0 to 6 and {', '.join(EXPRESSIONS)}"
+    assert open_dataset(path).problems == (f"fer2013.csv:3 ({reason})",)
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "zip", "tar"])
+def test_a_packed_csv_is_read_as_it_is_unpacked(tmp_path, kind):
+    plain = fer2013(tmp_path / "fer2013.csv")
+    expected = open_dataset(plain).load()
+    root = tmp_path / "packed"
+    root.mkdir()
+    packed = root / "FER2013.csv.gz"
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    path = {"file": packed, "folder": root}.get(kind) or shutil.make_archive(str(tmp_path / "x"), kind, root)
+    for _ in range(2):  # parsed, then from the cache
+        dataset = open_dataset(path)
+        assert dataset.format.startswith("FER2013 CSV")
+        assert dataset.load().digest() == expected.digest()
+
+
+def test_of_a_csv_and_the_same_packed_the_first_is_read(tmp_path):
+    data = fer2013(tmp_path / "own.csv").read_bytes()
+    (tmp_path / "own.csv.gz").write_bytes(gzip.compress(data[:100]))
+    assert len(open_dataset(tmp_path)) == 21
+
+
+@pytest.mark.parametrize("damage", ["cut", "not gzip", "a bit"])
+def test_a_damaged_packed_csv(tmp_path, damage):
+    data = gzip.compress(fer2013(tmp_path / "fer2013.csv").read_bytes())
+    other = {"cut": data[: len(data) // 2], "not gzip": b"emotion,pixels", "a bit": data[:-5] + b"00000"}[damage]
+    path = tmp_path / "x.csv.gz"
+    path.write_bytes(other)
+    with pytest.raises(DataError, match=r"(cut short|cannot be read).*: x\.csv\.gz"):
+        open_dataset(path)
+
+
+def test_a_packed_csv_that_unpacks_to_too_much(tmp_path, monkeypatch):
+    path = tmp_path / "x.csv.gz"
+    path.write_bytes(gzip.compress(fer2013(tmp_path / "fer2013.csv").read_bytes()))
+    monkeypatch.setattr("mien.datasets.opening.MAX_TABLE_BYTES", 10_000)
+    with pytest.raises(DataError, match="unpacks to more than"):
+        open_dataset(path)
 
 
 def test_commas_within_quotes_split_nothing(tmp_path):

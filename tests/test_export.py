@@ -339,3 +339,56 @@ def test_gelu_is_converted(tmp_path):
     model = of_layers(activation="gelu")
     save_onnx(model, describe(model, EXPRESSIONS), tmp_path / "model.onnx")
     assert "Erf" in [node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node]
+
+
+def with_a_model_within() -> keras.Model:
+    """A network that holds another, which begins with what was adapted to data."""
+    first = keras.layers.Normalization()
+    within = keras.Sequential([keras.Input((32, 32, 1)), first, keras.layers.Conv2D(4, 3)])
+    layers = [within, keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(7, activation="softmax")]
+    model = keras.Sequential([keras.Input((32, 32, 1)), *layers])
+    first.adapt(images() / np.float32(255))
+    return model
+
+
+def test_a_normalisation_of_a_model_within_comes_back_from_h5(tmp_path):
+    """Keras itself leaves it with mean 0 and variance 1."""
+    model = with_a_model_within()
+    save_h5(model, describe(model, EXPRESSIONS), tmp_path / "model.h5")
+    expected = np.asarray(model(images() / np.float32(255)))
+    np.testing.assert_allclose(KerasClassifier(tmp_path / "model.h5").predict(images()), expected, atol=1e-6)
+
+
+def with_an_operation() -> keras.Model:
+    faces = keras.Input((32, 32, 1))
+    x = keras.layers.GlobalAveragePooling2D()(keras.ops.relu(keras.layers.Conv2D(4, 3)(faces)))
+    return keras.Model(faces, keras.layers.Dense(7, activation="softmax")(x))
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        (
+            with_an_operation,
+            r"model\.h5: HDF5 does not hold this network: Keras cannot read it \(Unknown layer: 'Relu'",
+        ),
+        (
+            lambda: of_layers(keras.layers.RandomBrightness(0.1, value_range=(0, 1))),
+            r"model\.h5: Keras cannot write this network as HDF5 \(cannot pickle",
+        ),
+    ],
+    ids=["operation", "settings"],
+)
+def test_h5_files_that_do_not_hold_the_network_are_not_kept(tmp_path, model, told):
+    network = model()
+    with pytest.raises(ModelError, match=told):
+        save_h5(network, describe(network, EXPRESSIONS), tmp_path / "model.h5")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_h5_file_of_which_keras_makes_another_network_is_not_kept(tmp_path, monkeypatch):
+    network, other = of_layers(), trained()
+    monkeypatch.setattr("mien.kerasfiles._load", lambda path: other)
+    with pytest.raises(ModelError, match="Keras reads another one from it; it was not kept"):
+        save_h5(network, describe(network, EXPRESSIONS), tmp_path / "model.h5")
+    assert list(tmp_path.iterdir()) == []

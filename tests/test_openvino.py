@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib.machinery import PathFinder
 
 import numpy as np
 import onnx
@@ -150,6 +151,12 @@ def test_without_the_package():
     assert "openvino" not in available_devices()
     with pytest.raises(MissingExtraError, match=r"device: 'openvino' needs packages.*pip install 'mien\[openvino\]'"):
         open_model("mien-small", device="openvino")
+
+
+def test_a_folder_of_that_name_with_models_in_it_is_not_the_package(tmp_path, monkeypatch):
+    (tmp_path / "openvino").mkdir()
+    monkeypatch.setattr("mien.openvino.find_spec", lambda name: PathFinder.find_spec(name, [str(tmp_path)]))
+    assert not openvino.is_installed()
 
 
 @pytest.mark.usefixtures("absent")

@@ -1,6 +1,7 @@
 """Rows that outlive the program, annotated pictures and videos that never write over anything."""
 
 import csv
+import errno
 import itertools
 import json
 import os
@@ -210,6 +211,30 @@ def test_a_file_that_another_run_replaces_is_named(out: Path, when: str, replace
         write()
     if replaced and written == out:
         assert len(read_rows(out)) == 3
+
+
+def test_where_a_file_system_counts_no_links_the_file_is_still_there(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = os.fstat
+    monkeypatch.setattr(os, "fstat", lambda file: os.stat_result([*ask(file)[:3], 0, *ask(file)[4:10]]))
+    with open_rows(out, CLASSES) as rows:
+        rows.write(analysis(0))
+        rows.write(analysis(1))
+    assert len(read_rows(out)) == rows.rows
+
+
+def test_a_file_that_a_network_file_system_has_lost_is_named(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(file: int) -> os.stat_result:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    rows = open_rows(out, CLASSES)
+    rows.write(analysis(0))
+    monkeypatch.setattr(os, "fstat", lost)
+    with pytest.raises(DataError, match=r"was deleted or replaced .* rows are lost"):
+        rows.write(analysis(1))
+    monkeypatch.undo()
+    rows.close()
 
 
 def test_names_that_are_not_unicode(out: Path) -> None:

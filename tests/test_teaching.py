@@ -200,6 +200,18 @@ def test_int8_files_and_ensembles_say_of_stored_views_what_they_say_of_them_alon
             np.testing.assert_allclose(targets, expected, atol=1e-4)
 
 
+def test_a_teacher_that_openvino_does_not_know_is_asked_by_onnx_runtime(source, student, tmp_path, monkeypatch):
+    def refuse(path, **_):
+        raise ModelError(f"{path}: cannot be opened by OpenVINO as an ONNX model")
+
+    monkeypatch.setattr("mien.openvino.is_installed", lambda: True)
+    monkeypatch.setattr("mien.openvino.Session", refuse)
+    config = dataclasses.replace(STORED, teachers=("mien-small-int8",), teacher_weight=1.0)
+    learned = taught(source, config, student, tmp_path, lambda line: None)
+    expected = ask(open_model("mien-small-int8", device="cpu"), np.asarray(learned.views[0]))[1]
+    np.testing.assert_allclose(learned.targets[0], expected, atol=1e-4)
+
+
 def test_an_ensemble_cannot_answer_in_the_step(tmp_path):
     both = save_ensemble([find_model("mien-small"), find_model("mien-small")], tmp_path / "both.onnx")
     with pytest.raises(ModelError, match="does not hold what is needed to make a Keras model"):

@@ -496,8 +496,12 @@ def test_networks_with_operations_between_their_layers_are_trained(tmp_path):
     x = keras.layers.Flatten()(keras.ops.relu(x) + faces)
     model = keras.Model(faces, keras.layers.Dense(2, activation="softmax")(x))
     x_train, y_train = faces_of_two_brightnesses()
-    fit(model, x_train, y_train, classes=("dark", "bright"), epochs=1, validation_fraction=0, out=tmp_path / "run")
-    assert (tmp_path / "run" / "model.onnx").exists()
+    with pytest.warns(
+        UserWarning, match=r"face_detection\.h5 is left out: .*; model\.keras holds the network"
+    ) as caught:
+        fit(model, x_train, y_train, classes=("dark", "bright"), epochs=1, validation_fraction=0, out=tmp_path / "run")
+    assert [warning.filename for warning in caught if "left out" in str(warning.message)] == [__file__]
+    assert {path.name for path in (tmp_path / "run").glob("*.[hko]*")} == {"model.onnx", "model.keras"}
 
 
 def test_networks_whose_layers_cannot_be_made_anew_are_refused_before(tmp_path):

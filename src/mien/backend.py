@@ -63,10 +63,11 @@ def training_twin(model: keras.Model, precision: str, *, any_size: bool = False)
     return twin
 
 
-def all_layers(model: keras.Model) -> list[keras.Layer]:
-    """The layers of a model and of the models within it."""
-    nested = [all_layers(layer) if isinstance(layer, keras.Model) else [layer] for layer in model.layers]
-    return [layer for layers_ in nested for layer in layers_]
+def all_layers(model: keras.Layer) -> list[keras.Layer]:
+    """The layers of a model, and of the models and layers within it, once each."""
+    held = model.layers if isinstance(model, keras.Model) else model._layers  # such as a user's own layer holds
+    within = [[*([] if isinstance(layer, keras.Model) else [layer]), *all_layers(layer)] for layer in held]
+    return list({id(layer): layer for layers_ in within for layer in layers_}.values())
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> None:
@@ -80,6 +81,11 @@ def set_weights(model: keras.Model, weights: Sequence[NDArray[Any]]) -> None:
     Keras's own `set_weights` leaves those layers with what they computed of the weights before.
     """
     model.set_weights(weights)
+    finalize_normalisations(model)
+
+
+def finalize_normalisations(model: keras.Model) -> None:
+    """Have the layers of a model that were adapted to data work with the mean and variance that they hold."""
     for layer in all_layers(model):
         if isinstance(layer, layers.Normalization):
             layer.finalize_state()

@@ -41,11 +41,13 @@ class Checkpoints:
         Of several hosts only the first writes.
 
         Raises:
-            DataError: another process has written that epoch.
+            DataError: another process has written that epoch, or a later one.
         """
         if not current().leads:
             return
         final = self._at(len(history))
+        if max(self._epochs(), default=0) >= len(history):  # whose checkpoints must not be cleared away
+            raise _overtaken(final)
         temporary = final.with_name(f".{final.name}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
@@ -125,9 +127,13 @@ def _rename(temporary: Path, final: Path) -> None:
         if not final.is_dir():
             raise
         shutil.rmtree(temporary, ignore_errors=True)
-        raise DataError(
-            f"{final}: was written meanwhile by another process, which goes on with the same run; this one ends here"
-        ) from error
+        raise _overtaken(final) from error
+
+
+def _overtaken(final: Path) -> DataError:
+    return DataError(
+        f"{final}: was written meanwhile by another process, which goes on with the same run; this one ends here"
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 UNREADABLE: tuple[type[Exception], ...] = (*ZIP_DAMAGE, AttributeError, ImportError, LookupError, TypeError)
 """What Keras raises at files that are damaged, of another version, or hold layers that it does not know."""
 
+H5_TOLERANCE = 1e-4
+"""Largest difference of a probability that is taken for rounding."""
+
 
 class KerasClassifier:
     """A ``.keras`` or ``.h5`` model with its description: what `mien.classifier.Classifier` is for ``.onnx``.
@@ -78,14 +81,39 @@ def save_keras(model: keras.Model, spec: ModelSpec, path: str | Path) -> None:
 
 
 def save_h5(model: keras.Model, spec: ModelSpec, path: str | Path) -> None:
-    """Write the older HDF5 format, which many tools still read, with the description as an attribute."""
+    """Write the older HDF5 format, which many tools still read, with the description as an attribute.
+
+    It does not hold every network: none with operations between layers, and of some layers not all their settings.
+
+    Raises:
+        ModelError: Keras cannot write it, or reads another model from it; it is not kept.
+    """
     import h5py
 
     with replacing(path) as temporary:
-        with quietly():
-            model.save(temporary)
+        try:
+            with quietly():
+                model.save(temporary)
+        except (NotImplementedError, TypeError, ValueError) as error:
+            raise ModelError(f"{path}: Keras cannot write this network as HDF5 ({first_line(error)})") from error
         with h5py.File(temporary, "a") as file:
             file.attrs[METADATA_KEY] = json.dumps(spec.to_dict())
+        _check_h5(model, temporary, Path(path))
+
+
+def _check_h5(model: keras.Model, written: Path, path: Path) -> None:
+    """See that the file holds the model: Keras leaves out of HDF5 what it cannot say in it, without a word."""
+    from keras import ops
+
+    try:
+        read = _load(written)
+    except ModelError as error:
+        reason = first_line(error).removeprefix(f"{written}: ")
+        raise ModelError(f"{path}: HDF5 does not hold this network: {reason}; it was not kept") from error
+    images = np.random.default_rng(0).random((2, *model.input_shape[1:]), np.float32)
+    wanted, given = (ops.convert_to_numpy(ops.cast(net(images, training=False), "float32")) for net in (model, read))
+    if not np.allclose(given, wanted, atol=H5_TOLERANCE):
+        raise ModelError(f"{path}: HDF5 does not hold this network: Keras reads another one from it; it was not kept")
 
 
 def read_spec(path: Path) -> ModelSpec:
@@ -122,11 +150,15 @@ def _own_spec(path: Path) -> str | None:
 def _load(path: Path) -> keras.Model:
     import keras
 
+    from mien.backend import finalize_normalisations
+
     try:
         with quietly():
-            return keras.models.load_model(path, compile=False)
+            model = keras.models.load_model(path, compile=False)
     except UNREADABLE as error:
         raise ModelError(f"{path}: Keras cannot read it ({first_line(error)})") from error
+    finalize_normalisations(model)  # which Keras forgets where a model of an .h5 file holds another
+    return model
 
 
 def first_line(error: Exception) -> str:

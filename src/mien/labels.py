@@ -16,6 +16,19 @@ FERPLUS_COLUMNS: tuple[str, ...] = (
 )
 """The vote columns of ``fer2013new.csv`` (Barsoum et al. 2016), in file order."""
 
+AFFECTNET_NUMBERS: dict[int, str] = dict(
+    enumerate(("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry", "contempt"))
+)
+"""What the column ``expression`` means in AffectNet's lists (Mollahosseini et al. 2017)."""
+
+AFFECTNET_WITHOUT: dict[int, str] = {8: "none", 9: "uncertain", 10: "no face"}
+"""Numbers of the same column with which AffectNet marks pictures that show none of its expressions."""
+
+RAFDB_NUMBERS: dict[int, str] = dict(
+    enumerate(("surprise", "fear", "disgust", "happy", "sad", "angry", "neutral"), start=1)
+)
+"""What the numbers mean in RAF-DB's list of basic expressions (Li et al. 2017)."""
+
 ALIASES: dict[str, str] = {
     "anger": "angry",
     "disgusted": "disgust",

@@ -1,6 +1,6 @@
 """OpenVINO: runs the same ``.onnx`` files on CPUs; those in int8 in a fraction of ONNX Runtime's time.
 
-What it is worth, and where, docs/model-format.md says; benchmarks/runtimes.py measures it. It is asked for by name
+What it is worth, and where, docs/model-format.md says; benchmarks/classifying.py measures it. It is asked for by name
 (``device="openvino"``), needs ``pip install 'mien[openvino]'``, and computes in float32 what the file has in floating
 point, so that answers stay the file's own: left to itself, it would take bfloat16 where the processor has it.
 """
@@ -68,13 +68,14 @@ class Session:
 
 
 def is_installed() -> bool:
-    """Whether the package ``openvino`` is there; it is not imported."""
-    return find_spec("openvino") is not None
+    """Whether the package ``openvino`` is there, and not just a folder of that name; it is not imported."""
+    spec = find_spec("openvino")
+    return spec is not None and spec.origin is not None
 
 
 def _compile(path: Path, threads: int) -> Any:
     try:
-        import openvino
+        from openvino import Core
     except ImportError as error:
         raise MissingExtraError(f"device: {DEVICE!r}", DEVICE) from error
     settings = {
@@ -84,7 +85,7 @@ def _compile(path: Path, threads: int) -> Any:
         "ENABLE_CPU_PINNING": False,  # two processes would sit on the same cores
     }
     try:
-        core = openvino.Core()
+        core = Core()
         return core.compile_model(core.read_model(path), "CPU", settings)
     except RuntimeError as error:
         raise ModelError(f"{path}: cannot be opened by OpenVINO as an ONNX model ({error})") from error

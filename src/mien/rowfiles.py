@@ -124,7 +124,7 @@ class RowWriter(ABC):
 
     def _check_kept(self) -> None:
         """Refuse to write on where the file was deleted, or another one put in its place: its rows would be lost."""
-        if self._file is not None and not self._file.closed and not os.fstat(self._file.fileno()).st_nlink:
+        if self._file is not None and not self._file.closed and _is_gone(self._file):
             raise DataError(
                 f"{self.path}: was deleted or replaced while it was written, perhaps by another run with the same "
                 f"file, and its {self.rows:,} rows are lost; name another file"
@@ -284,6 +284,17 @@ def need_pyarrow() -> tuple[Any, Any]:
     except ImportError as error:
         raise MissingExtraError("writing .parquet", "parquet") from error
     return pyarrow, pyarrow.parquet
+
+
+def _is_gone(file: BinaryIO) -> bool:
+    """Whether no path leads to an open file any more."""
+    try:
+        found = os.fstat(file.fileno())
+        if found.st_nlink:
+            return False
+        return not os.path.samestat(found, Path(file.name).stat())  # some file systems count no links
+    except OSError:  # no such path; or "stale file handle", as network file systems say
+        return True
 
 
 def csv_line(values: Sequence[Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,9 @@ from numpy.typing import NDArray
 from mien import backend, openvino
 from mien.answers import ask
 from mien.augmentation import augmentation_layers
-from mien.classifier import open_model
+from mien.classifier import Model, open_model
 from mien.config import TrainingConfig
-from mien.errors import DataError, UsageError
+from mien.errors import DataError, ModelError, UsageError
 from mien.feeding import ALL, ArraySource, Rows, Source, permutation
 from mien.files import replacing
 from mien.materials import streamed_teaching
@@ -139,7 +140,7 @@ def _ask_views(
     precision = backend.choose_precision(config.precision)
     within = [open_teacher(path, student) for path in config.teachers if path not in apart]
     asking = _asking([backend.training_twin(teacher, precision) for teacher in within], config, student)
-    others = [open_model(find_model(path), device=_device_apart()) for path in apart]
+    others = [_open_apart(path) for path in apart]
     count, batch_size = len(images), max(1, ASKED_AT_ONCE // config.input.size**2)
     whole = images[np.arange(-(-count // batch_size) * batch_size) % count]  # all batches of one size: compiled once
     header = {"descr": "|u1", "fortran_order": False, "shape": (config.teacher_views, *images.shape)}
@@ -175,9 +176,15 @@ def _stands_apart(path: str) -> bool:
     return found.suffix.lower() == ".onnx" and not is_restorable(found)
 
 
-def _device_apart() -> str:
-    """OpenVINO where there is nothing but the CPU: teachers are asked in batches, where it is the fastest."""
-    return openvino.DEVICE if openvino.is_installed() and built_devices() == ["cpu"] else "auto"
+def _open_apart(path: str) -> Model:
+    """With OpenVINO where there is nothing but the CPU: teachers are asked in batches, where it is the fastest.
+
+    Nobody asked for it, so that a file which it does not know, as of operators of ONNX Runtime's own, is no error.
+    """
+    if openvino.is_installed() and built_devices() == ["cpu"]:
+        with suppress(ModelError):
+            return open_model(find_model(path), device=openvino.DEVICE)
+    return open_model(find_model(path))
 
 
 def _asking(teachers: Sequence[keras.Model], config: TrainingConfig, student: keras.Model) -> keras.Model:

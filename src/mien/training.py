@@ -412,7 +412,11 @@ def _save(path: Path, model: keras.Model, description: ModelSpec, say: Say) -> M
     A conversion that fails its check loses nothing: the Keras file is judged instead, and can be converted elsewhere.
     """
     save_keras(model, description, path / "model.keras")
-    save_h5(model, description, path / "face_detection.h5")
+    try:
+        save_h5(model, description, path / "face_detection.h5")
+    except ModelError as error:
+        (path / "face_detection.h5").unlink(missing_ok=True)  # of an earlier epoch, as below
+        say(f"face_detection.h5 is left out: {error}; model.keras holds the network")
     try:
         save_onnx(model, description, path / "model.onnx")
     except (MissingExtraError, ModelError) as error:
@@ -474,7 +478,8 @@ def _finish(
     summary = {name: {"accuracy": score.accuracy, "n": score.n, "tta": score.tta} for name, score in scores.items()}
     description = dataclasses.replace(description, scores=summary)
     save_keras(model, description, path / "model.keras")
-    save_h5(model, description, path / "face_detection.h5")
+    if (path / "face_detection.h5").exists():
+        save_h5(model, description, path / "face_detection.h5")
     if (path / "model.onnx").exists():
         write_to_onnx(path / "model.onnx", description)
     write_beside(path / "model.keras", description)

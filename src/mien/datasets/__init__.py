@@ -1,4 +1,4 @@
-"""Readers of labelled faces: FER2013 as folders, CSV files or archives, and any class-per-folder tree."""
+"""Readers of labelled faces: FER2013 as folders, CSV files or archives, any class-per-folder tree, tables of files."""
 
 from mien.datasets.conversion import Converted, convert
 from mien.datasets.dataset import Dataset, Faces

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +14,7 @@ import numpy as np
 
 from mien.datasets.storage import (
     MAX_IMAGE_BYTES,
-    TABLE_SUFFIXES,
+    TABLE_ENDINGS,
     Blob,
     Folder,
     Listing,
@@ -36,7 +35,7 @@ def open_storage(path: Path) -> Storage | None:
     """The storage behind a path, found by its contents; None for a file that is no archive."""
     if path.is_dir():
         return Folder(path)
-    if path.suffix.lower() in TABLE_SUFFIXES:
+    if path.name.lower().endswith(TABLE_ENDINGS):
         return None
     if zipfile.is_zipfile(path) or path.suffix.lower() == ".zip":
         return Zip(path)
@@ -73,6 +72,8 @@ class Zip:
         try:
             with self._file.open(name) as member:
                 data = member.read(limit + 1)  # never more, whatever size the archive claims
+        except KeyError:
+            raise DataError(f"is not in {self.path.name}") from None
         except DAMAGE as error:
             raise DataError(f"cannot be read from the archive ({error})") from error
         if len(data) > limit:
@@ -113,6 +114,8 @@ class Tar:
     def read(self, name: str, limit: int = MAX_IMAGE_BYTES) -> bytes:
         """See `Storage.read`."""
         place = self._contents[0].get(name, _NOWHERE)
+        if place is _NOWHERE:
+            raise DataError(f"is not in {self.path.name}")
         for archive, member in self._members():
             if member.offset == place.offset:
                 return _member_bytes(archive, member, limit)
@@ -207,7 +210,7 @@ def _listing(path: Path, files: list[str], stamps: list[tuple[int, int]], folder
         names=[name for name, _ in images],
         stamps=np.array([stamp for _, stamp in images], np.int64).reshape(-1, 2),
         folders=sorted(_folders(name for name in (*(name + "/" for name in folders), *(name for name, _ in shown)))),
-        tables=[name for name, _ in shown if os.path.splitext(name)[1].lower() in TABLE_SUFFIXES],  # noqa: PTH122
+        tables=[name for name, _ in shown if name.lower().endswith(TABLE_ENDINGS)],
     )
 
 

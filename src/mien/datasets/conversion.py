@@ -17,13 +17,13 @@ from pathlib import Path, PurePosixPath
 import cv2
 import numpy as np
 
+from mien.datasets.class_names import NAMES_FILE, needs_names
 from mien.datasets.dataset import Dataset, Faces, refuse_bad
 from mien.datasets.opening import open_dataset
 from mien.datasets.pixels import Files, Progress
 from mien.datasets.splits import FILE_PREFIXES, USAGES
 from mien.datasets.streaming import Survey, is_grey, survey
 from mien.datasets.tables import FER2013_SIDE
-from mien.datasets.tree import NAMES_FILE, needs_names
 from mien.errors import DataError, UsageError
 from mien.files import replacing
 from mien.images import Image

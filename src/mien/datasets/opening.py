@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import zipfile
@@ -10,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, get_args
+from typing import IO, Any, cast, get_args
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
@@ -19,11 +20,24 @@ from numpy.typing import NDArray
 from mien.config import FerPlus
 from mien.datasets import cache as cache_files
 from mien.datasets.archives import open_storage
+from mien.datasets.class_names import is_expression
 from mien.datasets.dataset import Dataset, check_labels
 from mien.datasets.ferplus import MAX_VOTES_BYTES, VOTES_FILE, read_votes, with_votes
+from mien.datasets.file_rows import is_file_table
+from mien.datasets.file_tables import NoneThereError, read_file_tables
 from mien.datasets.pixels import Files, Held
+from mien.datasets.rafdb import read_rafdb
 from mien.datasets.splits import SPLITS
-from mien.datasets.storage import SAMPLE_MARKER, Folder, Listing, Storage, base_name, encode_names, single_file
+from mien.datasets.storage import (
+    SAMPLE_MARKER,
+    TABLE_ENDINGS,
+    Folder,
+    Listing,
+    Storage,
+    base_name,
+    encode_names,
+    single_file,
+)
 from mien.datasets.tables import READING, Table, join_tables, read_csv
 from mien.datasets.tree import Index, read_tree
 from mien.errors import DataError, UsageError, listing, unknown_choice
@@ -38,6 +52,9 @@ PREFERRED_TABLES: tuple[tuple[str, ...], ...] = (
     ("train.csv", "test.csv"),
 )
 """CSV files that are taken first where a folder holds several; the last two belong together."""
+
+PIXEL_TABLES = ("fer2013.csv", "icml_face_data.csv")
+"""CSV files of these names hold pixels."""
 
 FORMATS = {
     "fer2013.csv": "FER2013 CSV",
@@ -68,9 +85,9 @@ def open_dataset(
     """Open a dataset of labelled faces without reading its images.
 
     Args:
-        path: a folder, archive, CSV or npz file; see docs/data.md for what each may hold.
-        classes: the class names there may be, in order, for trees that mix the seven expressions with others; None: as
-            a file ``classes.txt`` beside the class folders says, if they do.
+        path: a folder, archive, CSV, TSV or npz file; see docs/data.md for what each may hold.
+        classes: the class names there may be, in order, for trees and tables that mix the seven expressions with others
+            or number their classes; None: as a file ``classes.txt`` beside them says, if they do.
         ferplus: take the labels from FER+'s votes beside ``fer2013.csv``, in eight classes: ``majority``, or
             ``distribution``, which gives Training soft targets too; see `mien.datasets.ferplus`.
         cache: keep what parsing a CSV file or listing an archive gave for the next time.
@@ -90,18 +107,52 @@ def open_dataset(
     if ferplus != "none":
         return _open_ferplus(path, storage, ferplus, cache=cache)
     if storage is None:
-        return _open_file(path, cache=cache)
+        return _open_file(path, classes, cache=cache)
     files = _listing(storage, path, cache=cache)
     name = path.resolve().name if path.is_dir() else path.name.split(".")[0]
-    index = read_tree(files, name, classes, partial(_bytes_of, storage))
+    index = _find_index(files, name, classes, storage)
     if index is not None and (path / SAMPLE_MARKER).is_file():
         index = replace(index, format="drawn sample faces")
     if index is not None:
-        return _dataset(path, index, Files(storage, index.keys, files.fingerprint()), storage.kind)
+        return _files_dataset(path, index, files, storage)
     tables = choose_tables(files.tables)
     if not tables:
         raise _nothing_found(path, files)
     return _open_tables(path, tables, storage, cache=cache)
+
+
+def _find_index(files: Listing, root_name: str, classes: Sequence[str] | None, storage: Storage) -> Index | None:
+    """What the pictures of a folder or archive are; None where nothing says what they show.
+
+    Folders that are called like expressions come before tables of files, and these before folders of other names.
+    """
+    read_fn = partial(_bytes_of, storage)
+    missing: NoneThereError | None = None
+    index = read_rafdb(files, read_fn)
+    if index is None and files.names and not any(is_expression(base_name(folder)) for folder in files.folders):
+        try:
+            index = read_file_tables(files, _file_tables(files), partial(_stream, storage), classes, read_fn)
+        except NoneThereError as error:
+            missing = error
+    if index is None:
+        index = read_tree(files, root_name, classes, read_fn)
+    if missing is not None and (index is None or len(index.classes) < 2):
+        raise missing
+    return index
+
+
+def _file_tables(files: Listing) -> list[str]:
+    """What may be tables of files: those known to hold pixels, which are large, are not even opened."""
+    names = [name for name in _unpacked_once(files.tables) if not name.lower().endswith(".npz")]
+    return [name for name in names if not _is_votes(name) and _without_gz(base_name(name)) not in PIXEL_TABLES]
+
+
+def _files_dataset(path: Path, index: Index, files: Listing, storage: Storage) -> Dataset:
+    """A dataset of image files."""
+    fingerprint = files.fingerprint()
+    if len(index.keys) < len(files.names):  # which of them are read is up to a table, that may change
+        fingerprint = hashlib.sha256(fingerprint.encode() + index.keys.tobytes()).hexdigest()
+    return _dataset(path, index, Files(storage, index.keys, fingerprint), storage.kind)
 
 
 def _bytes_of(storage: Storage, name: str) -> bytes | None:
@@ -135,7 +186,7 @@ def _listing(storage: Storage, path: Path, *, cache: bool) -> Listing:
     """List a folder, or an archive: the latter from the cache where it can be, since reading a tar takes long."""
     if not storage.kind or not cache:
         return storage.listing()
-    fingerprint = _file_fingerprint(path)
+    fingerprint = f"{_file_fingerprint(path)} {' '.join(TABLE_ENDINGS)}"
     stored = cache_files.recall(path, "listing", fingerprint)
     if stored is not None and {"names", "stamps", "folders", "tables"} <= stored.keys():
         texts = {field: stored[field].tolist() for field in ("names", "folders", "tables")}
@@ -153,11 +204,18 @@ def _file_fingerprint(*paths: Path) -> str:
     return digest.hexdigest()
 
 
-def _open_file(path: Path, *, cache: bool) -> Dataset:
-    """A CSV or npz file that stands by itself."""
-    if path.suffix.lower() not in (".csv", ".npz"):
-        raise UsageError(f"not a dataset: {path}; allowed are folders, zip and tar archives, .csv and .npz files")
-    return _open_tables(path, [path.name], Folder(path.parent), cache=cache)
+def _open_file(path: Path, classes: Sequence[str] | None, *, cache: bool) -> Dataset:
+    """A CSV or npz file that stands by itself, or a table of the pictures beside it."""
+    if not path.name.lower().endswith(TABLE_ENDINGS):
+        allowed = "folders, zip and tar archives, .csv, .csv.gz, .tsv and .npz files"
+        raise UsageError(f"not a dataset: {path}; allowed are {allowed}")
+    storage = Folder(path.parent)
+    if not path.name.lower().endswith(".npz") and is_file_table(path.name, partial(_stream, storage)):
+        files = storage.listing()
+        index = read_file_tables(files, [path.name], partial(_stream, storage), classes, partial(_bytes_of, storage))
+        if index is not None:
+            return _files_dataset(path, index, files, storage)
+    return _open_tables(path, [path.name], storage, cache=cache)
 
 
 def _open_ferplus(path: Path, storage: Storage | None, mode: FerPlus, *, cache: bool) -> Dataset:
@@ -174,7 +232,7 @@ def _open_ferplus(path: Path, storage: Storage | None, mode: FerPlus, *, cache: 
         tables = choose_tables(everything)
         folder = PurePosixPath(tables[0]).parent if tables else None
         beside = [name for name in everything if _is_votes(name) and PurePosixPath(name).parent == folder]
-    if not tables or not tables[0].lower().endswith(".csv") or not beside:
+    if not tables or not _without_gz(tables[0]).endswith(".csv") or not beside:
         found = f"{listing(tables)}, but no {VOTES_FILE} beside it" if tables else "neither of the two"
         raise DataError(
             f"FER+ needs fer2013.csv and {VOTES_FILE} in one folder, as the order of their rows is all that links "
@@ -191,23 +249,34 @@ def _is_votes(name: str) -> bool:
 def choose_tables(names: Sequence[str]) -> list[str]:
     """Which of a folder's CSV and npz files are the dataset: the known names first, those least deep in folders.
 
-    FER+'s votes are none.
+    FER+'s votes are none, and tables of files (``.tsv``) neither.
 
     Raises:
         DataError: there are several and none has a known name.
     """
-    names = [name for name in names if not _is_votes(name)]
+    names = [name for name in _unpacked_once(names) if not _is_votes(name) and not name.lower().endswith(".tsv")]
     by_name: dict[str, list[str]] = {}
     for name in sorted(names, key=lambda name: (name.count("/"), name)):
-        by_name.setdefault(base_name(name).lower(), []).append(name)
+        by_name.setdefault(_without_gz(base_name(name)), []).append(name)
     for group in PREFERRED_TABLES:
         if group[0] in by_name:
             first = by_name[group[0]][0]
             beside = [name for name in names if PurePosixPath(name).parent == PurePosixPath(first).parent]
-            return [first, *(name for name in beside if base_name(name).lower() in group[1:])]
+            return [first, *(name for name in beside if _without_gz(base_name(name)) in group[1:])]
     if len(names) > 1:
         raise DataError("several files could be the dataset; name one of them", sorted(names))
     return list(names)
+
+
+def _unpacked_once(names: Sequence[str]) -> list[str]:
+    """Without packed tables that stand unpacked beside themselves."""
+    unpacked = {name.lower() for name in names if not name.lower().endswith(".gz")}
+    return [name for name in names if name.lower() in unpacked or _without_gz(name) not in unpacked]
+
+
+def _without_gz(name: str) -> str:
+    """A table's name in lower case, as it is when it is unpacked."""
+    return name.lower().removesuffix(".gz")
 
 
 def _open_tables(path: Path, names: Sequence[str], storage: Storage, *, cache: bool) -> Dataset:
@@ -221,7 +290,7 @@ def _open_tables(path: Path, names: Sequence[str], storage: Storage, *, cache: b
         table = join_tables([_read_csv(storage, name) for name in names])
         if cache:
             _keep_table(path, fingerprint, table)
-    words = FORMATS.get(base_name(names[0]).lower(), "CSV")
+    words = FORMATS.get(_without_gz(base_name(names[0])), "CSV")
     index = Index(words, EXPRESSIONS, encode_names(table.names.tolist()), table.labels, table.splits, table.problems)
     return _dataset(path, index, Held(table.pixels, fingerprint), storage.kind)
 
@@ -235,13 +304,45 @@ def _fingerprint(path: Path, names: Sequence[str], storage: Storage) -> str:
 
 def _read_csv(storage: Storage, name: str) -> Table:
     """Read a CSV file; one on disk line by line, without holding its text."""
-    if not isinstance(storage, Folder):
-        return read_csv(_file(storage, name), name)
     try:
-        with (storage.root / name).open("rb") as file:
+        with _stream(storage, name) as file:
             return read_csv(file, name)
+    except (EOFError, zlib.error) as error:
+        raise DataError(f"is damaged or cut short ({error})", [name]) from error
     except OSError as error:
-        raise DataError(f"cannot be read ({error.strerror})", [name]) from error
+        raise DataError(f"cannot be read ({error.strerror or error})", [name]) from error
+
+
+def _stream(storage: Storage, name: str) -> IO[bytes]:
+    """Open a table, unpacked where it is packed by gzip; of one within an archive the bytes are held.
+
+    Raises:
+        DataError: it cannot be read from the archive.
+        OSError: from the disk.
+    """
+    packed: IO[bytes] = (storage.root / name).open("rb") if isinstance(storage, Folder) else _file(storage, name)
+    if not name.lower().endswith(".gz"):
+        return packed
+    unpacked = _Unzipped(fileobj=packed)
+    unpacked.myfileobj = cast(Any, packed)  # is closed with it
+    return cast("IO[bytes]", unpacked)
+
+
+class _Unzipped(gzip.GzipFile):
+    """Reads at most `MAX_TABLE_BYTES`, whatever was packed."""
+
+    def readline(self, size: int | None = -1) -> bytes:
+        """See `io.BufferedIOBase.readline`."""
+        return self._checked(super().readline(-1 if size is None else size))
+
+    def read1(self, size: int = -1) -> bytes:
+        """See `io.BufferedIOBase.read1`."""
+        return self._checked(super().read1(size))
+
+    def _checked(self, data: bytes) -> bytes:
+        if self.tell() > MAX_TABLE_BYTES:
+            raise OSError(f"unpacks to more than {MAX_TABLE_BYTES / 1024**3:,.0f} GiB")
+        return data
 
 
 def _file(storage: Storage, name: str, limit: int = MAX_TABLE_BYTES) -> io.BytesIO:

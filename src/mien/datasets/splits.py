@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +32,9 @@ FOLDER_NAMES: dict[str, str] = {
 }
 """Folder and file names that stand for a split, in lower case."""
 
+OTHER_NAMES: dict[str, str] = {"dev": "val", "eval": "val", "evaluation": "val"}
+"""Names that stand for a split where what stands beside them does too; by themselves they may mean anything."""
+
 FILE_PREFIXES: dict[str, str] = {"Training_": "train", "PublicTest_": "public", "PrivateTest_": "private"}
 """How FER2013's file names begin."""
 
@@ -42,12 +47,60 @@ USAGES: dict[str, str] = {
 }
 """The column ``Usage``. FER2013 has the first three; `mien.datasets.convert` writes the others for other datasets."""
 
+_USAGES = {usage.lower(): split for usage, split in USAGES.items()}
+
+_LENGTHENED = re.compile(r"(.+?)[ _-]?(?:set|split|images?|imgs?|pictures|faces|data|files|folder)")
+
 _WHERE = {"train": "a folder train/, or Usage Training", "test": "a folder test/, or Usage PublicTest or PrivateTest"}
 
 
 def folder_split(name: str) -> str | None:
     """The split that a folder's name stands for, None where it stands for none."""
     return FOLDER_NAMES.get(name.strip().lower())
+
+
+def long_split(name: str) -> str | None:
+    """The split of a name that may be longer, ``train_set`` or ``test-images``, or one of `OTHER_NAMES`."""
+    word = name.strip().lower()
+    longer = _LENGTHENED.fullmatch(word)
+    known = FOLDER_NAMES | OTHER_NAMES
+    return known.get(word) or (known.get(longer[1]) if longer else None)
+
+
+def folder_splits(names: Iterable[str]) -> dict[str, str]:
+    """Which of the folders that stand side by side are splits, and which.
+
+    Longer and other names (`long_split`) count beside a folder of a plain name, or where all of several folders have
+    such names; and only where no two stand for the same split.
+    """
+    names = list(names)
+    plain = {name: split for name in names if (split := folder_split(name))}
+    longer = {name: split for name in names if name not in plain and (split := long_split(name))}
+    taken = Counter([*plain.values(), *longer.values()])
+    alone = {name: split for name, split in longer.items() if taken[split] == 1}
+    return plain | alone if plain or 1 < len(alone) == len(names) else {}
+
+
+def word_split(word: str) -> str | None:
+    """The split that a table's column names, in any case: ``PublicTest``, ``train``, ``Dev``."""
+    return _USAGES.get(word.strip().lower()) or long_split(word)
+
+
+def table_split(stem: str) -> str | None:
+    """The split that a table's name begins or ends with: ``train_labels``, ``labels-val``, ``training``."""
+    words = re.split(r"[ ._-]+", stem.strip().lower())
+    found = {split for word in (words[0], words[-1]) if (split := (FOLDER_NAMES | OTHER_NAMES).get(word))}
+    return found.pop() if len(found) == 1 else None
+
+
+def path_split(name: str) -> str:
+    """The split of a file by the folders on its way, where just one is named, else by how its name begins."""
+    folders = name.split("/")[:-1]
+    for read_fn in (folder_split, long_split):
+        found = {split for folder in folders if (split := read_fn(folder))}
+        if len(found) == 1:
+            return file_split(name.rpartition("/")[2], found.pop())
+    return file_split(name.rpartition("/")[2], None)
 
 
 def file_split(file_name: str, folder: str | None) -> str:

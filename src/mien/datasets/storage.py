@@ -26,8 +26,8 @@ MAX_IMAGE_BYTES = 64 * 1024**2
 SAMPLE_MARKER = "SAMPLE-FACES.txt"
 """A file of this name says that the faces beside it were drawn, so that no score on them is taken for a real one."""
 
-TABLE_SUFFIXES = frozenset({".csv", ".npz"})
-"""File endings, in lower case, of datasets that are one file."""
+TABLE_ENDINGS = (".csv", ".csv.gz", ".tsv", ".npz")
+"""File endings, in lower case, of datasets that are one file and of tables of files."""
 
 Blob = Callable[[], bytes]
 """Gives one file's bytes; raises `DataError` without a name where they cannot be read."""
@@ -41,7 +41,7 @@ class Listing:
         names: image files, relative to the root, with ``/`` between folders.
         stamps: int64 (n, 2): size in bytes and time of change in nanoseconds of each.
         folders: every folder, relative to the root, empty ones too; hidden ones are left out.
-        tables: CSV and npz files.
+        tables: files that end as `TABLE_ENDINGS`.
     """
 
     names: list[str] = field(default_factory=list)
@@ -126,7 +126,7 @@ class Folder:
             elif is_image_name(name) and (entry.is_symlink() or entry.is_file()):
                 found.names.append(prefix + name)
                 stamps.extend(_stamp(entry))
-            elif os.path.splitext(name)[1].lower() in TABLE_SUFFIXES and _leads_to(entry.is_file):  # noqa: PTH122
+            elif name.lower().endswith(TABLE_ENDINGS) and _leads_to(entry.is_file):
                 found.tables.append(prefix + name)
 
     def _identity(self, path: str, above: tuple[tuple[int, int], ...]) -> tuple[int, int]:

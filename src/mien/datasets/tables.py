@@ -2,13 +2,14 @@
 
 One row holds one face on one line, its grey pixels as numbers with spaces between them. Columns are found by their
 names, with spaces around them taken off; ``emotion`` and ``Usage`` may be missing, and others may stand beside them,
-quoted where they hold commas. Emotions are the numbers of `mien.labels.FER2013_INDICES`, mapped to class names here
-and nowhere else.
+quoted where they hold commas. Emotions are names, or the numbers of `mien.labels.FER2013_INDICES`, mapped to class
+names here and nowhere else.
 """
 
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,9 +21,9 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.datasets.splits import USAGES, folder_split
+from mien.datasets.splits import USAGES, folder_split, word_split
 from mien.errors import DataError
-from mien.labels import EXPRESSIONS, FER2013_INDICES
+from mien.labels import EXPRESSIONS, FER2013_INDICES, canonical
 
 FER2013_SIDE = 48
 """Side of FER2013's faces in pixels."""
@@ -30,11 +31,14 @@ FER2013_SIDE = 48
 MAX_LINE_BYTES = 8 * 1024**2
 """No row is longer: 1024 x 1024 pixels of three digits take 4 MB."""
 
-READING = 2
+READING = 3
 """Raised when rows are read otherwise, so that tables are not recalled from the cache as they were read before."""
 
-_LABELS = {str(number): EXPRESSIONS.index(name) for number, name in enumerate(FER2013_INDICES)}
+_LABELS = {name: label for label, name in enumerate(EXPRESSIONS)} | {
+    str(number): EXPRESSIONS.index(name) for number, name in enumerate(FER2013_INDICES)
+}
 _ROWS_TO_GUESS_FROM = 64
+_WHOLE = re.compile(r"([0-9]{1,9})(?:\.0*)?")
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +110,11 @@ def read_csv(file: IO[bytes], name: str) -> Table:
     """
     columns = Columns.of(file.readline(MAX_LINE_BYTES))
     if columns is None:
-        raise DataError("no column named pixels in the first line; expected emotion,pixels,Usage", [name])
+        raise DataError(
+            "no column named pixels in the first line, nor one of files beside one of classes; expected "
+            "emotion,pixels,Usage or path,label",
+            [name],
+        )
     lines = _numbered_lines(file)
     first = list(islice(lines, _ROWS_TO_GUESS_FROM))
     side = _side(columns, [line for _, line in first])
@@ -196,16 +204,24 @@ def _read_row(rows: _Rows, line: bytes, name: str, columns: Columns, side: int, 
 
 def _label(text: bytes) -> int:
     word = text.decode("utf-8", "replace").strip()
-    if word not in _LABELS:
-        raise RowError(f"emotion {word[:20]!r} has no name; allowed are 0 to 6")
-    return _LABELS[word]
+    known = canonical(whole_number(word))
+    if known not in _LABELS:
+        raise RowError(f"emotion {word[:20]!r} has no name; allowed are 0 to 6 and {', '.join(EXPRESSIONS)}")
+    return _LABELS[known]
+
+
+def whole_number(word: str) -> str:
+    """``"3"`` for ``"3.0"`` or ``"03"``, as tables write numbers; any other word as it is."""
+    match = _WHOLE.fullmatch(word)
+    return str(int(match[1])) if match else word
 
 
 def _usage(text: bytes) -> str:
     word = text.decode("utf-8", "replace").strip()
-    if word not in USAGES:
+    split = word_split(word)
+    if split is None:
         raise RowError(f"unknown Usage {word[:20]!r}; allowed are {', '.join(USAGES)}")
-    return USAGES[word]
+    return split
 
 
 def _pixels(text: bytes, expected: int) -> NDArray[np.uint8]:

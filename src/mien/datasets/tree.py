@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import difflib
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.datasets.splits import FILE_PREFIXES, file_split, folder_split
+from mien.datasets.class_names import (
+    NAMES_FILE,
+    ReadFn,
+    guess,
+    is_expression,
+    known_classes,
+    mostly_expressions,
+    read_names,
+    split_number,
+)
+from mien.datasets.splits import FILE_PREFIXES, file_split, folder_split, folder_splits
 from mien.datasets.storage import Listing, base_name, encode_names
 from mien.errors import DataError
 from mien.labels import EXPRESSIONS, canonical, class_order
-
-EXTRA_EXPRESSIONS = frozenset({"contempt"})
-"""Classes that may stand beside the seven expressions: datasets such as AffectNet and FER+ have this one."""
-
-NAMES_FILE = "classes.txt"
-"""Beside class folders: the class names there may be, one a line, in order. It is read where folders mix the seven
-expressions with other names, which without it are taken for mistakes."""
-
-ReadFn = Callable[[str], bytes | None]
-"""Gives the bytes of a file, by its name relative to the root; None where there is none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,10 +95,10 @@ def read_tree(
     root = _find_root(_grow(listing))
     if root is None:
         return None
-    folders = list(_class_folders(root, root_name))
+    folders = _without_numbers(list(_class_folders(root, root_name)))
     if not any(folder.label is not None for folder in folders):
         return None
-    named = _check_classes(folders, classes, lambda: _read_names(f"{root.path}/{NAMES_FILE}".lstrip("/"), read_fn))
+    named = _check_classes(folders, classes, lambda: read_names(f"{root.path}/{NAMES_FILE}".lstrip("/"), read_fn))
     strays = tuple(f"{listing.names[position]} (in no class folder)" for position in _strays(root))
     return _index(listing, folders, named, strays)
 
@@ -147,18 +146,30 @@ def _dataset_below(node: _Node) -> _Node | None:
         return None
     if root is None:
         return None
-    folders = [half for name, half in root.children.items() if folder_split(name)] if _has_splits(root) else [root]
+    folders = [root.children[name] for name in _splits_of(root)] if _has_splits(root) else [root]
     classes = [child for folder in folders for child in folder.holders()]
     return root if classes and _holds_known_names(root) else None
 
 
 def _has_splits(node: _Node) -> bool:
+    return bool(_splits_of(node).keys() & node.holders().keys())
+
+
+def _splits_of(node: _Node) -> dict[str, str]:
+    """Which folders in it are splits, and which; of a plain name, empty ones too."""
+    plain = {name: split for name in node.children if (split := folder_split(name))}
+    return plain | folder_splits(
+        name for name, child in node.holders().items() if name in plain or not _wraps_splits(child)
+    )
+
+
+def _wraps_splits(node: _Node) -> bool:
     return any(folder_split(name) for name in node.holders())
 
 
 def _holds_known_names(node: _Node) -> bool:
     """Whether folders in it are called like splits or like expressions."""
-    return _has_splits(node) or any(canonical(name) in EXPRESSIONS for name in node.children)
+    return _has_splits(node) or any(is_expression(name) for name in node.children)
 
 
 def _class_folders(root: _Node, root_name: str) -> Iterator[_ClassFolder]:
@@ -167,45 +178,34 @@ def _class_folders(root: _Node, root_name: str) -> Iterator[_ClassFolder]:
         split = folder_split(root.path.rpartition("/")[2] or root_name)
         yield from (_ClassFolder(child, name, split) for name, child in root.children.items())
         return
-    unknown = [child.path for name, child in root.holders().items() if folder_split(name) is None]
+    splits = _splits_of(root)
+    unknown = [child.path for name, child in root.holders().items() if name not in splits]
     if unknown:
         raise DataError("folders of images beside train, val and test that are none of these", unknown)
-    for split_name, split_node in root.children.items():
-        split = folder_split(split_name)
-        if split is None:
-            continue
+    for split_name, split in splits.items():
+        split_node = root.children[split_name]
         if not split_node.children and split_node.images:
             yield _ClassFolder(split_node, None, split)
         yield from (_ClassFolder(child, name, split) for name, child in split_node.children.items())
+
+
+def _without_numbers(folders: Sequence[_ClassFolder]) -> list[_ClassFolder]:
+    """Class folders that all have a number in front (``0_angry``) lose it, where they then name expressions."""
+    numbered = [None if folder.label is None else split_number(folder.label) for folder in folders]
+    labelled = [folder for folder in folders if folder.label is not None]
+    named = [(folder.split, one[1]) for folder, one in zip(folders, numbered, strict=True) if one is not None]
+    alike = len(set(named)) < len(named)
+    if len(named) < len(labelled) or alike or not mostly_expressions({name for _, name in named}):
+        return list(folders)
+    return [replace(folder, label=one and one[1]) for folder, one in zip(folders, numbered, strict=True)]
 
 
 def _strays(root: _Node) -> list[int]:
     """Images beside class folders: a face without a label."""
     if not _has_splits(root):
         return root.images.tolist()
-    halves = [child for name, child in root.children.items() if folder_split(name)]
+    halves = [root.children[name] for name in _splits_of(root)]
     return [position for half in halves if half.children for position in half.images]
-
-
-def needs_names(classes: Sequence[str]) -> bool:
-    """Whether folders called like these classes are refused without `NAMES_FILE` beside them."""
-    return not set(classes) <= _known_classes(set(classes), None)
-
-
-def _read_names(name: str, read_fn: ReadFn) -> tuple[str, ...] | None:
-    """The class names that a file lists, or None where there is no such file."""
-    data = read_fn(name)
-    if data is None:
-        return None
-    try:
-        lines = data.decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise DataError("is not UTF-8 text; it has the name of a class on each line", [name]) from None
-    names = [canonical(line) for line in lines if line.strip()]
-    twice = sorted({one for one in names if names.count(one) > 1})
-    if twice:
-        raise DataError(f"names a class twice: {', '.join(twice)}", [name])
-    return tuple(names)
 
 
 def _check_classes(
@@ -218,13 +218,13 @@ def _check_classes(
         raise DataError("class folders without a name", nameless)
     names = {name for _, name in labelled}
     allowed = None if allowed is None else [canonical(name) for name in allowed]
-    if allowed is None and not names <= _known_classes(names, None):
+    if allowed is None and not names <= known_classes(names, None):
         allowed = read_names()
-    known = _known_classes(names, allowed)
+    known = known_classes(names, allowed)
     unknown = sorted({node.path for node, name in labelled if name not in known})
     if unknown:
         raise DataError(
-            f"unknown class{_guess(unknown, known)}; the classes are {', '.join(sorted(known))}; rename or remove what "
+            f"unknown class{guess(unknown, known)}; the classes are {', '.join(sorted(known))}; rename or remove what "
             f"is none of them, or write the names of all classes, one a line, into a file {NAMES_FILE} beside them",
             unknown,
         )
@@ -234,20 +234,6 @@ def _check_classes(
     if not names <= set(EXPRESSIONS):
         _check_agreement(folders)
     return tuple(allowed) if allowed else class_order(names)
-
-
-def _known_classes(names: set[str], allowed: Sequence[str] | None) -> set[str]:
-    """What the class folders may be called.
-
-    Where more than half of them are the seven expressions, another name is taken for a mistake (but for
-    `EXTRA_EXPRESSIONS`); where fewer are, the dataset has classes of its own.
-    """
-    if allowed is not None:
-        return set(allowed)
-    expressions = names & set(EXPRESSIONS)
-    if len(expressions) > len(names) / 2:
-        return set(EXPRESSIONS) | EXTRA_EXPRESSIONS
-    return names
 
 
 def _check_agreement(folders: Sequence[_ClassFolder]) -> None:
@@ -266,12 +252,6 @@ def _check_agreement(folders: Sequence[_ClassFolder]) -> None:
     ]
     if training and unknown:
         raise DataError("unknown class: the training split has no such folder", unknown)
-
-
-def _guess(unknown: Sequence[str], known: set[str]) -> str:
-    """``" (did you mean happy?)"`` where a name looks like a slip."""
-    close = difflib.get_close_matches(base_name(unknown[0]).lower(), sorted(known), n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def _index(

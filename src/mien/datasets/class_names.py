@@ -1,0 +1,89 @@
+"""Which names of classes a dataset may use: the seven expressions, a list of its own, or numbers that a list names."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Sequence
+
+from mien.datasets.storage import base_name
+from mien.errors import DataError
+from mien.labels import EXPRESSIONS, canonical
+
+EXTRA_EXPRESSIONS = frozenset({"contempt"})
+"""Classes that may stand beside the seven expressions: datasets such as AffectNet and FER+ have this one."""
+
+NAMES_FILE = "classes.txt"
+"""Beside class folders or a table of files: the class names there may be, one a line, in order. It is read where names
+mix the seven expressions with others, which without it are taken for mistakes, and where classes are numbers."""
+
+ReadFn = Callable[[str], bytes | None]
+"""Gives the bytes of a file, by its name relative to the root; None where there is none."""
+
+_NUMBERED = re.compile(r"\s*(\d+)\s*[._\-:,;)\s]\s*([^\W\d_].*)", re.DOTALL)
+
+
+def split_number(name: str) -> tuple[int, str] | None:
+    """``(1, "sad")`` for ``"1. sad"``, ``"01_sad"`` or ``"1-sad"``; None for a name without a number in front."""
+    match = _NUMBERED.fullmatch(name)
+    return (int(match[1]), canonical(match[2])) if match else None
+
+
+def is_expression(name: str) -> bool:
+    """Whether a folder's name is a spelling of one of the seven, a number in front or not."""
+    numbered = split_number(name)
+    return canonical(name) in EXPRESSIONS or (numbered is not None and numbered[1] in EXPRESSIONS)
+
+
+def mostly_expressions(names: set[str]) -> bool:
+    """Whether more than half of these names are the seven expressions' own, so that another one is a mistake."""
+    return len(names & set(EXPRESSIONS)) > len(names) / 2
+
+
+def known_classes(names: set[str], allowed: Sequence[str] | None) -> set[str]:
+    """What the classes may be called.
+
+    Where more than half of them are the seven expressions, another name is taken for a mistake (but for
+    `EXTRA_EXPRESSIONS`); where fewer are, the dataset has classes of its own.
+    """
+    if allowed is not None:
+        return set(allowed)
+    return set(EXPRESSIONS) | EXTRA_EXPRESSIONS if mostly_expressions(names) else names
+
+
+def needs_names(classes: Sequence[str]) -> bool:
+    """Whether folders called like these classes are refused without `NAMES_FILE` beside them."""
+    return not set(classes) <= known_classes(set(classes), None)
+
+
+def read_names(name: str, read_fn: ReadFn) -> tuple[str, ...] | None:
+    """The class names that a file lists, or None where there is no such file.
+
+    Raises:
+        DataError: it is no text, or names a class twice.
+    """
+    data = read_fn(name)
+    if data is None:
+        return None
+    try:
+        lines = data.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise DataError("is not UTF-8 text; it has the name of a class on each line", [name]) from None
+    names = [canonical(line) for line in lines if line.strip()]
+    twice = sorted({one for one in names if names.count(one) > 1})
+    if twice:
+        raise DataError(f"names a class twice: {', '.join(twice)}", [name])
+    return tuple(names)
+
+
+def names_by_number(names: Sequence[str]) -> dict[int, str]:
+    """What numbers mean where a list of names says it: the first is 0, unless each line has its number in front."""
+    numbered = [split_number(name) for name in names]
+    told = {one[0]: one[1] for one in numbered if one is not None}
+    return told if len(told) == len(names) else dict(enumerate(names))
+
+
+def guess(unknown: Sequence[str], known: set[str]) -> str:
+    """``" (did you mean happy?)"`` where a name looks like a slip."""
+    close = difflib.get_close_matches(base_name(unknown[0]).lower(), sorted(known), n=1)
+    return f" (did you mean {close[0]}?)" if close else ""

@@ -1,0 +1,298 @@
+"""Tables of files: each row names a picture beside the table, and what it shows.
+
+A row's file is one of the dataset's pictures: nothing outside the folder or archive is ever read. Classes are names;
+numbers only where a file ``classes.txt`` or a known dataset (`mien.datasets.file_rows.Scheme`) says what they mean.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mien.datasets.class_names import NAMES_FILE, ReadFn, guess, known_classes, names_by_number, read_names
+from mien.datasets.file_rows import FileTable, OpenFn, Row, Scheme, read_table
+from mien.datasets.splits import FOLDER_NAMES, USAGES, path_split, word_split
+from mien.datasets.storage import Listing, base_name, encode_names
+from mien.datasets.tree import Index
+from mien.errors import DataError, listing
+from mien.labels import EXPRESSIONS, canonical, class_order
+
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
+
+
+class NoneThereError(DataError):
+    """Not one of the files that a table names can be found: it may belong to other pictures."""
+
+
+def read_file_tables(
+    listing_: Listing,
+    names: Sequence[str],
+    open_fn: OpenFn,
+    classes: Sequence[str] | None = None,
+    read_fn: ReadFn = lambda _: None,
+) -> Index | None:
+    """Understand tables as lists of the pictures that stand beside them.
+
+    Args:
+        listing_: the pictures.
+        names: tables to look at, relative to the root.
+        open_fn: opens one of them.
+        classes: the class names there may be; None: as `NAMES_FILE` beside the table says, if it does.
+        read_fn: reads `NAMES_FILE`.
+
+    Returns:
+        The index, or None where none of them is a table of files.
+
+    Raises:
+        NoneThereError: there are tables of files, and none of their files.
+        DataError: several that do not belong together, an unknown class, numbers that nothing names, a broken table.
+    """
+    tables = [table for name in names if (table := read_table(name, open_fn)) is not None]
+    if not tables:
+        return None
+    found = [(table, Finder(listing_.names, table)) for table in tables]
+    there = [(table, finder) for table, finder in found if finder.any_found()]
+    if not there:
+        raise _none_there(found)
+    _check_together([table for table, _ in there])
+    folder = posixpath.dirname(there[0][0].name)
+    listed = tuple(map(canonical, classes)) if classes is not None else _listed_names(folder, read_fn)
+    return build_index(there, listed, listing_.names)
+
+
+def _none_there(tables: Sequence[tuple[FileTable, Finder]]) -> NoneThereError:
+    names = [table.name for table, _ in tables]
+    missing = [f"{row.where} ({finder.find(row)})" for table, finder in tables for row in table.rows]
+    if not missing:
+        problems = [problem for table, _ in tables for problem in table.problems]
+        return NoneThereError("no rows that can be used", problems or names)
+    return NoneThereError(
+        f"no file that {listing(names)} names can be found; they are looked for from the table's folder, and in the "
+        "folders in it",
+        missing,
+    )
+
+
+def _listed_names(folder: str, read_fn: ReadFn) -> tuple[str, ...] | None:
+    """The class names in a file beside the table or, without one, at the top."""
+    beside = read_names(posixpath.join(folder, NAMES_FILE), read_fn)
+    return beside if beside is not None or not folder else read_names(NAMES_FILE, read_fn)
+
+
+def _check_together(tables: Sequence[FileTable]) -> None:
+    """Several tables belong together where each has a split of its own: ``train.csv`` and ``val.csv``."""
+    splits = [table.split for table in tables]
+    if len(tables) > 1 and (None in splits or len(set(splits)) < len(splits)):
+        names = [table.name for table in tables]
+        raise DataError("several tables of files, whose names do not tell train, val and test apart; name one", names)
+
+
+class Finder:
+    """Which of the dataset's pictures a table's rows name.
+
+    Args:
+        names: the pictures, relative to the root.
+        table: its folder and split tell files of one name apart.
+    """
+
+    def __init__(self, names: Sequence[str], table: FileTable) -> None:
+        self._names = names
+        self._table = table
+        self._folder = posixpath.dirname(table.name)
+        self._wanted = {base_name(_plain(row.file)) for row in table.rows}
+        self._places: dict[str, list[int]] = {}
+        for place, name in enumerate(names):
+            base = base_name(name)
+            if base in self._wanted:
+                self._places.setdefault(base, []).append(place)
+
+    def any_found(self) -> bool:
+        """Whether a single row's file is there."""
+        return any(not isinstance(self.find(row), str) for row in self._table.rows)
+
+    def find(self, row: Row) -> int | str:
+        """The place of a row's picture among the names, or why there is none.
+
+        It is the file of that path, from the table's folder; else the one below, or below the root, whose path ends so.
+        """
+        path = _plain(row.file)
+        candidates = self._places.get(base_name(path), [])
+        exact = posixpath.normpath(f"{self._folder}/{path}" if self._folder and path[:1] != "/" else path)
+        fitting = [place for place in candidates if self._names[place] == exact]
+        if not fitting:
+            ending = f"/{posixpath.normpath(path)}"
+            fitting = [place for place in candidates if f"/{self._names[place]}".endswith(ending)]
+        if len(fitting) > 1:
+            fitting = self._below(fitting) or fitting
+        if len(fitting) > 1:
+            fitting = self._of_split(fitting, row) or fitting
+        if len(fitting) > 1:
+            return f"{row.file} stands in several folders: {listing([self._names[place] for place in fitting])}"
+        return fitting[0] if fitting else f"{row.file} is not there"
+
+    def _below(self, places: Sequence[int]) -> list[int]:
+        start = f"{self._folder}/" if self._folder else ""
+        return [place for place in places if self._names[place].startswith(start)]
+
+    def _of_split(self, places: Sequence[int], row: Row) -> list[int]:
+        split = word_split(row.split) if row.split else self._table.split
+        return [place for place in places if split and path_split(self._names[place]) == split]
+
+
+def _plain(path: str) -> str:
+    """A path with the slashes of all systems but Windows, and without ``./`` in front."""
+    return path.replace("\\", "/").removeprefix("./")
+
+
+@dataclass
+class _Found:
+    """The rows whose pictures are there, by the picture's place in the listing, and what is wrong with the others."""
+
+    rows: dict[int, Row] = field(default_factory=dict)
+    splits: dict[int, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def add(self, row: Row, place: int | str, split: str | None) -> None:
+        """Take a row in, or say why it cannot be used."""
+        if isinstance(place, str):
+            self.problems.append(f"{row.where} ({place})")
+        elif place in self.rows:
+            self.problems.append(f"{row.where} ({row.file} stands in {self.rows[place].where} too)")
+        elif split is None:
+            allowed = ", ".join(sorted({*USAGES, *FOLDER_NAMES}))
+            self.problems.append(f"{row.where} (unknown split {row.split[:20]!r}; allowed are {allowed})")
+        else:
+            self.rows[place], self.splits[place] = row, split
+
+
+def build_index(
+    tables: Sequence[tuple[FileTable, Finder]], listed: Sequence[str] | None, names: Sequence[str]
+) -> Index:
+    """Put the rows of tables that belong together into one index, in the order of the pictures' names.
+
+    Args:
+        tables: each with what finds its pictures.
+        listed: the class names there may be, in order, where something lists them.
+        names: the pictures.
+
+    Raises:
+        DataError: a class that is none, numbers that nothing names.
+    """
+    rows = [row for table, _ in tables for row in table.rows]
+    scheme = tables[0][0].scheme if len({table.scheme for table, _ in tables}) == 1 else None
+    meaning = class_names([table.name for table, _ in tables], rows, scheme, listed)
+    passed = sum(not meaning[row.word] for row in rows)
+    found = _Found(problems=[problem for table, _ in tables for problem in table.problems])
+    for table, finder in tables:
+        for row in table.rows:
+            if meaning[row.word]:
+                place = finder.find(row)
+                found.add(row, place, _split_of(row, table, "" if isinstance(place, str) else names[place]))
+    words = scheme.name if scheme else "table of files"
+    told = f"{words} ({passed:,} rows without an expression passed over)" if passed else words
+    classes = _classes({name for name in meaning.values() if name}, scheme, listed)
+    return _index(found, meaning, classes, names, told)
+
+
+def _split_of(row: Row, table: FileTable, name: str) -> str | None:
+    """The split of a row: as it says, else as its table is called, else by where its picture stands."""
+    return word_split(row.split) if row.split else table.split or path_split(name)
+
+
+def _classes(present: set[str], scheme: Scheme | None, listed: Sequence[str] | None) -> tuple[str, ...]:
+    """The classes in order: the seven where all are of them; else as listed, of the known dataset, or as there are."""
+    if present <= set(EXPRESSIONS):
+        return EXPRESSIONS
+    if listed is not None:
+        return tuple(names_by_number(listed).values())
+    return class_order(set(scheme.names.values()) if scheme else present)
+
+
+def _index(
+    found: _Found, meaning: Mapping[str, str], classes: tuple[str, ...], names: Sequence[str], words: str
+) -> Index:
+    places = sorted(found.rows)
+    labels = [meaning[found.rows[place].word] for place in places]
+    splits = [found.splits[place] for place in places]
+    if classes != EXPRESSIONS:
+        _check_agreement(labels, splits, [found.rows[place].where for place in places])
+    return Index(
+        format=words,
+        classes=classes,
+        keys=encode_names([names[place] for place in places]),
+        labels=np.array([classes.index(label) for label in labels], np.int64),
+        splits=np.array(splits, "U7"),
+        problems=tuple(found.problems),
+    )
+
+
+def _check_agreement(labels: Sequence[str], splits: Sequence[str], wheres: Sequence[str]) -> None:
+    """Own classes: one that only the test set has could never be learned."""
+    training = {label for label, split in zip(labels, splits, strict=True) if split == "train"}
+    unknown = [f"{where} ({label})" for label, where in zip(labels, wheres, strict=True) if label not in training]
+    if training and unknown:
+        raise DataError("unknown class: no row of the training split has it", unknown)
+
+
+def class_names(
+    tables: Sequence[str], rows: Sequence[Row], scheme: Scheme | None, listed: Sequence[str] | None
+) -> dict[str, str]:
+    """What each word in the column of classes means, "" for rows to pass over.
+
+    Raises:
+        DataError: a class that is none, numbers that nothing names, or numbers beside names.
+    """
+    words = {row.word for row in rows}
+    numbers = {word for word in words if _NUMBER.fullmatch(word)}
+    if numbers and numbers != words:
+        fewer = min(numbers, words - numbers, key=lambda some: sum(row.word in some for row in rows))
+        raise DataError("some classes are numbers and others are names; write one or the other", _named(rows, fewer))
+    if numbers:
+        return _names_of_numbers(tables, rows, scheme, listed)
+    meaning = {word: canonical(word) for word in words}
+    names = set(meaning.values())
+    allowed = None if listed is None or names <= known_classes(names, None) else [*names_by_number(listed).values()]
+    known = known_classes(names, allowed)
+    unknown = {word for word, name in meaning.items() if name not in known}
+    if unknown:
+        raise DataError(
+            f"unknown class{guess(sorted(unknown), known)}; the classes are {', '.join(sorted(known))}; mend or remove "
+            f"these rows, or write the names of all classes, one a line, into a file {NAMES_FILE} beside the table",
+            _named(rows, unknown),
+        )
+    return meaning
+
+
+def _names_of_numbers(
+    tables: Sequence[str], rows: Sequence[Row], scheme: Scheme | None, listed: Sequence[str] | None
+) -> dict[str, str]:
+    """What numbers mean: as listed, of numbers that no row has too, else as in the known dataset."""
+    words = {row.word for row in rows}
+    if listed is None and scheme is None:
+        raise DataError(
+            f"classes are numbers ({listing(sorted(words, key=float), 8)}), and nothing says what they mean; write a "
+            f"file {NAMES_FILE} beside the table, with the name of class 0 on its first line, of class 1 on the next, "
+            "or with a number in front of each name (1 happy)",
+            list(tables),
+        )
+    names: dict[int, str] = {}
+    if listed is not None:
+        names = names_by_number(listed)
+    elif scheme is not None:
+        names = {**scheme.names, **dict.fromkeys(scheme.without, "")}
+    meaning = {str(number): name for number, name in names.items()}
+    unknown = words - meaning.keys()
+    if unknown:
+        told = NAMES_FILE if listed is not None or scheme is None else scheme.name
+        known = ", ".join(f"{number} {name or 'none'}" for number, name in names.items())
+        raise DataError(f"numbers without a name; by {told} they are {known}", _named(rows, unknown))
+    return meaning if listed is not None else {word: meaning[word] for word in words}
+
+
+def _named(rows: Sequence[Row], words: set[str]) -> list[str]:
+    """The rows with one of these classes, in words."""
+    return [f"{row.where} ({row.word})" for row in rows if row.word in words]
