@@ -31,3 +31,10 @@ def write_patterns(root: Path, *, train: int, test: int) -> Path:
                 cv2.imwrite(str(folder / f"{prefix}_{number}.png"), pattern(label, number))
                 number += 1
     return root
+
+
+def write_grey(path: Path, value: int = 0) -> Path:
+    """A grey picture of 16x16 pixels, in whose folder others may stand; gives its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), np.full((16, 16), value, np.uint8))
+    return path

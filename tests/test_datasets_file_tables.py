@@ -5,8 +5,6 @@ import io
 import shutil
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,19 +13,9 @@ from mien.datasets import open_dataset
 from mien.datasets.file_rows import CLASS_COLUMNS, FILE_COLUMNS, SPLIT_COLUMNS, Header, read_rows, read_table
 from mien.errors import DataError
 from mien.labels import EXPRESSIONS
+from pictures import write_grey
 
 AFFECTNET = "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal"
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("MIEN_CACHE", str(tmp_path_factory.mktemp("cache")))
-
-
-def draw(path: Path, value: int = 0) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), np.full((16, 16), value, np.uint8))
-    return path
 
 
 def table(path: Path, *lines: str) -> Path:
@@ -49,7 +37,7 @@ def split_of(dataset) -> dict[str, str]:
 def test_a_table_above_a_folder_of_pictures(tmp_path, kind):
     root = tmp_path / "faces"
     for value, name in enumerate("abc"):
-        draw(root / "images" / f"{name}.png", 10 * value)
+        write_grey(root / "images" / f"{name}.png", 10 * value)
     table(root / "labels.csv", "filename,label,split", "c.png,Happiness,Train", "a.png,sad,TEST", "b.png,ANGER,Dev")
     path = {"folder": root, "named": root / "labels.csv"}.get(kind)
     dataset = open_dataset(path or shutil.make_archive(str(tmp_path / "packed"), kind, root))
@@ -63,34 +51,34 @@ def test_a_table_above_a_folder_of_pictures(tmp_path, kind):
 @pytest.mark.parametrize("file", FILE_COLUMNS)
 @pytest.mark.parametrize("word", CLASS_COLUMNS)
 def test_columns_in_any_case_order_and_spacing(tmp_path, file, word):
-    draw(tmp_path / "pics" / "a.png")
+    write_grey(tmp_path / "pics" / "a.png")
     table(tmp_path / "list.csv", f"id, {word.upper()} ,{file.title()}", "1,happy,pics/a.png")
     assert named(open_dataset(tmp_path)) == {"pics/a.png": "happy"}
 
 
 @pytest.mark.parametrize(("name", "between"), [("list.tsv", "\t"), ("list.csv", "\t"), ("list.csv", ";")])
 def test_other_separators(tmp_path, name, between):
-    draw(tmp_path / "a, b.png")
+    write_grey(tmp_path / "a, b.png")
     table(tmp_path / name, between.join(["\ufefffile", "class"]), between.join(["a, b.png", "happy"]))
     assert named(open_dataset(tmp_path / name)) == {"a, b.png": "happy"}
 
 
 def test_windows_paths_and_paths_from_the_table_upwards(tmp_path):
     for name in ("pics/one/a.png", "pics/b.png"):
-        draw(tmp_path / name)
+        write_grey(tmp_path / name)
     table(tmp_path / "lists" / "all.csv", "path,label", "..\\pics\\one\\a.png,happy", "./b.png,sad")
     assert named(open_dataset(tmp_path)) == {"pics/one/a.png": "happy", "pics/b.png": "sad"}
 
 
 def test_no_file_outside_the_dataset_is_read(tmp_path):
-    outside = draw(tmp_path / "outside.png")
-    draw(tmp_path / "data" / "a.png")
+    outside = write_grey(tmp_path / "outside.png")
+    write_grey(tmp_path / "data" / "a.png")
     table(tmp_path / "data" / "t.csv", "path,label", "a.png,happy", "../outside.png,sad", f"{outside},sad")
     assert [problem.split(" ")[0] for problem in open_dataset(tmp_path / "data").problems] == ["t.csv:3", "t.csv:4"]
 
 
 def test_missing_files_are_named_or_skipped(tmp_path):
-    draw(tmp_path / "a.png")
+    write_grey(tmp_path / "a.png")
     table(tmp_path / "t.csv", "path,label", "a.png,happy", "gone.png,sad", "b/a.png,sad")
     dataset = open_dataset(tmp_path)
     with pytest.raises(DataError, match="2 of 3 faces cannot be used") as caught:
@@ -101,7 +89,7 @@ def test_missing_files_are_named_or_skipped(tmp_path):
 
 @pytest.mark.parametrize("named_file", [False, True])
 def test_a_table_of_which_no_file_is_there(tmp_path, named_file):
-    draw(tmp_path / "pics" / "a.png")
+    write_grey(tmp_path / "pics" / "a.png")
     path = table(tmp_path / "t.csv", "path,label", "b.png,happy")
     with pytest.raises(DataError, match=r"no file that t\.csv names can be found; they are looked for") as caught:
         open_dataset(path if named_file else tmp_path)
@@ -109,21 +97,21 @@ def test_a_table_of_which_no_file_is_there(tmp_path, named_file):
 
 
 def test_a_table_without_rows(tmp_path):
-    draw(tmp_path / "a.png")
+    write_grey(tmp_path / "a.png")
     with pytest.raises(DataError, match=r"no rows that can be used: t\.csv"):
         open_dataset(table(tmp_path / "t.csv", "path,label"))
 
 
 def test_folders_of_other_names_are_read_where_a_table_is_of_other_pictures(tmp_path):
     for name in ("cat/a.png", "dog/b.png"):
-        draw(tmp_path / name)
+        write_grey(tmp_path / name)
     table(tmp_path / "t.csv", "path,label", "elsewhere.png,happy")
     assert open_dataset(tmp_path).classes == ("cat", "dog")
 
 
 def test_folders_called_like_expressions_come_before_a_table_that_is_not_named(tmp_path):
     for name in ("happy/a.png", "sad/b.png"):
-        draw(tmp_path / name)
+        write_grey(tmp_path / name)
     path = table(tmp_path / "labels.csv", "pth,label", "happy/a.png,fear", "sad/b.png,sad")
     assert named(open_dataset(tmp_path)) == {"happy/a.png": "happy", "sad/b.png": "sad"}
     assert named(open_dataset(path)) == {"happy/a.png": "fear", "sad/b.png": "sad"}
@@ -131,7 +119,7 @@ def test_folders_called_like_expressions_come_before_a_table_that_is_not_named(t
 
 def test_folders_that_say_nothing_give_way_to_a_table(tmp_path):
     for name in ("S001/a.png", "S002/a.png"):
-        draw(tmp_path / name)
+        write_grey(tmp_path / name)
     table(tmp_path / "t.csv", "path,label", "S001/a.png,happy", "S002/a.png,sad")
     assert named(open_dataset(tmp_path)) == {"S001/a.png": "happy", "S002/a.png": "sad"}
 
@@ -142,7 +130,7 @@ def test_a_csv_of_pixels_is_no_table_of_files(tmp_path):
 
 
 def test_a_table_without_such_columns_says_what_they_are(tmp_path):
-    draw(tmp_path / "a.png")
+    write_grey(tmp_path / "a.png")
     with pytest.raises(DataError, match="expected emotion,pixels,Usage or path,label"):
         open_dataset(table(tmp_path / "t.csv", "a.png,happy"))
 
@@ -157,21 +145,21 @@ def test_a_table_without_such_columns_says_what_they_are(tmp_path):
     ],
 )
 def test_bad_rows_are_named(tmp_path, row, reason):
-    draw(tmp_path / "a.png")
+    write_grey(tmp_path / "a.png")
     table(tmp_path / "t.csv", "path,label", "a.png,happy", "", row)
     assert open_dataset(tmp_path).problems == (f"t.csv:4 ({reason})",)
 
 
 def test_a_quote_that_is_not_closed_is_refused(tmp_path):
-    draw(tmp_path / "a.png")
+    write_grey(tmp_path / "a.png")
     table(tmp_path / "t.csv", "path,label", 'a.png,"happy', "b.png,sad")
     with pytest.raises(DataError, match=r"cannot be read .*: t\.csv"):
         open_dataset(tmp_path)
 
 
 def test_an_unknown_split_is_named(tmp_path):
-    draw(tmp_path / "a.png")
-    draw(tmp_path / "b.png")
+    write_grey(tmp_path / "a.png")
+    write_grey(tmp_path / "b.png")
     table(tmp_path / "t.csv", "path,label,set", "a.png,happy,train", "b.png,sad,practice")
     with pytest.raises(DataError, match=r"t\.csv:3 \(unknown split 'practice'; allowed are .*train.*\)"):
         open_dataset(tmp_path).load()
@@ -179,7 +167,7 @@ def test_an_unknown_split_is_named(tmp_path):
 
 def test_a_table_for_each_split(tmp_path):
     for name in ("train/1.png", "val/1.png"):
-        draw(tmp_path / "images" / name)
+        write_grey(tmp_path / "images" / name)
     table(tmp_path / "train_labels.csv", "image,label", "1.png,happy")
     table(tmp_path / "labels-val.csv", "image,label", "1.png,sad")
     dataset = open_dataset(tmp_path)
@@ -190,20 +178,20 @@ def test_a_table_for_each_split(tmp_path):
 
 def test_a_table_in_each_split_folder(tmp_path):
     for split in ("train", "test"):
-        draw(tmp_path / split / "1.png")
+        write_grey(tmp_path / split / "1.png")
         table(tmp_path / split / "labels.csv", "image,label", "1.png,happy")
     assert split_of(open_dataset(tmp_path)) == {"train/1.png": "train", "test/1.png": "test"}
 
 
 def test_the_split_by_folders_on_the_way(tmp_path):
     for name in ("train_set/1.png", "eval/2.png", "3.png"):
-        draw(tmp_path / name)
+        write_grey(tmp_path / name)
     table(tmp_path / "t.csv", "path,label", "train_set/1.png,happy", "eval/2.png,sad", "3.png,sad")
     assert split_of(open_dataset(tmp_path)) == {"3.png": "train", "eval/2.png": "val", "train_set/1.png": "train"}
 
 
 def test_several_tables_that_do_not_belong_together(tmp_path):
-    draw(tmp_path / "a.png")
+    write_grey(tmp_path / "a.png")
     for name in ("old.csv", "new.csv"):
         table(tmp_path / name, "path,label", "a.png,happy")
     with pytest.raises(DataError, match="several tables of files") as caught:
@@ -214,15 +202,15 @@ def test_several_tables_that_do_not_belong_together(tmp_path):
 
 def test_a_name_in_several_folders(tmp_path):
     for name in ("one/1.png", "two/1.png"):
-        draw(tmp_path / name)
-    draw(tmp_path / "2.png")
+        write_grey(tmp_path / name)
+    write_grey(tmp_path / "2.png")
     table(tmp_path / "t.csv", "path,label", "1.png,happy", "2.png,sad")
     assert open_dataset(tmp_path).problems == ("t.csv:2 (1.png stands in several folders: one/1.png, two/1.png)",)
 
 
 def test_names_that_all_stand_in_several_folders(tmp_path):
     for name in ("images/one/1.png", "images/two/1.png"):
-        draw(tmp_path / name)
+        write_grey(tmp_path / name)
     path = table(tmp_path / "t.csv", "path,label", "1.png,happy")
     with pytest.raises(DataError, match=r"no file .* can be found; .*1\.png stands in several folders: images/one"):
         open_dataset(path)
@@ -230,7 +218,7 @@ def test_names_that_all_stand_in_several_folders(tmp_path):
 
 def test_an_unknown_class_is_named_with_a_guess(tmp_path):
     for name in "abc":
-        draw(tmp_path / f"{name}.png")
+        write_grey(tmp_path / f"{name}.png")
     table(tmp_path / "t.csv", "path,label", "a.png,happy", "b.png,hapy", "c.png,sad")
     with pytest.raises(DataError, match=r"unknown class \(did you mean happy\?\)") as caught:
         open_dataset(tmp_path)
@@ -241,7 +229,7 @@ def test_an_unknown_class_is_named_with_a_guess(tmp_path):
 
 def test_own_classes_and_one_that_only_the_test_set_has(tmp_path):
     for name in "abc":
-        draw(tmp_path / f"{name}.png")
+        write_grey(tmp_path / f"{name}.png")
     path = table(tmp_path / "t.csv", "path,label,split", "a.png,tired,train", "b.png,awake,train", "c.png,tired,test")
     assert open_dataset(tmp_path).classes == ("awake", "tired")
     path.write_text(path.read_text().replace("c.png,tired", "c.png,tierd"))
@@ -250,7 +238,7 @@ def test_own_classes_and_one_that_only_the_test_set_has(tmp_path):
 
 
 def test_numbers_are_never_guessed(tmp_path):
-    draw(tmp_path / "a.png")
+    write_grey(tmp_path / "a.png")
     table(tmp_path / "t.csv", "path,label", "a.png,3")
     with pytest.raises(DataError, match=r"classes are numbers \(3\), and nothing says .*; write a file classes\.txt"):
         open_dataset(tmp_path)
@@ -259,7 +247,7 @@ def test_numbers_are_never_guessed(tmp_path):
 @pytest.mark.parametrize("lines", [("sad", "Happy"), ("1 happy", "0: sad"), ("0,sad", "1,happy")])
 def test_numbers_by_a_file_of_names(tmp_path, lines):
     for name in "ab":
-        draw(tmp_path / "pics" / f"{name}.png")
+        write_grey(tmp_path / "pics" / f"{name}.png")
     table(tmp_path / "t.csv", "path,label", "a.png,0", "b.png,1.0")
     table(tmp_path / "classes.txt", *lines)
     dataset = open_dataset(tmp_path)
@@ -273,7 +261,7 @@ def test_numbers_by_a_file_of_names(tmp_path, lines):
 
 def test_numbers_of_own_classes_keep_their_order(tmp_path):
     for name in "ab":
-        draw(tmp_path / f"{name}.png")
+        write_grey(tmp_path / f"{name}.png")
     table(tmp_path / "t.csv", "path,label", "a.png,0", "b.png,2")
     table(tmp_path / "classes.txt", "tired", "bored", "awake")
     dataset = open_dataset(tmp_path)
@@ -282,7 +270,7 @@ def test_numbers_of_own_classes_keep_their_order(tmp_path):
 
 
 def test_listed_classes_stay_where_only_expressions_are_used(tmp_path):
-    draw(tmp_path / "a.png")
+    write_grey(tmp_path / "a.png")
     table(tmp_path / "test.csv", "path,label", "a.png,0")
     table(tmp_path / "classes.txt", "sad", "bored", "happy")
     assert open_dataset(tmp_path).classes == ("sad", "bored", "happy")
@@ -291,7 +279,7 @@ def test_listed_classes_stay_where_only_expressions_are_used(tmp_path):
 @pytest.mark.parametrize("number", ["2", "0.5", "-1"])
 def test_a_number_that_the_file_of_names_lacks(tmp_path, number):
     for name in "ab":
-        draw(tmp_path / f"{name}.png")
+        write_grey(tmp_path / f"{name}.png")
     table(tmp_path / "t.csv", "path,label", "a.png,0", f"b.png,{number}")
     table(tmp_path / "classes.txt", "sad", "happy")
     with pytest.raises(DataError, match=r"by classes\.txt they are 0 sad, 1 happy: t\.csv:3"):
@@ -300,7 +288,7 @@ def test_a_number_that_the_file_of_names_lacks(tmp_path, number):
 
 def test_numbers_beside_names(tmp_path):
     for name in "abc":
-        draw(tmp_path / f"{name}.png")
+        write_grey(tmp_path / f"{name}.png")
     table(tmp_path / "t.csv", "path,label", "a.png,happy", "b.png,3", "c.png,sad")
     with pytest.raises(DataError, match=r"some classes are numbers and others are names.*: t\.csv:3 \(3\)$"):
         open_dataset(tmp_path)
@@ -311,7 +299,7 @@ def test_affectnet(tmp_path, kind):
     root = tmp_path / "AffectNet"
     rows = {"training": [], "validation": []}
     for number in range(22):
-        draw(root / "Manually_Annotated_Images" / f"{number % 3}" / f"{number:04x}.jpg", number)
+        write_grey(root / "Manually_Annotated_Images" / f"{number % 3}" / f"{number:04x}.jpg", number)
         split = "training" if number < 11 else "validation"
         rows[split].append(f"{number % 3}/{number:04x}.jpg,1,1,9,9,1.5;2.5,{number % 11},-0.1,0.2")
     for split, lines in rows.items():
@@ -329,7 +317,7 @@ def test_affectnet(tmp_path, kind):
 
 
 def test_affectnets_classes_are_whole_with_contempt_and_the_seven_without(tmp_path):
-    draw(tmp_path / "images" / "1" / "a.jpg")
+    write_grey(tmp_path / "images" / "1" / "a.jpg")
     path = table(tmp_path / "training.csv", "subDirectory_filePath,expression", "1/a.jpg,7")
     assert open_dataset(tmp_path).classes == ("angry", "contempt", *EXPRESSIONS[1:])
     path.write_text(path.read_text().replace(",7", ",6"))
@@ -337,7 +325,7 @@ def test_affectnets_classes_are_whole_with_contempt_and_the_seven_without(tmp_pa
 
 
 def test_a_number_that_affectnet_has_not(tmp_path):
-    draw(tmp_path / "images" / "1" / "a.jpg")
+    write_grey(tmp_path / "images" / "1" / "a.jpg")
     table(tmp_path / "training.csv", "subDirectory_filePath,expression", "1/a.jpg,11")
     with pytest.raises(DataError, match=r"by AffectNet they are 0 neutral, .* 10 none: training\.csv:2 \(11\)"):
         open_dataset(tmp_path)
@@ -345,7 +333,7 @@ def test_a_number_that_affectnet_has_not(tmp_path):
 
 def test_a_changed_table_is_read_anew(tmp_path):
     for value, name in enumerate("ab"):
-        draw(tmp_path / f"{name}.png", 50 * value)
+        write_grey(tmp_path / f"{name}.png", 50 * value)
     path = table(tmp_path / "t.csv", "path,label", "a.png,happy")
     assert open_dataset(tmp_path).load().images.max() == 0
     table(path, "path,label", "b.png,happy")

@@ -3,8 +3,6 @@
 import shutil
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,19 +11,9 @@ from mien.datasets import open_dataset
 from mien.datasets.rafdb import LIST_FILES, read_list
 from mien.errors import DataError
 from mien.labels import EXPRESSIONS, RAFDB_NUMBERS
+from pictures import write_grey
 
 KINDS = ["folder", "zip", "gztar"]
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("MIEN_CACHE", str(tmp_path_factory.mktemp("cache")))
-
-
-def draw(path: Path, value: int = 0) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), np.full((16, 16), value, np.uint8))
-    return path
 
 
 def faces() -> list[tuple[str, int]]:
@@ -39,7 +27,7 @@ def makers(root: Path, listed: str = LIST_FILES[0], folders: tuple[str, ...] = (
     for name, number in faces():
         for folder in folders:
             suffix = "_aligned" if folder == "aligned" else ""
-            draw(root / "Image" / folder / f"{name}{suffix}.jpg", 10 * number + (folder == "original"))
+            write_grey(root / "Image" / folder / f"{name}{suffix}.jpg", 10 * number + (folder == "original"))
     (root / "EmoLabel").mkdir()
     lines = [f"{name}.jpg {number}" for name, number in faces()]
     (root / "EmoLabel" / listed).write_text("\r\n".join([*lines, ""]), encoding="utf-8")
@@ -50,7 +38,7 @@ def kaggle(root: Path) -> Path:
     for split in ("train", "test"):
         rows = [(f"{name}_aligned.jpg", number) for name, number in faces() if name.startswith(split)]
         for name, number in rows:
-            draw(root / "DATASET" / split / str(number) / name, number)
+            write_grey(root / "DATASET" / split / str(number) / name, number)
         text = "\n".join(["image,label", *(f"{name},{number}" for name, number in rows), ""])
         (root / f"{split}_labels.csv").write_text(text, encoding="utf-8")
     return root
