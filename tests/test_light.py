@@ -17,6 +17,7 @@ HEAVY = {"keras", "tensorflow", "jax", "torch", "sklearn", "matplotlib", "tf2onn
 
 MAY_USE_KERAS = {
     *(
+        "artefacts.py",
         "augmentation.py",
         "averaging.py",
         "backend.py",
@@ -38,7 +39,7 @@ MAY_USE_KERAS = {
         "teaching.py",
         "trainee.py",
     ),
-    "training.py",
+    *("training.py", "usermodels.py"),
 }
 """The modules that train, which may import Keras and its kin when they are imported. All others are light."""
 

@@ -301,7 +301,7 @@ def test_without_a_converter_nothing_that_was_learnt_is_lost(patterns, tmp_path,
         path.write_text("of an earlier epoch, as after an interruption")
         raise MissingExtraError("writing .onnx files", "train")
 
-    monkeypatch.setattr("mien.training.save_onnx", refuse)
+    monkeypatch.setattr("mien.artefacts.save_onnx", refuse)
     said = []
     outcome = train(patterns, dataclasses.replace(CONFIG, epochs=1), out=tmp_path / "run", say=said.append)
     assert {path.name for path in (tmp_path / "run").iterdir() if path.is_file()} == RUN_FILES - {"model.onnx"}

@@ -24,7 +24,7 @@ from mien.backend import all_layers
 from mien.classifier import Classifier, apply_temperature
 from mien.errors import MissingExtraError, ModelError, UsageError, unknown_choice
 from mien.files import replacing
-from mien.kerasfiles import KerasClassifier, quietly, save_h5, save_keras
+from mien.kerasfiles import PARITY_TOLERANCE, KerasClassifier, quietly, save_h5, save_keras
 from mien.modelspec import ModelSpec, write_to_onnx
 from mien.precisions import check_precision, lower_precision
 from mien.preprocessing import InputSpec, to_input
@@ -49,9 +49,6 @@ PredictFn = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 PARITY_BATCHES = (1, 7)
 """Batch sizes at which an exported model must agree with Keras."""
-
-PARITY_TOLERANCE = 1e-4
-"""Largest difference of a probability that is taken for rounding."""
 
 
 def save_onnx(

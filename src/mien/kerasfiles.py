@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 UNREADABLE: tuple[type[Exception], ...] = (*ZIP_DAMAGE, AttributeError, ImportError, LookupError, TypeError)
 """What Keras raises at files that are damaged, of another version, or hold layers that it does not know."""
 
-H5_TOLERANCE = 1e-4
-"""Largest difference of a probability that is taken for rounding."""
+PARITY_TOLERANCE = 1e-4
+"""Largest difference of a probability that is taken for rounding, in this and in other formats."""
 
 
 class KerasClassifier:
@@ -88,17 +89,28 @@ def save_h5(model: keras.Model, spec: ModelSpec, path: str | Path) -> None:
     Raises:
         ModelError: Keras cannot write it, or reads another model from it; it is not kept.
     """
-    import h5py
-
     with replacing(path) as temporary:
         try:
             with quietly():
                 model.save(temporary)
         except (NotImplementedError, TypeError, ValueError) as error:
             raise ModelError(f"{path}: Keras cannot write this network as HDF5 ({first_line(error)})") from error
-        with h5py.File(temporary, "a") as file:
-            file.attrs[METADATA_KEY] = json.dumps(spec.to_dict())
+        _write_attribute(temporary, spec)
         _check_h5(model, temporary, Path(path))
+
+
+def describe_h5(path: Path, spec: ModelSpec) -> None:
+    """Give a file that `save_h5` wrote another description; the network in it stays."""
+    with replacing(path) as temporary:
+        shutil.copyfile(path, temporary)
+        _write_attribute(temporary, spec)
+
+
+def _write_attribute(path: Path, spec: ModelSpec) -> None:
+    import h5py
+
+    with h5py.File(path, "a") as file:
+        file.attrs[METADATA_KEY] = json.dumps(spec.to_dict())
 
 
 def _check_h5(model: keras.Model, written: Path, path: Path) -> None:
@@ -112,7 +124,7 @@ def _check_h5(model: keras.Model, written: Path, path: Path) -> None:
         raise ModelError(f"{path}: HDF5 does not hold this network: {reason}; it was not kept") from error
     images = np.random.default_rng(0).random((2, *model.input_shape[1:]), np.float32)
     wanted, given = (ops.convert_to_numpy(ops.cast(net(images, training=False), "float32")) for net in (model, read))
-    if not np.allclose(given, wanted, atol=H5_TOLERANCE):
+    if not np.allclose(given, wanted, atol=PARITY_TOLERANCE):
         raise ModelError(f"{path}: HDF5 does not hold this network: Keras reads another one from it; it was not kept")
 
 

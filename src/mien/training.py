@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
-import shlex
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,32 +17,31 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mien import backend
+from mien.artefacts import calibrate, describe_models, save_models
 from mien.beginning import begin, check_network_of
-from mien.calibration import fit_held_out
 from mien.cards import run_card
 from mien.checkpoints import columns
-from mien.classifier import Classifier, Model, check_probabilities
+from mien.classifier import Model
 from mien.config import TrainingConfig
-from mien.datasets import Faces, open_dataset
+from mien.datasets import open_dataset
 from mien.datasets.pixels import Progress
-from mien.errors import DataError, MissingExtraError, ModelError, UsageError, listing
+from mien.errors import DataError, UsageError, listing
 from mien.evaluation import Evaluation, evaluate
-from mien.export import KerasClassifier, describe, save_h5, save_keras, save_onnx
+from mien.export import describe
 from mien.files import write_json, write_text
 from mien.framing import FER2013_MARGIN
 from mien.hosts import current
 from mien.judging import judge_answers
-from mien.kerasfiles import first_line
 from mien.labels import EXPRESSIONS
 from mien.learning import Learned, learn
 from mien.materials import Materials, Selection, faces_from_arrays, from_faces, gather
-from mien.modelspec import ModelSpec, check_classes, write_beside, write_to_onnx
+from mien.modelspec import ModelSpec
 from mien.networks import check_network, digest_of_layers, network
-from mien.preprocessing import InputSpec
 from mien.reports import plot_confusion, plot_curves
 from mien.runs import RunFolder, forget_views
 from mien.teaching import taught
 from mien.trainee import check_models
+from mien.usermodels import check_model
 
 TEACHING = ("teacher_weight", "teacher_view", "teacher_views")
 """Settings that say nothing without a teacher."""
@@ -206,7 +203,7 @@ def fit(
         UsageError: a model or arrays of the wrong shape, range or length, or unknown settings.
         ModelError: the model does not give probabilities.
     """
-    spec = _check_model(model, classes)
+    spec = check_model(model, classes)
     for name in ("network", "input"):
         if name in settings:
             raise UsageError(f"{name}: is that of the model that is trained; leave it out")
@@ -246,47 +243,6 @@ def _no_trace_if_refused(folder: RunFolder) -> Iterator[None]:
         if current().leads:
             folder.discard_untrained()
         raise
-
-
-def _check_model(model: keras.Model, classes: Sequence[str]) -> InputSpec:
-    """What a model takes, once it is seen to take square pictures and to give a probability for each class.
-
-    Raises:
-        UsageError: it takes or gives something else.
-        ModelError: what it gives are no probabilities.
-    """
-    shapes = [getattr(model, name, None) for name in ("input_shape", "output_shape")]  # an unbuilt model has none
-    taken, given = (shape if isinstance(shape, tuple) else () for shape in shapes)
-    square = len(taken) == 4 and isinstance(taken[1], int) and taken[1] == taken[2]
-    if not isinstance(model, keras.Model) or not square or len(given) != 2:
-        kind = f"one from {shapes[0]} to {shapes[1]}" if isinstance(model, keras.Model) else repr(model)
-        raise UsageError(
-            "model: must be a Keras model, built, from (n, size, size, channels) to (n, classes), functional or "
-            f"sequential, such as mien.network() gives; received {kind}"
-        )
-    check_classes(tuple(classes))  # before any work, not where the model is saved
-    if given[-1] != len(classes):
-        raise UsageError(f"classes: must name the {given[-1]} outputs of the model, received {len(classes)} names")
-    _check_rebuildable(model)
-    spec = InputSpec(taken[1], taken[3])
-    ramps = np.linspace(0, 1, 2 * math.prod(spec.shape), dtype=np.float32).reshape(2, *spec.shape)
-    check_probabilities(keras.ops.convert_to_numpy(model(ramps, training=False)), 2, len(classes), "model")
-    return spec
-
-
-def _check_rebuildable(model: keras.Model) -> None:
-    """See that a model's layers can be made anew, as they are for training and wherever its file is opened.
-
-    Raises:
-        UsageError: they cannot, as those of functions without a name, or of classes that do not say their settings.
-    """
-    try:
-        backend.training_twin(model, "float32")
-    except (TypeError, ValueError, NotImplementedError) as error:
-        raise UsageError(
-            f"model: its layers cannot be made anew from their settings ({first_line(error)}); write a Lambda with "
-            "keras.ops or as a class of layers of its own, and give such classes __init__(**kwargs) and get_config()"
-        ) from error
 
 
 def _run(
@@ -330,8 +286,8 @@ def _run(
         )
     share = f", with {config.init_share:g} of the weights that it began with" if config.init_share else ""
     say(f"Saving the model of epoch {learned.epoch}{share}")
-    judge = _save(folder.path, model, description, _warn if own else say)
-    description, judge = _calibrate(folder.path, model, judge, description, materials.validation, say)
+    judge = save_models(folder.path, model, description, _warn if own else say)
+    description, judge = calibrate(folder.path, model, judge, description, materials.validation, say)
     scores = _judge(judge, materials, learned)
     if not learned.interrupted:
         judged = ", ".join(name for name in scores if name != "validation")
@@ -406,46 +362,6 @@ def _without_folders(config: TrainingConfig) -> dict[str, Any]:
     return {**config.to_dict(), "teachers": names, "init": Path(config.init).name}
 
 
-def _save(path: Path, model: keras.Model, description: ModelSpec, say: Say) -> Model:
-    """Write the model's files; gives the file that is judged: the one that users will run, where it could be made.
-
-    A conversion that fails its check loses nothing: the Keras file is judged instead, and can be converted elsewhere.
-    """
-    save_keras(model, description, path / "model.keras")
-    try:
-        save_h5(model, description, path / "face_detection.h5")
-    except ModelError as error:
-        (path / "face_detection.h5").unlink(missing_ok=True)  # of an earlier epoch, as below
-        say(f"face_detection.h5 is left out: {error}; model.keras holds the network")
-    try:
-        save_onnx(model, description, path / "model.onnx")
-    except (MissingExtraError, ModelError) as error:
-        (path / "model.onnx").unlink(missing_ok=True)  # of an earlier epoch, where the run was interrupted
-        name = shlex.quote(str(path / "model.keras"))
-        say(f"model.onnx is left out: {error}; then: mien export {name} --format onnx")
-        return KerasClassifier(path / "model.keras")
-    return Classifier(path / "model.onnx")
-
-
-def _calibrate(
-    path: Path, model: keras.Model, judge: Model, description: ModelSpec, held: Faces | None, say: Say
-) -> tuple[ModelSpec, Model]:
-    """Fit the temperature on the held-out images, where there are enough, and write it into the file that is judged."""
-    fit = None if held is None else fit_held_out(judge.predict(held.images), held.labels)
-    if fit is None or held is None:
-        return description, judge
-    split = "public" if set(held.splits) == {"public"} else "validation"
-    trained_on = {**description.trained_on, "calibration": {"split": split, "n": fit.n}}
-    description = dataclasses.replace(description, temperature=fit.temperature, trained_on=trained_on)
-    errors = f"{fit.before.ece:.1%} becomes {fit.after.ece:.1%}"
-    say(f"Fitted the temperature {fit.temperature:.2f} on {fit.n:,} images of {split}: calibration error {errors}")
-    if isinstance(judge, Classifier):
-        write_to_onnx(path / "model.onnx", description)
-        return description, Classifier(path / "model.onnx")
-    save_keras(model, description, path / "model.keras")
-    return description, KerasClassifier(path / "model.keras")
-
-
 def _judge(model: Model, materials: Materials, learned: Learned) -> dict[str, Evaluation]:
     """Judge the model on validation, and on the test splits once."""
     scores = {}
@@ -477,12 +393,7 @@ def _finish(
     path = folder.path
     summary = {name: {"accuracy": score.accuracy, "n": score.n, "tta": score.tta} for name, score in scores.items()}
     description = dataclasses.replace(description, scores=summary)
-    save_keras(model, description, path / "model.keras")
-    if (path / "face_detection.h5").exists():
-        save_h5(model, description, path / "face_detection.h5")
-    if (path / "model.onnx").exists():
-        write_to_onnx(path / "model.onnx", description)
-    write_beside(path / "model.keras", description)
+    describe_models(path, model, description)
     history = columns(learned.history)
     plot_curves(history, path / "curves.png", kept=learned.epoch)
     if scores:
