@@ -191,6 +191,17 @@ def test_light_and_dark_have_their_own_paper_and_ink(open_page):
     assert seen == [["rgb(251, 250, 247)", "rgb(29, 28, 26)"], ["rgb(22, 22, 21)", "rgb(235, 232, 225)"]]
 
 
+def test_without_javascript_the_page_says_so_and_offers_nothing(browser, service):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(service.address)
+    expect(page.locator("noscript .notice")).to_be_visible()
+    assert "This page needs JavaScript" in page.locator("noscript .notice").inner_text()
+    for selector in ("#choose", "#webcam", "#tta", "#confidence"):
+        expect(page.locator(selector)).to_be_hidden()
+    context.close()
+
+
 def test_every_script_is_fetched_at_once():
     page = (STATIC / "index.html").read_text(encoding="utf-8")
     named = set(re.findall(r'<link rel="modulepreload" href="page/(\w+\.js)">', page))

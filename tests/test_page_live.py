@@ -190,6 +190,21 @@ def test_a_video_is_played_and_read_as_it_plays(browser, service, frames, tmp_pa
     visit.context.close()
 
 
+def test_a_video_beside_others_is_played_too_and_its_timeline_fits_other_widths(browser, service, tmp_path):
+    path = write_clip(tmp_path / "walk.webm", 20, codec="libvpx")
+    visit = Visit(browser, service)
+    visit.add(png("a.png"))
+    visit.page.set_input_files("#files", str(path))
+    expect(visit.one("#item-name")).to_have_text("walk.webm")
+    expect(visit.one("#item-state")).to_contain_text("Paused, 1 face")  # it has ended
+    canvas = visit.one("#timeline-canvas")
+    wide = canvas.evaluate("canvas => canvas.width")
+    visit.page.set_viewport_size({"width": 500, "height": 800})
+    wait_until(lambda: canvas.evaluate("canvas => canvas.width") < wide)
+    assert canvas.evaluate("canvas => canvas.width === canvas.clientWidth")
+    visit.context.close()
+
+
 def test_a_file_that_is_no_video_fails_alone(browser, service):
     visit = Visit(browser, service)
     broken = {"name": "broken.mp4", "mimeType": "video/mp4", "buffer": b"no video"}

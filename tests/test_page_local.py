@@ -130,6 +130,29 @@ def test_an_engine_that_cannot_be_loaded_leaves_the_service_chosen(browser, serv
     visit.context.close()
 
 
+WORKERS = """async () => {
+  const workers = [];
+  globalThis.Worker = class {
+    constructor() { workers.push(this); }
+    postMessage({ id }) { if (!this.over) setTimeout(() => this.onmessage({ data: { id, result: { model: "a" } } })); }
+    terminate() { this.over = true; }
+  };
+  const { openLocalEngine } = await import("/page/local/engine.js");
+  const engine = await openLocalEngine();
+  workers[0].onerror(new Event("error"));
+  const late = new Promise((done) => setTimeout(done, 2000, "no answer"));
+  return [await Promise.race([engine.analyze(new ImageData(1, 1)), late]), workers.length];
+}"""
+
+
+def test_another_worker_reads_where_one_has_failed(browser):
+    with serve_page(Service()) as service:
+        page = browser.new_page()
+        page.goto(service.address)
+        assert page.evaluate(WORKERS) == [{"model": "a"}, 2]
+        page.close()
+
+
 def test_labels_stay_in_the_picture_and_do_not_cover_each_other(browser, service):
     visit = Visit(browser, service)
     script = """async () => {

@@ -259,6 +259,7 @@ def test_a_token_is_asked_for_and_kept_in_memory_only(browser):
         service.config["token"] = True
         visit = Visit(browser, service)
         expect(visit.one("#token-form")).to_be_visible()
+        expect(visit.one("#api")).to_be_hidden()
         assert visit.complaints == []
         visit.page.fill("#token", "wrong")
         visit.page.press("#token", "Enter")
@@ -298,8 +299,9 @@ def test_a_service_that_went_away_is_one_clear_sentence(visit):
     expect(visit.one("#item-state")).to_have_text("1 face")
 
 
-def test_a_picture_that_is_too_large_for_the_service_is_sent_smaller(browser):
-    noise = np.random.default_rng(0).integers(0, 255, (600, 800, 3), np.uint8)
+@pytest.mark.parametrize("most", [255, 0], ids=["many bytes", "few bytes"])
+def test_a_picture_that_is_too_large_for_the_service_is_sent_smaller(browser, most):
+    noise = np.random.default_rng(0).integers(0, most, (600, 800, 3), np.uint8, endpoint=True)
     data = io.BytesIO()
     Image.fromarray(noise).save(data, "PNG")
     with serve_page(Service(limits={"max_body": 500_000, "max_pixels": 200_000})) as service:

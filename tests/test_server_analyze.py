@@ -132,6 +132,19 @@ def test_wrong_bodies_are_refused(sent, status, kind) -> None:
     check_problem(post(settings={"max_images": 3}, **sent), status, kind)
 
 
+@pytest.mark.parametrize(
+    ("sent", "detail"),
+    [
+        ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, "names no boundary; leave that header"),
+        ({"content": b"x", "headers": {"content-type": "image/png"}}, "received 'image/png'"),
+        ({"content": b"x"}, "received none"),
+        ({"files": files(b"\0\0\0\x18ftypisom" + bytes(600))}, "it is a video, not a picture; POST /v1/videos takes"),
+    ],
+)
+def test_wrong_bodies_are_told_how_to_mend_them(sent, detail) -> None:
+    assert detail in post(**sent).json()["detail"]
+
+
 def test_a_body_that_is_cut_off_is_refused() -> None:
     request = httpx.Request("POST", "http://127.0.0.1", files=files(picture()))
     body = request.read()

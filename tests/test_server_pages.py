@@ -1,5 +1,7 @@
 """The page's files, the documents, the models, health and metrics."""
 
+from html import unescape
+
 import pytest
 
 from mien import __version__
@@ -136,3 +138,7 @@ def test_the_documents_page_needs_no_scripts_and_shows_every_route() -> None:
     assert "style=" not in page.text
     for path in document.json()["paths"]:
         assert path in page.text
+    assert "<td>multipart/form-data</td><td>files</td>" in page.text
+    assert '<code>{"data": "BASE64", "name": "a.jpg"}</code>' in unescape(page.text)
+    assert "<td>none | flip | full; none where not given</td>" in page.text
+    assert "<td>number, 0 to 60; 0.5 where not given</td>" in page.text

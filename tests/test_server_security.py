@@ -211,11 +211,17 @@ def test_websockets_are_refused() -> None:
         ({"max_body": 0}, "max_body"),
         ({"max_images": True}, "max_images"),
         ({"timeout": float("nan")}, "timeout"),
-        ({"max_images": 9, "queue_pictures": 8}, "max_images"),
+        ({"max_images": 9, "queue_pictures": 8}, "raise --queue or lower --max-images"),
         ({"max_body": 1000, "queue_bytes": 1999}, "raise --queue-memory or lower --max-body"),
         ({"queue_bytes": -1}, "queue_bytes"),
         ({"cors_origins": ("*",)}, "cors_origins"),
         ({"cors_origins": ("https://a.example/path",)}, "cors_origins"),
+        ({"cors_origins": ("https://A.example",)}, "in lower case"),
+        ({"cors_origins": ("https://a.example:443",)}, "443 of https"),
+        ({"cors_origins": ("http://[::1]:80",)}, "80 of http"),
+        ({"allow_hosts": ("a.example:8000",)}, "without scheme, port and path"),
+        ({"allow_hosts": ("https://a.example",)}, "allow_hosts"),
+        ({"allow_hosts": ("::1",)}, r"\[::1\]"),
     ],
 )
 def test_wrong_settings_are_refused(wrong, message) -> None:
@@ -226,6 +232,14 @@ def test_wrong_settings_are_refused(wrong, message) -> None:
 def test_settings_that_are_right() -> None:
     for right in ({"host": "::1"}, {"host": "127.0.0.2"}, {"host": "0.0.0.0", "token": TOKEN}, {"insecure": True}):
         assert ServerSettings(**right)
+    origins = (
+        "https://a.example",
+        "http://a.example:443",
+        "http://localhost:3000",
+        "http://[::1]",
+        "http://[::1]:3000",
+    )
+    assert ServerSettings(cors_origins=origins, allow_hosts=("a.example", "10.0.0.1", "[fd00::1]", "*"))
     assert TOKEN not in repr(ServerSettings(token=TOKEN))
 
 

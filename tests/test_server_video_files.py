@@ -93,6 +93,7 @@ def test_files_that_are_no_video(jobs):
     heic = b"\x00\x00\x00\x18ftypheic" + bytes(2000)
     for data in (b"a", b"hello" * 500, png, heic, b"PK\x03\x04" + bytes(2000), b"\x7fELF" + bytes(2000)):
         assert refused(take, jobs, whole(part(data)))[:2] == (415, "not-a-video")
+    assert "POST /v1/analyze takes pictures" in refused(take, jobs, whole(part(png)))[2]
     assert refused(take, jobs, whole(part(b"")))[:2] == (422, "unreadable")
     for data in (b"\x00\x00\x00\x18ftypisom" + os.urandom(3000), b"\x1aE\xdf\xa3" + os.urandom(3000)):
         assert refused(take, jobs, whole(part(data)))[:2] == (422, "unreadable")

@@ -84,6 +84,7 @@ def test_rows_come_while_the_work_goes_on(clip, service):
         with client.stream("GET", f"/{job['links']['rows']}") as answer:
             lines = answer.iter_lines()
             first = [json.loads(next(lines)) for _ in range(10)]
+            assert client.head(f"/{job['links']['rows']}").status_code == 200  # its connection is free for what follows
             document = client.get(f"/{job['links']['self']}").json()
             check_problem(client.get(f"/{job['links']['self']}/annotated"), 409, "not-yet")
             analyzer.let_go.set()

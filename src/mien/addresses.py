@@ -15,6 +15,10 @@ SECRETS = re.compile(r"key|token|sig|pass|pwd|secret|auth|cred|session", re.IGNO
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
+_INNER = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "168.63.129.16/32", "fec0::/10", "3fff::/20")))
+"""Not public, whatever `ipaddress` says, which differs between versions of Python: protocol assignments, under which
+Oracle's cloud tells its machines their credentials; the address under which Azure does; site-local; documentation."""
+
 
 def without_secrets(url: str) -> str:
     """The address as it may be shown: without user name and password, values of ``token=`` and the like masked."""
@@ -38,6 +42,8 @@ def is_public(address: str) -> bool:
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if inner:
             return is_public(str(inner))
+    if any(ip in network for network in _INNER):
+        return False
     return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified or ip.is_loopback)
 
 

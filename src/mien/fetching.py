@@ -223,7 +223,9 @@ def _follow(url: str, limits: FetchLimits, deadline: float, headers: dict[str, s
     first = urlsplit(url)
     for _ in range(MAX_REDIRECTS + 1):
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if parts.scheme in ("http", "https") and not parts.hostname:
+            raise DataError(f"{without_secrets(url)!r} names no host; addresses are like https://example.org/a.jpg")
+        if parts.scheme not in ("http", "https"):
             raise DataError(f"leads to {without_secrets(url)!r}; only http and https addresses are fetched")
         own = login if _may_know(first, parts) else ""
         connection, answer = _ask(parts, limits, deadline, headers | _authorisation(own))

@@ -8,6 +8,7 @@ import logging
 import numpy as np
 import PIL.Image
 
+from mien.containers import HEAD, is_video_head
 from mien.errors import DataError
 from mien.headers import JPEG_START, PNG_START, is_heif, read_header
 from mien.images import Image, decode
@@ -49,13 +50,20 @@ def check_format(data: bytes) -> None:
     """
     if not data:
         raise unreadable("the file is empty")
-    webp = data[:4] == b"RIFF" and data[8:12] == b"WEBP"
-    avif = data[4:8] == b"ftyp" and data[8:12] in _AVIF_BRANDS
-    if not (data.startswith(_STARTS) or webp or avif or is_heif(data)):
+    if not is_picture_head(data):
         detail = f"the bytes are no picture that is taken here: must be {FORMATS}"
+        if is_video_head(data[:HEAD]):
+            detail = "it is a video, not a picture; POST /v1/videos takes videos"
         raise Problem(415, "not-a-picture", "Not a picture", detail)
     if data.startswith(JPEG_START) and data.count(_SCAN) > MOST_SCANS:
         _check_scans(data)
+
+
+def is_picture_head(head: bytes) -> bool:
+    """Whether a file's first bytes are those of one of `FORMATS`."""
+    webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    avif = head[4:8] == b"ftyp" and head[8:12] in _AVIF_BRANDS
+    return head.startswith(_STARTS) or webp or avif or is_heif(head)
 
 
 def _check_scans(jpeg: bytes) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
@@ -16,6 +18,7 @@ from mien.server.security import HEADERS
 
 STYLE = Path(__file__).with_name("static") / "docs.css"
 BEARER = "bearer"
+_CODE = re.compile("`([^`]+)`")
 
 
 def describe(app: FastAPI) -> None:
@@ -62,7 +65,7 @@ def _parameter(parameter: dict[str, Any], names: tuple[str, ...]) -> dict[str, A
     kinds = [kind for kind in schema.pop("anyOf", ()) if kind != {"type": "null"}]
     schema.update(kinds[0] if len(kinds) == 1 else {"anyOf": kinds} if kinds else {})
     if parameter["in"] == "query" and parameter["name"] == "model":
-        schema["enum"] = list(names)
+        schema |= {"enum": list(names), "default": names[0]}
     return schema
 
 
@@ -128,13 +131,18 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
         rows = (_row(one["name"], _kind(one["schema"]), one.get("description", "")) for one in operation["parameters"])
         lines.append(_table(("option", "is", "what it does"), rows))
     if "requestBody" in operation:
-        kinds = " or ".join(f"<code>{escape(kind)}</code>" for kind in operation["requestBody"]["content"])
-        lines.append(f"<p>Body: {kinds}</p>")
+        lines.append(_table(("body", "has", "what it is"), _body_rows(operation["requestBody"]["content"])))
     answers = (
         _row(status, ", ".join(answer.get("content", {})), answer["description"])
         for status, answer in sorted(operation["responses"].items())
     )
     return "\n".join([*lines, _table(("status", "kind", "when"), answers), "</section>"])
+
+
+def _body_rows(content: dict[str, Any]) -> Iterator[str]:
+    for kind, body in content.items():
+        for name, schema in body["schema"]["properties"].items():
+            yield _row(kind, name, schema["description"])
 
 
 def _table(heads: tuple[str, ...], rows: Iterator[str]) -> str:
@@ -143,12 +151,20 @@ def _table(heads: tuple[str, ...], rows: Iterator[str]) -> str:
 
 
 def _row(*cells: str) -> str:
-    return f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
+    """Cells; what stands between backticks is code."""
+    marked = (_CODE.sub(r"<code>\1</code>", escape(cell)) for cell in cells)
+    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in marked)}</tr>"
 
 
 def _kind(schema: dict[str, Any]) -> str:
-    if "enum" in schema:
-        return " | ".join(map(str, schema["enum"]))
-    least, most = schema.get("minimum"), schema.get("maximum")
-    within = f", {least:g} to {most:g}" if least is not None and most is not None else ""
-    return f"{schema.get('type', 'value')}{within}"
+    bounds = [f"{schema[name]:,}".removesuffix(".0") for name in ("minimum", "maximum") if name in schema]
+    within = f", {' to '.join(bounds)}" if len(bounds) == 2 else ""
+    kind = " | ".join(map(str, schema["enum"])) if "enum" in schema else schema.get("type", "value")
+    return f"{kind}{within}{_default(schema)}"
+
+
+def _default(schema: dict[str, Any]) -> str:
+    value = schema.get("default")
+    if value is None:
+        return ""
+    return f"; {value if isinstance(value, str) else json.dumps(value)} where not given"

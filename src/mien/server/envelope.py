@@ -67,7 +67,8 @@ class _Exchange:
         self._status = 0
         self._start = time.perf_counter()
         self._notes: dict[str, Any] = {}
-        self._scope["state"] = {**scope.get("state", {}), "request_id": self._id, "notes": self._notes}
+        told = {"request_id": self._id, "notes": self._notes, "head": self._method == "HEAD"}
+        self._scope["state"] = {**scope.get("state", {}), **told}
 
     async def run(self, app: ASGIApp) -> None:
         """Let the app answer; answer in its place where it cannot."""

@@ -61,7 +61,9 @@ class OptionsQuery(BaseModel):
     min_face_size: int | None = Field(
         None, ge=LEAST_FACE, le=LARGEST_FACE, description="Smallest face to look for, pixels; 20 where not given."
     )
-    margin: float | None = Field(None, ge=-0.4, le=1, description="Widen boxes by this share on each side.")
+    margin: float | None = Field(
+        None, ge=-0.4, le=1, description="Widen boxes by this share on each side; as the model says where not given."
+    )
     align: Flag = Field(False, description="Turn faces so that their eyes are level.")
     tta: Literal["none", "flip", "full"] = Field("none", description="Views of each face to average.")
     min_confidence: float = Field(0.0, ge=0, le=1, description="Call a face less sure than this uncertain.")

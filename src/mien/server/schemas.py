@@ -90,7 +90,12 @@ _PARTS = {
     "required": ["files"],
     "additionalProperties": False,
     "properties": {
-        "files": {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}},
+        "files": {
+            "type": "array",
+            "minItems": 1,
+            "items": {"type": "string", "format": "binary"},
+            "description": "The pictures, each a part of its own; all parts have this name.",
+        },
     },
 }
 _JSON = {
@@ -101,6 +106,7 @@ _JSON = {
         "images": {
             "type": "array",
             "minItems": 1,
+            "description": 'A list of pictures, each `{"data": "BASE64", "name": "a.jpg"}`; the name may be left out.',
             "items": {
                 "type": "object",
                 "required": ["data"],

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mien.server.problems import Problem
-from mien.server.settings import LOOPBACK_NAMES, ServerSettings
+from mien.server.settings import LOOPBACK_NAMES, PORTS, ServerSettings
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -48,7 +48,6 @@ CORS_METHODS = "GET, HEAD, POST, DELETE"
 CORS_EXPOSED = "Location, Retry-After, X-Request-ID"
 
 _NAME = re.compile(r"^(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::(\d{1,5}))?$")
-_PORTS = {"http": "80", "https": "443"}
 
 
 class Gate:
@@ -161,7 +160,7 @@ def _same_origin(origin: str, host: str) -> bool:
 
 def _with_port(place: str, scheme: str) -> tuple[str, str]:
     found = _NAME.match(place)
-    return (found[1].lower(), found[2] or _PORTS.get(scheme, "")) if found else ("", "")
+    return (found[1].lower(), found[2] or PORTS.get(scheme, "")) if found else ("", "")
 
 
 def _digest(value: bytes) -> bytes:

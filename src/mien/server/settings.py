@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,14 @@ from mien.errors import UsageError
 MEBIBYTE = 2**20
 LEAST_MEMORY = 256 * MEBIBYTE
 """For bodies, where nothing else was asked for."""
+
+PORTS = {"http": "80", "https": "443"}
+"""Scheme to the port that browsers leave out."""
+
+_HOST = re.compile(r"\[[0-9A-Fa-f:.]+\]|[^\s:/?#@\[\],]+")
+"""A Host header without its port."""
+
+_ORIGIN = re.compile(rf"(?P<scheme>https?)://(?:{_HOST.pattern})(?::(?P<port>\d+))?")
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 """Host names that a browser on this machine may use."""
@@ -95,13 +104,16 @@ class ServerSettings:
             )
         if self.max_images > self.queue_pictures:
             raise UsageError(
-                f"max_images: must not be above queue_pictures ({self.queue_pictures}), received {self.max_images}"
+                f"max_images: must not be above queue_pictures ({self.queue_pictures}), received {self.max_images}; "
+                "raise --queue or lower --max-images"
             )
         if self.memory < 2 * self.max_body:
             raise UsageError(
                 f"queue_bytes: must be twice max_body ({self.max_body:,}) or more, as JSON counts twice, received "
                 f"{self.queue_bytes:,}; raise --queue-memory or lower --max-body"
             )
+        for name in self.allow_hosts:
+            _check_host_name(name)
         for origin in self.cors_origins:
             _check_origin(origin)
 
@@ -144,7 +156,20 @@ def _check_numbers(settings: ServerSettings) -> None:
         raise UsageError(f"port: must be from 0 (any free one) to 65535, received {settings.port}")
 
 
+def _check_host_name(name: str) -> None:
+    """Refuse what is in no Host header, as it would let nobody in."""
+    if name != "*" and not _HOST.fullmatch(name):
+        raise UsageError(
+            "allow_hosts: must be a host's name or address without scheme, port and path, such as faces.example.org or "
+            f"[::1], or * for any; received {name!r}"
+        )
+
+
 def _check_origin(origin: str) -> None:
-    scheme, _, rest = origin.partition("://")
-    if scheme not in ("http", "https") or not rest or set("/?#@ ,") & set(rest):
-        raise UsageError(f"cors_origins: must be like https://example.org, without a path, received {origin!r}")
+    """Refuse what browsers never send as Origin."""
+    found = _ORIGIN.fullmatch(origin)
+    if found is None or found["port"] == PORTS[found["scheme"]] or origin != origin.lower():
+        raise UsageError(
+            "cors_origins: must be as browsers send it, like https://example.org or http://localhost:3000: in lower "
+            f"case, without a path, without the ports 80 of http and 443 of https; received {origin!r}"
+        )

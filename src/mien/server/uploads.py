@@ -12,16 +12,12 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from fastapi import Request
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.multipart import parse_options_header
 
 from mien.server.limits import Bound
+from mien.server.multipart import FIELD, KIND, NAME_LENGTH, Parts, malformed, wrong_kind
 from mien.server.problems import Problem, too_large
 
-FIELD = "files"
-"""Name of the parts that hold pictures."""
-
-NAME_LENGTH = 255
 BLOCKING_BYTES = 256 * 1024
 """JSON longer than this is parsed in a thread, so that others do not wait for it."""
 
@@ -47,10 +43,9 @@ async def pictures(request: Request, max_images: int, memory: Bound) -> AsyncIte
         Problem: 400, 413, 415, 422 or 503.
     """
     kind, options = parse_options_header(request.headers.get("content-type", ""))
-    readers = {b"multipart/form-data": _read_multipart, b"application/json": _read_json}
+    readers = {KIND: _read_multipart, b"application/json": _read_json}
     if kind not in readers:
-        detail = "the body must be multipart/form-data or application/json; a single picture too"
-        raise Problem(415, "media-type", "Not a kind of body that is taken here", detail)
+        raise wrong_kind("multipart/form-data or application/json, for a single picture too", kind)
     held = _Held(memory)
     try:
         yield await readers[kind](request, options, max_images, held)
@@ -74,51 +69,26 @@ class _Held:
         self._count = 0
 
 
-class _Parts:
-    """Takes what the multipart parser finds. Its callbacks get a buffer, and where in it the piece stands."""
+class _Pictures(Parts):
+    """Keeps the parts in memory."""
 
     def __init__(self, max_images: int) -> None:
+        super().__init__()
         self.uploads: list[Upload] = []
-        self.ended = False
         self._max_images = max_images
-        self._headers: dict[bytes, bytes] = {}
-        self._field, self._value = bytearray(), bytearray()
         self._data = bytearray()
-
-    def callbacks(self) -> dict[str, Any]:
-        """By the parser's names."""
-        names = ("part_begin", "header_field", "header_value", "header_end", "headers_finished", "part_data", "end")
-        return {f"on_{name}": getattr(self, f"_{name}") for name in names}
 
     def _part_begin(self) -> None:
-        if len(self.uploads) == self._max_images:
+        super()._part_begin()
+        if self.count > self._max_images:
             raise too_many(self._max_images)
-        self._headers = {}
 
-    def _header_field(self, data: bytes, start: int, end: int) -> None:
-        self._field += data[start:end]
-
-    def _header_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
-
-    def _header_end(self) -> None:
-        self._headers[bytes(self._field).lower()] = bytes(self._value)
-        self._field, self._value = bytearray(), bytearray()
-
-    def _headers_finished(self) -> None:
-        disposition, options = parse_options_header(self._headers.get(b"content-disposition", b""))
-        name = options.get(b"name", b"").decode("utf-8", "replace")
-        if disposition != b"form-data" or name != FIELD:
-            raise _wrong_field(name)
+    def _begin(self, name: str) -> None:
         self._data = bytearray()
-        filename = options.get(b"filename", b"").decode("utf-8", "replace")
-        self.uploads.append(Upload(filename[:NAME_LENGTH] or default_name(len(self.uploads)), self._data))
+        self.uploads.append(Upload(name or default_name(len(self.uploads)), self._data))
 
     def _part_data(self, data: bytes, start: int, end: int) -> None:
         self._data += data[start:end]
-
-    def _end(self) -> None:
-        self.ended = True
 
 
 def default_name(index: int) -> str:
@@ -131,35 +101,20 @@ def too_many(most: int) -> Problem:
     return too_large(f"more than {most} pictures in one request; send them in several", max_images=most)
 
 
-def _wrong_field(name: str) -> Problem:
-    detail = f"parts must be named {FIELD!r}, one or several, received one named {name[:64]!r}"
-    return Problem(422, "wrong-field", "A part has another name", detail)
-
-
 def _none_sent() -> Problem:
     return Problem(422, "no-pictures", "No picture was sent", f"send at least one part named {FIELD!r}")
 
 
 async def _read_multipart(request: Request, options: dict[bytes, bytes], max_images: int, held: _Held) -> list[Upload]:
-    parts = _Parts(max_images)
-    try:
-        parser = MultipartParser(options.get(b"boundary", b""), parts.callbacks())  # type: ignore[arg-type]
+    parts = _Pictures(max_images)
+    with parts.parser(options) as parser:
         async for chunk in request.stream():
             held.take(len(chunk))
             if chunk:
                 parser.write(chunk)
-        parser.finalize()
-    except FormParserError as error:
-        raise _malformed(f"the multipart body cannot be parsed: {error}") from error
-    if not parts.ended and parts.uploads:
-        raise _malformed("the multipart body is cut off: its last boundary is missing")
     if not parts.uploads:
         raise _none_sent()
     return parts.uploads
-
-
-def _malformed(detail: str) -> Problem:
-    return Problem(400, "malformed", "The body cannot be parsed", detail)
 
 
 async def _read_json(request: Request, options: dict[bytes, bytes], max_images: int, held: _Held) -> list[Upload]:
@@ -182,7 +137,7 @@ def parse_json(body: bytes | bytearray, max_images: int) -> list[Upload]:
     try:
         document = json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise _malformed(f"the body is not JSON: {error}") from error
+        raise malformed(f"the body is not JSON: {error}") from error
     images = _checked_keys(document, {"images"}, {"images"}, "the body")["images"]
     if not isinstance(images, list):
         raise _unlike("images: must be a list")

@@ -165,7 +165,9 @@ def router(jobs: VideoJobs) -> APIRouter:
     )
     async def rows(request: Request, job_id: JobId, query: Annotated[RowsQuery, Query()]) -> StreamingResponse:
         refuse_repeated(request)
-        return StreamingResponse(stream_rows(jobs.get(job_id), query.after), media_type=NDJSON)
+        job = jobs.get(job_id)
+        lines = () if request.state.head else stream_rows(job, query.after)  # whoever asks for none waits for none
+        return StreamingResponse(lines, media_type=NDJSON)
 
     @routes.get(
         "/v1/videos/{id}/annotated",

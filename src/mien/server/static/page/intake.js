@@ -3,7 +3,7 @@
 import { byId } from "./dom.js";
 import { complain, hush } from "./notices.js";
 import { read } from "./queue.js";
-import { addVideo } from "./sources.js";
+import { addVideo, playShown } from "./sources.js";
 import { addItem, newItem, show, state } from "./state.js";
 
 const VIDEO = /\.(mp4|m4v|mov|webm|mkv|avi|ogv)$/i;
@@ -18,7 +18,7 @@ export function startIntake() {
   startDropping();
 }
 
-/** Read these files; the first of them is shown. */
+/** Read these files; the first of them is shown, and played where it is a video. */
 export function take(files) {
   if (!files.length) return;
   hush();
@@ -34,6 +34,7 @@ export function take(files) {
     }
   }
   show(state.items[before]);
+  playShown();
   read(pictures);
 }
 

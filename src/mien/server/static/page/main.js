@@ -13,7 +13,7 @@ import { onFrameShown, onLiveTokenAsked, runningCamera, startCamera, stopCamera,
 import { renderCaption, draw, renderStage, startStage } from "./stage.js";
 import { changed, dropItem, state, watch } from "./state.js";
 import { renderTable } from "./table.js";
-import { renderTimeline } from "./timeline.js";
+import { renderTimeline, startTimeline } from "./timeline.js";
 import { renderTransport, startTransport } from "./transport.js";
 
 function render() {
@@ -67,6 +67,7 @@ function start() {
   startGallery(remove);
   startIntake();
   startTransport();
+  startTimeline();
   startDownloads();
   startSettings();
   onTokenAsked(askToken);
@@ -76,7 +77,8 @@ function start() {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changed);
   configured.then(() => {
     setText(byId("version"), `mien ${state.config.version ?? ""}`.trim());
-    byId("api").hidden = !state.config.service;
+    // A link carries no token.
+    byId("api").hidden = !state.config.service || state.config.token;
     firstContact();
     watch(render);
     changed();

@@ -4,8 +4,6 @@ import { frameBlob, pixelsOf, smaller } from "./decode.js";
 import { Failure, failureOf, sentenceOf } from "./problems.js";
 import { enlarged } from "./scaling.js";
 
-/** Smaller files are sent as they are without a look at them. */
-const SMALL_FILE = 3e6;
 /** Bytes that the form around a file may take. */
 const FORM = 4096;
 const UNREACHABLE = "The service does not answer: see that “mien serve” is still running, then try again.";
@@ -31,9 +29,9 @@ async function reach(address, options) {
 /** What is sent of a picture: a file as it is, or a smaller copy where the service would refuse it; `size` is that before. */
 async function prepared(picture, { max_body: bytes = Infinity, max_pixels: pixels = Infinity }) {
   if (!(picture instanceof Blob)) return { blob: await frameBlob(picture), size: null };
-  const long = picture.size + FORM > bytes;
-  const large = picture.size > SMALL_FILE && (await pixelsOf(picture)) > pixels;
-  return long || large ? smaller(picture, pixels, bytes - FORM) : { blob: picture, size: null };
+  // A file of few bytes may have many pixels: a scan, or whatever is of one colour.
+  const large = picture.size + FORM > bytes || (await pixelsOf(picture)) > pixels;
+  return large ? smaller(picture, pixels, bytes - FORM) : { blob: picture, size: null };
 }
 
 /**

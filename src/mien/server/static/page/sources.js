@@ -92,7 +92,7 @@ export function stopCamera() {
   say(`Webcam stopped, ${faces ? plural(faces, "face") : "no face"} seen.`);
 }
 
-/** A video file: it plays at once where motion is welcome, and is read as it plays. */
+/** A video file: it is read as it plays. */
 export function addVideo(file) {
   const item = newItem("video", file.name, file);
   const video = newVideo();
@@ -116,7 +116,11 @@ export function addVideo(file) {
   });
   showThumbnail(item);
   addItem(item);
-  if (state.current === item && !still()) playVideo(item);
+}
+
+/** Play what is shown now, where it is a video and motion is welcome. */
+export function playShown() {
+  if (state.current.kind === "video" && !still()) playVideo(state.current);
 }
 
 function showThumbnail(item, video = item.video) {

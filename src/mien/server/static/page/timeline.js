@@ -2,7 +2,7 @@
 
 import { colourOf, css } from "./colours.js";
 import { byId, clock, percent, plural, setText } from "./dom.js";
-import { chosenFace, facesOf, judged, state } from "./state.js";
+import { changed, chosenFace, facesOf, judged, state } from "./state.js";
 
 const SECONDS = 30;
 const AREA = 120;
@@ -10,6 +10,11 @@ const LANE = 16;
 const AXIS = 20;
 const LEFT = 42;
 const MOST_LANES = 6;
+
+/** Other widths need another drawing: one that is stretched cannot be read. */
+export function startTimeline() {
+  new ResizeObserver(changed).observe(byId("timeline"));
+}
 
 export function renderTimeline() {
   const item = state.current;

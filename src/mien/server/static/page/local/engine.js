@@ -1,7 +1,8 @@
 // The engine that reads faces in this tab: the same answers as mien's service, and no picture leaves the browser.
 
-/** One worker for all engines, as the runtime in it takes 14 MB to load. */
+/** One worker for all engines, as the runtime in it takes 14 MB to load; another where it has failed. */
 let shared = null;
+const currentReader = () => (shared ??= new Reader());
 
 class Reader {
   constructor() {
@@ -42,11 +43,11 @@ class Reader {
     return one;
   }
 
-  /** The worker could not even begin: all that wait fail, and the next call starts a new one. */
+  /** The worker could not even begin, or ended: all that wait fail, and the next call starts a new one. */
   #fail(event) {
     event.preventDefault();
     shared = null;
-    const error = new Error("Reading in this browser could not be started: reload this page.");
+    const error = new Error("Reading in this browser failed: try again, or reload this page.");
     for (const id of [...this.waiting.keys()]) this.#settle(id).reject(error);
     this.worker.terminate();
   }
@@ -63,12 +64,11 @@ function aborted() {
  * @returns {name, model, classes, models, analyze}; throws an Error whose message is a sentence for people.
  */
 export async function openLocalEngine({ onProgress = null, model = null } = {}) {
-  shared ??= new Reader();
-  const reader = shared;
+  const reader = currentReader();
   if (onProgress) reader.reports.add(onProgress);
   try {
     const opened = await reader.ask({ open: { model } });
-    return { name: "local", ...opened, analyze: (picture, options) => analyze(reader, picture, { ...options, model: opened.model }) };
+    return { name: "local", ...opened, analyze: (picture, options) => analyze(picture, { ...options, model: opened.model }) };
   } finally {
     if (onProgress) reader.reports.delete(onProgress);
   }
@@ -79,8 +79,8 @@ export async function openLocalEngine({ onProgress = null, model = null } = {}) 
  * @param picture ImageData, upright.
  * @param options {tta: none | flip | full, minConfidence: 0 to 1, name, signal}.
  */
-function analyze(reader, picture, { signal, model, tta, minConfidence, name } = {}) {
+function analyze(picture, { signal, model, tta, minConfidence, name } = {}) {
   const pixels = picture.data.slice().buffer;
   const request = { pixels, width: picture.width, height: picture.height, model, tta, minConfidence, name };
-  return reader.ask({ analyze: request }, { signal, transfer: [pixels] });
+  return currentReader().ask({ analyze: request }, { signal, transfer: [pixels] });
 }
