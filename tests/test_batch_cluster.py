@@ -245,6 +245,23 @@ def test_a_folder_that_workers_do_not_see_is_said(cluster: Any, tmp_path: Path) 
         )
 
 
+def test_a_machine_on_which_no_worker_can_begin_is_said_in_a_line(
+    cluster: Any, model: Path, pictures: Path, tmp_path: Path
+) -> None:
+    class Unknown:
+        name = "unknown"
+        detect_batch = None
+
+        def __init__(self) -> None:
+            self.held = 1
+
+        def __setstate__(self, state: object) -> None:
+            raise ModuleNotFoundError("No module named 'mien'")
+
+    with pytest.raises(DataError, match=r"^Ray gave up \(ModuleNotFoundError: No module named 'mien'\); --resume"):
+        run_batch([pictures], tmp_path / "out", model=model, detector=Unknown())
+
+
 def test_long_videos_are_spread_by_segment_with_the_same_tracks(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

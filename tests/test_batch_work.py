@@ -5,9 +5,11 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow
@@ -15,14 +17,14 @@ import pytest
 
 from batches import CENTRES, CLASSES, WholePicture, object_store, png, tar_bytes, write, write_parquet
 from mien import Analyzer
-from mien.batch import run_batch, work
+from mien.batch import cluster, run_batch, work
 from mien.batch.plan import Part, make_plan, read_parts
 from mien.batch.reading import Entry, read_entries
 from mien.batch.settings import SUMMARY, ModelFile, Settings, begin, describe
 from mien.batch.stores import Store
 from mien.batch.tables import FACES, WORK, Counts, done_parts, part_file, read_failures
 from mien.batch.work import PartWorker, build_analyzer
-from mien.errors import DataError, MissingExtraError
+from mien.errors import DataError, MissingExtraError, UsageError
 from models import save_brightness
 
 EMPTY = 0
@@ -279,6 +281,35 @@ def test_ray_is_not_started_where_nothing_is_left_to_do(tmp_path, run, monkeypat
     assert json.loads((run / SUMMARY).read_text()) == {"parts": 3, **asdict(done.counts)}
     assert not (run / WORK).exists()
     assert run_batch([str(data)], run, **given) == done
+
+
+def test_who_begins_where_another_run_began_meanwhile_is_refused_and_its_plan_stays(tmp_path, run, monkeypatch):
+    data = write_greys(tmp_path / "data", *GREYS)
+
+    @contextmanager
+    def connected(address):
+        planned(run, data, part_size=4)
+        yield None
+
+    for name, fake in {"need_ray": lambda: None, "count_workers": lambda *_: 1, "connected": connected}.items():
+        monkeypatch.setattr(cluster, name, fake)
+    monkeypatch.setattr(cluster, "on_this_machine", lambda address: True)
+    asked = {"model": tmp_path / "m.onnx", "settings": Settings(part_size=5), "resume": True}
+    with pytest.raises(UsageError, match="holds another run already; --resume goes on"):
+        run_batch([str(data)], run, **asked)
+    assert [part.stop for part in read_parts(Store.open(str(run)))] == [4, 8, 10]
+
+
+def test_a_ray_that_does_not_start_is_said_in_a_line(monkeypatch):
+    def init(**_):
+        raise Exception("The current node timed out during startup. This could happen.\nAnd more.")
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    ray = SimpleNamespace(is_initialized=lambda: False, init=init, shutdown=lambda: None)
+    monkeypatch.setattr(cluster, "need_ray", lambda: ray)
+    said = r"^Ray does not start on this machine \(The current node .* happen\); where it is busy, try again, or"
+    with pytest.raises(DataError, match=said), cluster.connected(None):
+        pass
 
 
 def test_pictures_over_a_network_are_fetched_together(tmp_path):

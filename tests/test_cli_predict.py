@@ -249,6 +249,17 @@ def test_pictures_alone_give_no_timeline_and_it_is_said(model: Path, faces: Path
     assert not (tmp_path / "time.png").exists()
 
 
+def test_without_a_terminal_lines_say_how_far_it_is(
+    model: Path, faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ok(faces, *CROPS, "--model", model, "--out", tmp_path / "rows.csv").stderr == ""
+    monkeypatch.setattr("mien.cli.bars.LOG_SECONDS", 0.0)
+    (faces / "!.png").write_bytes(b"no picture")
+    failure, *lines = predict(faces, *CROPS, "--model", model, "--out", tmp_path / "rows.csv").stderr.splitlines()
+    assert failure.startswith(f"{faces / '!.png'}: ")
+    assert lines == [f"{count} of 6 pictures and frames are done" for count in range(1, 6)]
+
+
 def test_sigterm_finishes_the_files(model: Path, tmp_path: Path) -> None:
     clip = tmp_path / "long.mp4"
     write_scene_video(clip, seed=3, frames=900, size_wh=(320, 240), faces=1)

@@ -75,6 +75,7 @@ def test_without_ray_the_extra_is_named(
         (["--engine", "ray", "--out", "o", "--cpus-per-worker", "0"], "--cpus-per-worker: must be 1 or more"),
         (["--engine", "ray", "--out", "o", "--part-size", "0"], "part_size: must be 1 or more, received 0"),
         (["--engine", "ray", "--out", "o", "--detector", "haar"], "--detector: no such choice 'haar'"),
+        (["--engine", "ray", "--out", "o-\udcff"], "o-\\udcff: Ray takes no names on the command line that are not"),
         (["--engine", "ray", "--out", "o", "--model", "m.keras"], "--model: workers read .onnx files"),
     ],
 )

@@ -284,6 +284,17 @@ def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         open_rows(tmp_path / "rows.parquet", CLASSES)
 
 
+def test_a_file_whose_name_is_not_unicode(out: Path) -> None:
+    odd = out.with_stem("rows-\udcff")
+    try:
+        with open_rows(odd, CLASSES) as rows:
+            rows.write(analysis())
+    except UsageError:
+        pytest.skip("this file system takes Unicode names only")
+    odd.rename(out)
+    assert len(read_rows(out)) == 2
+
+
 def test_nothing_to_recover(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such file"):
         recover_rows(tmp_path / "rows.parquet")
@@ -308,13 +319,45 @@ except DataError as error:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such limit")
-@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv"])
-def test_a_full_disk_leaves_whole_rows(tmp_path: Path, suffix: str) -> None:
-    out = tmp_path / f"rows{suffix}"
+def test_a_full_disk_leaves_whole_rows(out: Path) -> None:
     code = FULL.format(tests=str(Path(__file__).parent), out=str(out))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert f"{out}: cannot be written (File too large)" in done.stdout
     assert len(read_rows(out)) == int(done.stdout.split()[0]) > 10
+
+
+def test_a_disk_that_is_full_before_the_first_row_is_named(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "write_bytes", fill_disk)
+    monkeypatch.setattr("mien.rowfiles._to_parquet", fill_disk)
+    with pytest.raises(DataError, match=r"rows\.\w+: cannot be written \(No space left on device\) after 0 rows$"):
+        open_rows(out, CLASSES).close()
+
+
+def test_rows_of_parquet_are_kept_where_the_disk_is_full_at_the_end(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    out = tmp_path / "rows.parquet"
+    rows = open_rows(out, CLASSES)
+    rows.write(analysis())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parquet.ParquetWriter, "write_table", fill_disk)
+        with pytest.raises(DataError, match=r"written \(No space left on device\) after 2 rows; they are in "):
+            rows.close()
+    assert files(tmp_path) == ["rows.parquet.partial.jsonl"]
+    assert recover_rows(out) == len(read_rows(out)) == 2
+    assert files(tmp_path) == [out.name]
+
+
+def fill_disk(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("left", [b"", b'{"source": "a.m'])
+def test_a_journal_without_a_row_is_in_nobodys_way(tmp_path: Path, left: bytes) -> None:
+    pytest.importorskip("pyarrow")
+    (tmp_path / "rows.parquet.partial.jsonl").write_bytes(left)
+    with open_rows(tmp_path / "rows.parquet", CLASSES) as rows:
+        rows.write(analysis())
+    assert len(read_rows(rows.path)) == 2
 
 
 # Annotated pictures and videos.
@@ -632,6 +675,7 @@ def test_a_full_disk_never_leaves_part_of_a_video(tmp_path: Path, encoder: str) 
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.splitlines() == [line for line in done.stdout.splitlines() if line.endswith("a.mp4")]
     assert len(done.stdout.splitlines()) == len(limits), done.stdout
+    assert "/." not in done.stdout, "the name of a file that is no longer there"
     assert files(tmp_path) == []
 
 

@@ -305,7 +305,12 @@ def test_loops_of_links_end(faces: Path) -> None:
     (faces / "broken.png").symlink_to(faces / "nowhere.png")
     (faces / "itself.png").symlink_to(faces / "itself.png")
     (faces / "itself").symlink_to(faces / "itself", target_is_directory=True)
-    assert names(expand([faces]), faces) == ["a.jpg", "b.png", "more/d.PNG", "more/deep/c.webp", "other/z.bmp"]
+    found = list(find([faces]))
+    broken = [(item.name, item.reason) for item in found if item.kind is Kind.BROKEN]
+    reason = "is a link to a file that is not there"
+    assert broken == [(str(faces / "broken.png"), reason), (str(faces / "itself.png"), reason)]
+    places = [item.place for item in found if item.kind is not Kind.BROKEN]
+    assert places == ["a.jpg", "b.png", "more/d.PNG", "more/deep/c.webp", "other/z.bmp"]
 
 
 @given(st.permutations(["a.jpg", "b.png", "more", "other/z.bmp"]))

@@ -1,5 +1,6 @@
 """Timelines: what was seen is averaged, what was not is a gap, and memory has a limit."""
 
+import errno
 import importlib.util
 
 import cv2
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from mien.analysis import Analysis
 from mien.colours import EXPRESSION_COLOURS
-from mien.errors import MissingExtraError, UsageError
+from mien.errors import DataError, MissingExtraError, UsageError
 from mien.results import Box, Face, Prediction
 from mien.timeline import Timeline, _clock, _shortened
 from mien.tracks import MOST_ROWS, TrackHistory
@@ -188,6 +189,19 @@ def test_one_frame_of_any_classes_is_enough(tmp_path):
 def test_other_endings_are_refused(tmp_path):
     with pytest.raises(UsageError, match=r"--timeline: must end in \.png, \.svg or \.pdf"):
         Timeline(CLASSES).save(tmp_path / "t.gif")
+
+
+def test_a_full_disk_is_named(tmp_path, monkeypatch):
+    timeline = Timeline(CLASSES)
+    timeline.add_row(None, 1, 0.0, one_hot(0))
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", full)
+    with pytest.raises(DataError, match=r"t\.png: cannot be written \(No space left on device\)"):
+        timeline.save(tmp_path / "t.png")
+    assert not list(tmp_path.iterdir())
+
+
+def full(*_, **__):
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_without_matplotlib_it_says_so_at_once(monkeypatch):

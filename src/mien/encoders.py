@@ -76,7 +76,7 @@ class PyAVEncoder:
         try:
             self._container = av.open(str(path), "w", options={"movflags": "+faststart"})
         except (av.FFmpegError, OSError) as error:
-            raise DataError(f"cannot be written ({error})", [str(path)]) from error
+            raise DataError(f"cannot be written ({error.strerror or error})", [str(path)]) from error
         rate = Fraction(fps).limit_denominator(1001)
         self._stream: Any = self._container.add_stream("libx264", rate=rate, options={"preset": PRESET, "crf": QUALITY})
         self._stream.width, self._stream.height = size_wh
@@ -111,7 +111,7 @@ class PyAVEncoder:
         try:
             yield
         except (self._av.FFmpegError, OSError) as error:
-            raise DataError(f"cannot be written as a video ({error})") from error
+            raise DataError(f"cannot be written as a video ({error.strerror or error})") from error
 
     def close(self) -> None:
         """See `Encoder`."""

@@ -245,7 +245,11 @@ def _walk(root: Path, *, drawn: bool) -> Iterator[Item]:
             continue
         for entry in entries:
             path = Path(entry.path)
-            if _is_wanted(entry.name) and _ask(entry.is_file) and _is_meant(path) and (drawn or not is_marked(path)):
+            if not _is_wanted(entry.name):
+                continue
+            if _leads_nowhere(path):  # of git-annex or DVC, before its contents are fetched
+                yield Item(Kind.BROKEN, in_utf8(str(path)), reason="is a link to a file that is not there")
+            elif _ask(entry.is_file) and _is_meant(path) and (drawn or not is_marked(path)):
                 yield from _file(path, path.relative_to(root).as_posix())
         waiting += [Path(entry.path) for entry in reversed(entries) if _ask(entry.is_dir)]
 
@@ -256,6 +260,10 @@ def _ask(question: Callable[[], bool]) -> bool:
         return question()
     except (OSError, ValueError):
         return False
+
+
+def _leads_nowhere(path: Path) -> bool:
+    return path.is_symlink() and not _ask(path.exists)
 
 
 def is_file(path: Path) -> bool:

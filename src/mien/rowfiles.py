@@ -16,7 +16,7 @@ import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -80,13 +80,18 @@ class RowWriter(ABC):
         """
         self._check_kept()
         for record in analysis.records():
-            try:
+            with self._named():
                 self._write_row({**record, "source": in_utf8(record["source"] or "")})
-            except OSError as error:
-                raise DataError(
-                    f"{self.path}: cannot be written ({error.strerror}) after {self.rows:,} rows"
-                ) from error
             self.rows += 1
+
+    @contextmanager
+    def _named(self, kept: str = "") -> Iterator[None]:
+        """Turn what a full disk raises into `DataError`; `kept` says where the rows are, if not in the file itself."""
+        try:
+            yield
+        except OSError as error:
+            why = os.strerror(error.errno) if error.errno else str(error)  # pyarrow's own words are long
+            raise DataError(f"{self.path}: cannot be written ({why}) after {self.rows:,} rows{kept}") from error
 
     def _write_row(self, record: Record) -> None:
         file = self._opened()
@@ -134,10 +139,11 @@ class RowWriter(ABC):
         """Finish the file; without any row, an empty table.
 
         Raises:
-            DataError: the file went away.
+            DataError: the disk is full, or the file went away.
         """
         try:
-            self._opened()
+            with self._named():
+                self._opened()
             self._check_kept()
         finally:
             self._let_go()
@@ -198,11 +204,12 @@ class Parquet(RowWriter):
         super().__init__(path, classes)
         need_pyarrow()
         self._journal = path.with_name(path.name + JOURNAL_SUFFIX)
-        if self._journal.exists():
+        if _has_rows(self._journal):
             raise UsageError(
-                f"{self._journal}: holds the rows of a run that was killed, a JSON object each; "
+                f"{self._journal}: holds the rows of a run that was killed, or still goes on, a JSON object each; "
                 f"mien.outputs.recover_rows turns it into {path.name}; move or delete it to begin anew"
             )
+        self._journal.unlink(missing_ok=True)
 
     def _opened(self) -> BinaryIO:
         if self._file is None:
@@ -216,7 +223,9 @@ class Parquet(RowWriter):
         """Turn the journal into the Parquet file."""
         if self._file is None or not self._file.closed:
             super().close()
-            _to_parquet(self._journal, self.path, self._classes)
+            kept = f"; they are in {self._journal}: make room, then mien.outputs.recover_rows makes the file of them"
+            with self._named(kept if self.rows else ""):
+                _to_parquet(self._journal, self.path, self._classes)
             self._journal.unlink()
 
 
@@ -234,12 +243,17 @@ def recover_rows(path: str | Path) -> int:
     """
     path = Path(path)
     journal = path.with_name(path.name + JOURNAL_SUFFIX)
-    first = next(_read_journal(journal), None) if journal.exists() else None
-    if first is None:
+    if not _has_rows(journal):
         raise UsageError(f"{journal}: there is no such file, or no row in it")
+    first = next(_read_journal(journal))
     rows = _to_parquet(journal, path, tuple(name for name in first if name not in ROW_COLUMNS))
     journal.unlink()
     return rows
+
+
+def _has_rows(journal: Path) -> bool:
+    """Whether a journal is there and holds a whole row."""
+    return journal.exists() and next(_read_journal(journal), None) is not None
 
 
 def _read_journal(journal: Path) -> Iterator[Record]:
@@ -253,7 +267,10 @@ def _read_journal(journal: Path) -> Iterator[Record]:
 def _to_parquet(journal: Path, path: Path, classes: tuple[str, ...]) -> int:
     arrow, parquet = need_pyarrow()
     schema, rows, count = row_schema(arrow, classes), [], 0
-    with replacing(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
+    with ExitStack() as stack:
+        temporary = stack.enter_context(replacing(path))
+        stream = stack.enter_context(temporary.open("wb"))  # pyarrow itself opens only names that are UTF-8
+        writer = stack.enter_context(parquet.ParquetWriter(stream, schema))
         for row in _read_journal(journal):
             rows.append(row)
             count += 1

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.colours import colours_of
-from mien.errors import MissingExtraError, UsageError
+from mien.errors import DataError, MissingExtraError, UsageError
 from mien.files import check_writable, replacing
 from mien.reports import show_as_written
 from mien.tracks import TrackHistory
@@ -101,6 +101,7 @@ class Timeline:
 
         Raises:
             UsageError: the path has another ending or cannot be written.
+            DataError: the disk is full.
             MissingExtraError: Matplotlib is not installed.
         """
         self.check_path(path)
@@ -108,8 +109,11 @@ class Timeline:
             return False
         figure = self._draw()
         show_as_written(figure)
-        with replacing(path) as temporary:
-            figure.savefig(temporary, facecolor="white")
+        try:
+            with replacing(path) as temporary:
+                figure.savefig(temporary, facecolor="white")
+        except OSError as error:
+            raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
         return True
 
     def _draw(self) -> Figure:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,7 +107,8 @@ def run_batch(
         count = count_workers(ray, workers)
         if tally is None:
             say("Finding what there is to read")
-            make_plan(folder, sources, settings=settings, workers=count)
+            check = partial(check_folder, folder, asked, resume=False)  # that nobody else has begun one meanwhile
+            make_plan(folder, sources, settings=settings, workers=count, check=check)
             begin(folder, asked, model_file)
             tally = _Tally(folder, progress)
         else:

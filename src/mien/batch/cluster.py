@@ -70,6 +70,7 @@ def connected(address: str | None) -> Iterator[Any]:
     Raises:
         MissingExtraError: Ray is not installed.
         UsageError: the address is none, or does not answer.
+        DataError: Ray does not start on this machine.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report home
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -101,13 +102,7 @@ def _own_signals() -> Iterator[None]:
 def _connect(ray: Any, address: str | None) -> None:
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address is None or address == "local":
-        ray.init(
-            address="local",
-            num_cpus=usable_cores(),
-            object_store_memory=OBJECT_STORE_BYTES,
-            include_dashboard=False,
-            **quiet,
-        )
+        _start(ray, quiet)
         return
     _check_answer(address)
     try:
@@ -116,6 +111,23 @@ def _connect(ray: Any, address: str | None) -> None:
         raise UsageError(
             f"--address: no Ray cluster answers at {address} ({first_line(error)}); where it wants a token, set "
             "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
+        ) from error
+
+
+def _start(ray: Any, quiet: dict[str, Any]) -> None:
+    try:
+        ray.init(
+            address="local",
+            num_cpus=usable_cores(),
+            object_store_memory=OBJECT_STORE_BYTES,
+            include_dashboard=False,
+            **quiet,
+        )
+    except Exception as error:  # which Ray raises after half a minute, where the machine is busy
+        why = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
+        raise DataError(
+            f"Ray does not start on this machine ({why}); where it is busy, try again, or name a cluster that runs "
+            "already with --address"
         ) from error
 
 
@@ -221,7 +233,7 @@ def do_parts(
         done: called with each part's number and counts, as it is done.
 
     Raises:
-        DataError: a worker cannot work, or cannot write.
+        DataError: a worker cannot begin, cannot work, or cannot write.
         UsageError: the cluster has no room for a worker.
     """
     with warnings.catch_warnings():
@@ -237,10 +249,14 @@ def do_parts(
             num_gpus=workers.gpus or None,
             fn_constructor_args=(folder, run, settings, workers, detector),
         )
-        for row in dataset.iter_rows():
-            if row["error"]:
-                raise (UsageError if row["usage"] else DataError)(row["error"])
-            done(int(row["number"]), Counts(**row["counts"]))
+        try:
+            for row in dataset.iter_rows():
+                if row["error"]:
+                    raise (UsageError if row["usage"] else DataError)(row["error"])
+                done(int(row["number"]), Counts(**row["counts"]))
+        except ray.exceptions.RayError as error:
+            *_, why = [type(error).__name__, *str(error).split("\n")]
+            raise DataError(f"Ray gave up ({why.strip()}); --resume goes on, where that is mended") from error
 
 
 def count_workers(ray: Any, workers: Workers) -> int:

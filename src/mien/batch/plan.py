@@ -8,7 +8,7 @@ faces is there.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -150,6 +150,7 @@ def make_plan(
     settings: Settings,
     workers: int,
     reading: Reading | None = None,
+    check: Callable[[], object] | None = None,
 ) -> int:
     """Find everything that the sources name, and write down what is to be done.
 
@@ -159,6 +160,7 @@ def make_plan(
         settings: of the run.
         workers: for how many it is made: where there are fewer videos than that, long ones are spread by segment.
         reading: how videos are read.
+        check: called when all is found, which may take long, before anything is put in place; what it raises stops it.
 
     Returns:
         How many parts there are.
@@ -180,16 +182,23 @@ def make_plan(
                 except DataError as error:
                     why = reason(error).removeprefix(f"{printable(found.name)}: ")
                     items.add(Found("broken", found.name, found.target, reason=why))
-    size = settings.part_size or good_size(items.count + shards.pictures)
-    parts = [Part(0, "items", start=first, stop=last, pictures=last - first) for first, last in _cut(items.count, size)]
-    parts += shards.cut(size)
-    numbered = [replace(part, number=number) for number, part in enumerate(parts)]
-    spread = len(videos) < VIDEOS_EACH * workers
-    for video in videos:
-        starts = cut_video(video.target, reading or Reading(), settings.detect_every) if spread else []
-        numbered += _video_parts(video, starts, len(numbered))
-    _write_parts(folder, numbered)
-    return len(numbered)
+        size = settings.part_size or good_size(items.count + shards.pictures)
+        parts = _numbered_parts(items.count, shards, size)
+        spread = len(videos) < VIDEOS_EACH * workers
+        for video in videos:
+            starts = cut_video(video.target, reading or Reading(), settings.detect_every) if spread else []
+            parts += _video_parts(video, starts, len(parts))
+        if check is not None:
+            check()
+    _write_parts(folder, parts)
+    return len(parts)
+
+
+def _numbered_parts(items: int, shards: _Shards, size: int) -> list[Part]:
+    """Single pictures and shards, in parts of about so many pictures."""
+    ranges = _cut(items, size)
+    parts = [Part(0, "items", start=first, stop=last, pictures=last - first) for first, last in ranges]
+    return [replace(part, number=number) for number, part in enumerate([*parts, *shards.cut(size)])]
 
 
 def _video_parts(video: Found, starts: Sequence[tuple[int, int]], first: int) -> Iterator[Part]:

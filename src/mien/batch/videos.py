@@ -104,7 +104,7 @@ def open_video(target: str, reading: Reading) -> Decoder:
 def cut_video(target: str, reading: Reading, detect_every: int | None) -> list[tuple[int, int]]:
     """Where the segments of a video begin: (frame, timestamp in the stream's own units).
 
-    None where it is short, cannot be read, or PyAV is not installed, without which nothing seeks to a frame.
+    Empty where it is short, cannot be read, or PyAV is not installed, without which nothing seeks to a frame.
 
     Args:
         target: path or address.

@@ -1,13 +1,17 @@
-"""Bars of commands that analyse, on stderr."""
+"""How far commands that analyse are, on stderr: a bar on a terminal, a line now and then in the log of a job."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mien.sources import Sources
+
+LOG_SECONDS = 30.0
+"""How often a line says how far it is, where no bar can be shown."""
 
 
 def many(count: int, what: str) -> str:
@@ -16,9 +20,15 @@ def many(count: int, what: str) -> str:
 
 
 class AnalysingBar:
-    """Progress with the time left, on stderr where that is a terminal and rows do not go to the same one."""
+    """Progress on stderr: with the time left where that is a terminal, else as lines."""
 
-    def __init__(self, *, shown: bool) -> None:
+    def __init__(self, what: str, *, shown: bool) -> None:
+        """Make it.
+
+        Args:
+            what: is counted, in the plural.
+            shown: False where rows go to the same terminal.
+        """
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         from mien.cli.console import to_stderr
@@ -28,17 +38,15 @@ class AnalysingBar:
         hidden = not (shown and self._console.is_terminal)
         self._bar = Progress(*columns, console=self._console, transient=True, disable=hidden, redirect_stdout=False)
         self._task = self._bar.add_task("", total=None)
-
-    @property
-    def visible(self) -> bool:
-        """Whether anybody sees it."""
-        return not self._bar.disable
+        self._what, self._shown, self._logged = what, shown, shown and not self._console.is_terminal
+        self._done = 0
+        self._total: int | None = None
+        self._told: float | None = None
 
     @contextmanager
     def over(self, sources: Sources) -> Iterator[None]:
         """Show the bar while the body runs."""
-        if self.visible:
-            self._bar.update(self._task, total=sources.total)
+        self._move(0, sources.total if self._shown else None)
         with self._bar:
             yield
 
@@ -46,7 +54,16 @@ class AnalysingBar:
     def counting(self) -> Iterator[Callable[[int, int], None]]:
         """Show the bar while the body runs; gives what moves it: how many are done, and of how many."""
         with self._bar:
-            yield lambda done, total: self._bar.update(self._task, completed=done, total=total)
+            yield self._move
+
+    def _move(self, done: int, total: int | None) -> None:
+        self._done, self._total = done, total
+        self._bar.update(self._task, completed=done, total=total)
+        now = time.monotonic()
+        self._told = now if self._told is None else self._told  # time runs from the first call on
+        if self._logged and done != total and now - self._told > LOG_SECONDS:
+            self._told = now
+            self.say(f"{done:,}{'' if total is None else f' of {total:,}'} {self._what} are done")
 
     def say(self, line: str) -> None:
         """A line on stderr, above the bar."""
@@ -54,14 +71,20 @@ class AnalysingBar:
 
     def advance(self) -> None:
         """One more is done."""
-        self._bar.advance(self._task)
+        done = self._done + 1
+        self._move(done if self._total is None else min(done, self._total), self._total)
 
     def note(self, failures: list[str]) -> Callable[[str, str], None]:
-        """What is called with a source that failed and why: names it on stderr and adds it to `failures`."""
+        """What is called with a source that failed and why: names it on stderr and adds it to `failures`.
+
+        It is done, too: time left is right where many pictures are broken. Whatever else fails, such as a video after
+        some of its frames, moves the bar by one, too.
+        """
         from mien.frames import printable
 
         def fail(source: str, reason: str) -> None:
             failures.append(printable(source))
             self.say(f"{printable(source)}: {reason}")
+            self.advance()
 
         return fail

@@ -144,7 +144,7 @@ def _run(work: _Work, sources: Sequence[str], wanted: _Wanted, counts: _Counts, 
     from mien.sources import open_sources
 
     with ExitStack() as stack:
-        bar = AnalysingBar(shown=wanted.out is not None or not sys.stdout.isatty())
+        bar = AnalysingBar("pictures and frames", shown=wanted.out is not None or not sys.stdout.isatty())
         opened = stack.enter_context(open_sources(sources, reading=work.reading, on_failure=bar.note(failures)))
         _refuse_inputs(wanted, opened.paths)
         takers: list[Taker] = [counts, *_takers(stack, wanted, work.analyzer.classes, counts, opened.paths)]

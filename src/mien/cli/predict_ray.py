@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +17,6 @@ if TYPE_CHECKING:
 
 SHOWN = 5
 """Failures that are named at the end; all of them are in the table."""
-
-
-LOG_SECONDS = 30.0
-"""How often a line says how far it is, where no bar can be shown, as in the log of a job."""
 
 SETTINGS = (
     *("detector", "min_face_size", "margin", "align", "tta", "min_confidence", "smooth", "detect_every"),
@@ -43,12 +38,19 @@ def predict_on_ray(sources: Sequence[str], asked: dict[str, Any]) -> None:
     """
     from mien.batch import Settings, Workers
     from mien.faces import DETECTORS
+    from mien.frames import in_utf8
     from mien.images import MAX_PIXELS
 
     if asked["out"] is None:
         raise UsageError("--out: --engine ray writes into a folder; name one that all machines of the cluster share")
     if asked["detector"] not in DETECTORS:
         raise unknown_choice("--detector", asked["detector"], DETECTORS)
+    for name in (*sources, asked["out"]):
+        if name != in_utf8(name):
+            raise UsageError(
+                f"{in_utf8(name)}: Ray takes no names on the command line that are not UTF-8; rename it, or name "
+                "the folder that it is in, or a pattern in quotes"
+            )
     chosen = {name: asked[name] for name in SETTINGS}
     settings = Settings(**chosen, max_pixels=asked["max_pixels"] or MAX_PIXELS)
     cpus = 1 if asked["cpus_per_worker"] is None else asked["cpus_per_worker"]
@@ -63,15 +65,11 @@ def _run(sources: Sequence[str], asked: dict[str, Any], settings: Settings, work
     """Run the batch behind a bar; where it is ended from outside, say how much is done."""
     from mien.batch import run_batch
 
-    bar, seen, told = AnalysingBar(shown=True), [0, 0], time.monotonic()
+    bar, seen = AnalysingBar("parts", shown=True), [0, 0]
 
     def tell(parts: int, of: int) -> None:
-        nonlocal told
         seen[:] = parts, of
         move(parts, of)
-        if not bar.visible and parts < of and time.monotonic() - told >= LOG_SECONDS:
-            told = time.monotonic()
-            bar.say(f"{parts:,} of {of:,} parts are done")
 
     try:
         with terminated_as_interrupted(), without_library_talk(), bar.counting() as move:
