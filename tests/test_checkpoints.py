@@ -1,9 +1,11 @@
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
 
 from mien.checkpoints import Checkpoints, best_epoch, columns
-from mien.errors import DataError, ModelError
+from mien.errors import DataError, MienError, ModelError
 
 
 def model(units: int = 3) -> keras.Model:
@@ -45,6 +47,15 @@ def test_a_checkpoint_cut_short_does_not_count(tmp_path):
     assert Checkpoints(tmp_path).history() == rows(0.5)
     Checkpoints(tmp_path).save(model(), rows(0.5, 0.6))
     assert len(Checkpoints(tmp_path).history()) == 2
+
+
+def test_a_full_disk_is_a_line_and_leaves_what_was_kept(tmp_path, monkeypatch):
+    """HDF5's library writes pages of tracebacks there, and may end the process."""
+    Checkpoints(tmp_path).save(model(), rows(0.5))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1_000))
+    with pytest.raises(MienError, match=r"epoch-0002: cannot be written: it takes 0\.0 MB, and 0\.0 MB are free"):
+        Checkpoints(tmp_path).save(model(), rows(0.5, 0.6))
+    assert [path.name for path in tmp_path.iterdir()] == ["epoch-0001"]
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import signal
 from pathlib import Path
 
 import keras
@@ -148,6 +149,7 @@ def test_models_are_found_from_any_folder_and_bundled_ones_keep_their_name(comma
         (("train", "nowhere"), "no such file or folder: nowhere"),
         (("train", "--resume", "nowhere"), "nowhere: not a run folder"),
         (("tune", "nowhere"), "no such file or folder: nowhere"),
+        (("tune", "faces", "--trials", "0"), "Invalid value for '--trials'"),
     ],
 )
 def test_what_is_wrong_from_the_start_is_said_before_keras_is_loaded(arguments, message, monkeypatch, tmp_path, capsys):
@@ -161,3 +163,20 @@ def test_what_is_wrong_from_the_start_is_said_before_keras_is_loaded(arguments, 
         main(list(arguments))
     assert end.value.code == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["train", "tune"])
+def test_sigterm_ends_the_work_as_ctrl_c_does(command, monkeypatch, tmp_path, capsys):
+    def works(*_, **__):
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("mien.training.train", works)
+    monkeypatch.setattr("mien.tuning.tune", works)
+    before = signal.signal(signal.SIGTERM, lambda *_: None)  # which would have ended the tests
+    try:
+        with pytest.raises(SystemExit) as end:
+            main([command, str(tmp_path), "--out", str(tmp_path / "run")])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert end.value.code == 130
+    assert "mien: interrupted" in capsys.readouterr().err

@@ -233,7 +233,7 @@ def test_own_classes_and_one_that_only_the_test_set_has(tmp_path):
     path = table(tmp_path / "t.csv", "path,label,split", "a.png,tired,train", "b.png,awake,train", "c.png,tired,test")
     assert open_dataset(tmp_path).classes == ("awake", "tired")
     path.write_text(path.read_text().replace("c.png,tired", "c.png,tierd"))
-    with pytest.raises(DataError, match=r"no row of the training split has it: t\.csv:4 \(tierd\)"):
+    with pytest.raises(DataError, match=r"no row there has it: t\.csv:4 \(tierd\)"):
         open_dataset(tmp_path)
 
 

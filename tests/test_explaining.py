@@ -1,5 +1,6 @@
 """Explaining models, faces of pictures, datasets, and ``mien explain``: real files, ONNX Runtime, no Keras."""
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -20,6 +21,7 @@ from mien.analyzer import Analyzer
 from mien.classifier import open_model
 from mien.cli.explain import explain_command
 from mien.datasets import open_dataset
+from mien.drawing import Block
 from mien.errors import DataError, UsageError
 from mien.explaining import Explanation, explain_picture, open_explainer
 from mien.explanations import class_sheet, draw_explanations, explain_dataset
@@ -123,6 +125,17 @@ def test_faces_of_a_photograph_are_explained(model, photo):
     record = json.loads(json.dumps(one.to_dict()))
     assert np.array(record["map"]).shape == (SIZE, SIZE)
     assert record["target"] == "dark"
+
+
+@pytest.mark.parametrize(("sign", "legend"), [(1, "orange speaks for the class"), (-1, ", blue against it")])
+def test_the_line_above_the_maps_names_only_colours_that_are_there(model, photo, monkeypatch, sign, legend):
+    explainer = open_explainer(model)
+    (one,) = explain_picture(explainer, photo, analyzer=Analyzer(explainer.model))
+    one = dataclasses.replace(one, map=sign * np.abs(one.map))
+    said = []
+    monkeypatch.setattr("mien.explanations.Block", lambda *words: said.append(words[1]) or Block(*words))
+    draw_explanations(data.astronaut(), [one])
+    assert said[0].endswith(legend)
 
 
 def test_an_uncertain_face_is_explained_by_its_most_probable_class(model, photo):

@@ -1,5 +1,6 @@
 import contextlib
 import json
+import re
 import zipfile
 
 import keras
@@ -173,6 +174,37 @@ def test_a_model_that_differs_is_not_kept(tmp_path, monkeypatch):
     with pytest.raises(ModelError, match="differ by"):
         save_onnx(model, describe(model, EXPRESSIONS), tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_converted_is_a_line_with_the_name_of_the_file(tmp_path, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("no such operator\nand pages more")
+
+    model = of_layers()
+    monkeypatch.setattr("mien.litert.write", fails)
+    with pytest.raises(ModelError) as refused:
+        save_litert(model, describe(model, EXPRESSIONS), tmp_path / "model.tflite")
+    assert str(refused.value) == f"{tmp_path / 'model.tflite'}: the network cannot be converted (no such operator)"
+    monkeypatch.setattr("mien.export._convert", lambda model, spec, kind, path: path.write_bytes(b"no graph"))
+    with pytest.raises(ModelError, match=rf"^{re.escape(str(tmp_path / 'model.onnx'))}: "):
+        save_onnx(model, describe(model, EXPRESSIONS), tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "float16"])
+def test_files_of_networks_in_16_bits_are_opened_in_float32(policy, tmp_path):
+    layers = keras.layers
+    within = [layers.Conv2D(4, 3, activation="gelu"), layers.BatchNormalization(), layers.GlobalAveragePooling2D()]
+    last = layers.Dense(7, activation="softmax", dtype=policy)
+    half = [type(layer).from_config({**layer.get_config(), "dtype": policy}) for layer in within]
+    model = keras.Sequential([keras.Input((32, 32, 1)), keras.Sequential(half), last])
+    for suffix, save in ((".keras", save_keras), (".h5", save_h5)):
+        save(model, describe(model, EXPRESSIONS), tmp_path / f"model{suffix}")
+    written = export_model(tmp_path / "model.keras", "onnx")
+    expected = Classifier(written).predict(images())
+    for name in ("model.keras", "model.h5"):
+        np.testing.assert_allclose(open_model(tmp_path / name).predict(images()), expected, atol=1e-5)
+    assert load_model(written)[0].layers[-1].compute_dtype == "float32"
 
 
 def test_the_description_is_found_in_the_file_or_beside_it(tmp_path):

@@ -1,3 +1,4 @@
+import errno
 import json
 
 import pytest
@@ -61,3 +62,13 @@ def test_whether_a_file_can_be_written_is_found_out_without_touching_it(tmp_path
     for wrong, message in ((path.parent, "is not a file"), (path / "under.csv", "cannot be written")):
         with pytest.raises(UsageError, match=message):
             check_writable(wrong)
+
+
+def test_a_full_disk_is_told_with_the_file_and_other_errors_are_left_alone(tmp_path):
+    with pytest.raises(OSError, match="No space left") as full, replacing(tmp_path / "model.onnx"):
+        raise OSError(errno.ENOSPC, "No space left on device")  # as writing does, without a name
+    assert full.value.filename == str(tmp_path / "model.onnx")
+    with pytest.raises(ConnectionResetError) as other, replacing(tmp_path / "model.onnx"):
+        raise ConnectionResetError(errno.ECONNRESET, "reset")
+    assert other.value.filename is None
+    assert list(tmp_path.iterdir()) == []

@@ -195,8 +195,10 @@ def test_the_bundled_onnx_is_explained_by_its_keras_network():
     assert (named.method, named.layers) == ("gradcam", explainer.layers[1:2])
 
 
-def test_a_keras_file_is_explained(tmp_path):
-    model = quadrant_network(sequential=False)
+@pytest.mark.parametrize("sequential", [False, True])
+def test_a_keras_file_is_explained(sequential, tmp_path):
+    """Keras builds a sequential network anew with each layer that it reads, and layers remember the first graph."""
+    model = quadrant_network(sequential=sequential)
     save_keras(model, describe(model, ("dark", "bright")), tmp_path / "model.keras")
     opened = open_model(tmp_path / "model.keras")
     both = [

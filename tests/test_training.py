@@ -514,13 +514,27 @@ def test_networks_whose_layers_cannot_be_made_anew_are_refused_before(tmp_path):
 
 
 def test_fit_says_where_a_model_could_not_be_converted(tmp_path):
-    half = keras.layers.Dense(4, dtype="mixed_bfloat16")
-    last = keras.layers.Dense(2, activation="softmax", dtype="float32")
-    model = keras.Sequential([keras.Input((16, 16, 1)), keras.layers.Flatten(), half, last])
+    grouped = [keras.layers.Conv2D(4, 3), keras.layers.Conv2D(4, 3, groups=2), keras.layers.Flatten()]
+    model = keras.Sequential([keras.Input((16, 16, 1)), *grouped, keras.layers.Dense(2, activation="softmax")])
     x_train, y_train = faces_of_two_brightnesses()
-    with pytest.warns(UserWarning, match=r"model\.onnx is left out: .*mien export") as caught:
+    told = r"model\.onnx is left out: \S+run.model\.onnx: .*; model\.keras holds the network"
+    with pytest.warns(UserWarning, match=told) as caught:
         fit(model, x_train, y_train, classes=("dark", "bright"), epochs=1, validation_fraction=0, out=tmp_path / "run")
     assert [warning.filename for warning in caught if "left out" in str(warning.message)] == [__file__]
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_networks_in_mixed_precision_are_saved_in_float32(policy, tmp_path):
+    layers = [keras.layers.Flatten(), keras.layers.Dense(4, activation="relu"), keras.layers.Dense(2, "softmax")]
+    for layer in layers:
+        layer.dtype_policy = policy
+    model = keras.Sequential([keras.Input((16, 16, 1)), keras.Sequential(layers)])
+    x_train, y_train = faces_of_two_brightnesses()
+    fit(model, x_train, y_train, classes=("dark", "bright"), epochs=1, validation_fraction=0, out=tmp_path / "run")
+    images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 1), np.uint8)
+    expected = Classifier(tmp_path / "run" / "model.onnx").predict(images)
+    for name in ("model.keras", "face_detection.h5"):
+        np.testing.assert_allclose(open_model(tmp_path / "run" / name).predict(images), expected, atol=1e-5)
 
 
 def test_data_of_one_class_is_refused_by_its_name(tmp_path):

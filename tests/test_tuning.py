@@ -140,12 +140,15 @@ def test_failures_in_a_row_end_the_work(patterns, tmp_path, trainer):
     with pytest.raises(MienError, match="3 trials in a row failed; the last: ValueError: of course"):
         tune(patterns, CONFIG, space=SPACE, trials=9, out=tmp_path / "study")
     assert len(trainer.calls) == 3
+    assert [row["state"] for row in read_table(tmp_path / "study")] == ["failed"] * 3
 
 
 def test_ctrl_c_puts_the_trial_up_again(patterns, tmp_path, trainer):
-    trainer.fails = {1: KeyboardInterrupt()}
+    trainer.fails, told = {1: KeyboardInterrupt()}, []
     with pytest.raises(KeyboardInterrupt):
-        tune(patterns, CONFIG, space=SPACE, trials=3, out=tmp_path / "study")
+        tune(patterns, CONFIG, space=SPACE, trials=3, out=tmp_path / "study", say=told.append)
+    assert told[-1].endswith("study: 1, the best 68.03% (trial-0000); the same command goes on")
+    assert [row["state"] for row in read_table(tmp_path / "study")] == ["complete", "killed", "waiting"]
     tuned = tune(patterns, CONFIG, space=SPACE, trials=3, out=tmp_path / "study")
     assert [trial.state for trial in tuned.trials] == ["complete", "killed", "complete", "complete"]
     assert tuned.trials[2].parameters == tuned.trials[1].parameters

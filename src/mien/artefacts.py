@@ -46,8 +46,9 @@ def save_models(path: Path, model: keras.Model, description: ModelSpec, say: Say
         save_onnx(model, description, path / ONNX)
     except (MissingExtraError, ModelError) as error:
         (path / ONNX).unlink(missing_ok=True)  # of an earlier epoch, where the run was interrupted
-        name = shlex.quote(str(path / KERAS))
-        say(f"{ONNX} is left out: {error}; then: mien export {name} --format onnx")
+        again = f"then: mien export {shlex.quote(str(path / KERAS))} --format onnx"
+        way = again if isinstance(error, MissingExtraError) else f"{KERAS} holds the network"
+        say(f"{ONNX} is left out: {error}; {way}")
         return KerasClassifier(path / KERAS)
     return Classifier(path / ONNX)
 

@@ -29,6 +29,9 @@ BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16")
 """Flags of x86 processors on which oneDNN multiplies bfloat16 in hardware."""
 
 
+HALF_PRECISIONS = ("float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
+"""Keras's names of precisions of 16 bits."""
+
 MANY_STEPS = 16
 """Steps in one call where Keras loops over them."""
 
@@ -68,6 +71,28 @@ def all_layers(model: keras.Layer) -> list[keras.Layer]:
     held = model.layers if isinstance(model, keras.Model) else model._layers  # such as a user's own layer holds
     within = [[*([] if isinstance(layer, keras.Model) else [layer]), *all_layers(layer)] for layer in held]
     return list({id(layer): layer for layers_ in within for layer in layers_}.values())
+
+
+def in_float32(model: keras.Model) -> keras.Model:
+    """A model as saved ones compute: itself, or where something in it computes in 16 bits, a copy in float32."""
+    settings = keras.saving.serialize_keras_object(model)
+    wanted = _with_float32(settings)
+    if wanted == settings:
+        return model
+    kinds = {type(layer).__name__: type(layer) for layer in all_layers(model)}
+    with keras.saving.custom_object_scope(kinds):
+        copy = keras.saving.deserialize_keras_object(wanted)
+    copy_weights(model, copy)
+    return copy
+
+
+def _with_float32(settings: Any) -> Any:
+    """Settings of layers with float32 in place of each precision of 16 bits."""
+    if isinstance(settings, dict):
+        return {key: _with_float32(value) for key, value in settings.items()}
+    if isinstance(settings, list | tuple):
+        return type(settings)(map(_with_float32, settings))
+    return "float32" if isinstance(settings, str) and settings in HALF_PRECISIONS else settings
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> None:

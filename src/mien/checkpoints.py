@@ -21,6 +21,7 @@ import keras
 from mien.backend import apart
 from mien.errors import DataError, ModelError
 from mien.hosts import current
+from mien.kerasfiles import check_room
 
 WEIGHTS = "state.weights.h5"
 STATE = "state.json"
@@ -42,6 +43,7 @@ class Checkpoints:
 
         Raises:
             DataError: another process has written that epoch, or a later one.
+            MienError: the disk is full; what was kept before is still there.
         """
         if not current().leads:
             return
@@ -50,7 +52,9 @@ class Checkpoints:
             raise _overtaken(final)
         temporary = final.with_name(f".{final.name}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        check_room(final, [*model.variables, *getattr(model.optimizer, "variables", ())])
+        temporary.mkdir()
         with apart():
             model.save_weights(temporary / WEIGHTS)
         (temporary / STATE).write_text(json.dumps(history), encoding="utf-8")

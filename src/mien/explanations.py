@@ -23,7 +23,9 @@ from mien.results import Prediction
 TILES = (112, 240)
 """Side of an enlarged face below a photograph in pixels: the smallest, and the largest."""
 
-LEGEND = "orange speaks for the class, blue against it"
+LEGEND = "orange speaks for the class"
+AGAINST = ", blue against it"
+"""Added where a map has such places; those of LayerCAM never do."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,8 @@ def _strip(explanations: Sequence[Explanation], width: int, method: str) -> Imag
         said = (*number, one.face.expression, f"{one.face.confidence:.0%}")
         tiles.append(captioned(one.crop, said, class_colour(classes, one.face.expression), tile))
         tiles.append(_map_tile(one.crop, one.map, one.target, one.share, classes, tile))
-    return contact_sheet([Block(method, LEGEND, np.stack(tiles))], columns=2 * pairs, tile=tile)
+    legend = LEGEND + (AGAINST if any((one.map < 0).any() for one in explanations) else "")
+    return contact_sheet([Block(method, legend, np.stack(tiles))], columns=2 * pairs, tile=tile)
 
 
 def _map_tile(

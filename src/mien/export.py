@@ -24,7 +24,7 @@ from mien.backend import all_layers
 from mien.classifier import Classifier, apply_temperature
 from mien.errors import MissingExtraError, ModelError, UsageError, unknown_choice
 from mien.files import replacing
-from mien.kerasfiles import PARITY_TOLERANCE, KerasClassifier, quietly, save_h5, save_keras
+from mien.kerasfiles import PARITY_TOLERANCE, KerasClassifier, first_line, quietly, save_h5, save_keras
 from mien.modelspec import ModelSpec, write_to_onnx
 from mien.precisions import check_precision, lower_precision
 from mien.preprocessing import InputSpec, to_input
@@ -71,13 +71,13 @@ def save_onnx(
 
     Raises:
         MissingExtraError: TensorFlow is not installed.
-        ModelError: ONNX Runtime's probabilities differ from Keras's, or the lower precision's from float32's.
+        ModelError: the network cannot be converted, ONNX Runtime's probabilities differ from Keras's, or the lower
+            precision's from float32's.
         UsageError: see `mien.precisions.check_precision`.
     """
     check_precision(precision, calibration is not None)
     with replacing(path) as temporary:
-        _convert(model, spec, "onnx", temporary)
-        _check_parity(model, Classifier(temporary, device="cpu").predict, spec, str(path))
+        _write_checked(model, spec, "onnx", temporary, str(path))
         lower_precision(temporary, precision, calibration, name=str(path))
 
 
@@ -88,11 +88,19 @@ def save_litert(model: keras.Model, spec: ModelSpec, path: str | Path) -> None:
 
     Raises:
         MissingExtraError: TensorFlow is not installed.
-        ModelError: LiteRT's probabilities differ from Keras's.
+        ModelError: the network cannot be converted, or LiteRT's probabilities differ from Keras's.
     """
     with replacing(path) as temporary:
-        _convert(model, spec, "litert", temporary)
-        _check_parity(model, Classifier(temporary, device="cpu").predict, spec, str(path))
+        _write_checked(model, spec, "litert", temporary, str(path))
+
+
+def _write_checked(model: keras.Model, spec: ModelSpec, kind: str, path: Path, name: str) -> None:
+    """Write an ``.onnx`` or ``.tflite`` file and see that it answers as Keras does; errors call it by `name`."""
+    try:
+        _convert(model, spec, kind, path)
+        _check_parity(model, Classifier(path, device="cpu").predict, spec, name)
+    except ModelError as error:
+        raise ModelError(str(error).replace(str(path), name)) from error
 
 
 def _convert(model: keras.Model, spec: ModelSpec, kind: str, path: Path) -> None:
@@ -100,14 +108,19 @@ def _convert(model: keras.Model, spec: ModelSpec, kind: str, path: Path) -> None
     if keras.backend.backend() != "tensorflow":
         _convert_elsewhere(model, spec, kind, path)
         return
-    with quietly(), _constant_normalisations(model):
-        predictor = _predictor(model)
-        if kind == "litert":
-            litert.write(predictor, path, json.dumps(spec.to_dict()))
-            return
-        _teach_erfc()
-        predictor(np.zeros((1, *model.input_shape[1:]), np.float32))
-        predictor.export(path, format="onnx", verbose=False)
+    try:
+        with quietly(), _constant_normalisations(model):
+            predictor = _predictor(model)
+            if kind == "litert":
+                litert.write(predictor, path, json.dumps(spec.to_dict()))
+                return
+            _teach_erfc()
+            predictor(np.zeros((1, *model.input_shape[1:]), np.float32))
+            predictor.export(path, format="onnx", verbose=False)
+    except OSError:  # as of a full disk
+        raise
+    except Exception as error:  # each converter has its own
+        raise ModelError(f"{path}: the network cannot be converted ({first_line(error)})") from error
     write_recipe(path, model)
     write_to_onnx(path, spec)
 

@@ -5,6 +5,7 @@ And what reading a damaged file can raise.
 
 from __future__ import annotations
 
+import errno
 import json
 import lzma
 import secrets
@@ -29,6 +30,9 @@ ZIP_DAMAGE: tuple[type[Exception], ...] = (
 )
 """What reading a damaged zip file, or a member of it, can raise."""
 
+FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+"""What the system says where a disk is full, or a user's share of it; writing does not say to which file."""
+
 _MARK = 6
 """Random bytes in a temporary name."""
 
@@ -41,6 +45,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
     Raises:
         UsageError: the path is a folder, or its folder cannot be written to.
+        OSError: the disk is full; it names the path.
     """
     path = Path(path)
     if path.is_dir():
@@ -56,6 +61,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(path)
+    except OSError as error:
+        if error.errno not in FULL or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -9,6 +9,7 @@ explanations of convolutional neural networks"). The choice was measured: docs/e
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -76,13 +77,14 @@ class Activations:
         Raises:
             UsageError: the network has no such layer, or no feature maps.
         """
-        chosen = find_layers(model, layer)
+        graph = _Graph.of(model)
+        chosen = _choose(graph, layer)
         self.layers = tuple(chosen)
         self._cam = CAMS[cam]
         self._shape = model.input_shape[1:]
         self._classes = int(model.output_shape[-1])
-        self._body = keras.Model(model.inputs[0], list(chosen.values()))
-        self._heads = [keras.Model([tensor, *model.inputs], model.outputs[0]) for tensor in chosen.values()]
+        self._body = keras.Model(graph.faces, list(chosen.values()))
+        self._heads = [keras.Model([tensor, graph.faces], graph.answers) for tensor in chosen.values()]
 
     def maps(self, images: NDArray[np.uint8], targets: NDArray[np.int64]) -> NDArray[np.float32]:
         """Which places of pictures speak for a class.
@@ -154,20 +156,66 @@ def find_layers(model: keras.Model, layer: str | None = None) -> dict[str, Any]:
         UsageError: there is no such layer; the network has no convolution with more than one place, or is neither
             functional nor Sequential.
     """
-    spatial = {one.name: one.output for one in model.layers if _is_spatial(one)}
+    return _choose(_Graph.of(model), layer)
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """What goes through a network, as symbolic tensors of one and the same graph.
+
+    Attributes:
+        model: the network.
+        faces: what it takes.
+        maps: what its layers give, by their names: those with feature maps of more than one place, channels last.
+        answers: what it gives.
+    """
+
+    model: keras.Model
+    faces: Any
+    maps: dict[str, Any]
+    answers: Any
+
+    @classmethod
+    def of(cls, model: keras.Model) -> _Graph:
+        """The graph of a functional network, or of a sequential one.
+
+        Keras builds a sequential network that it reads from a file anew with each layer: what a layer says that it
+        gives is then of another graph than what the network gives. So that one is called here once more.
+
+        Raises:
+            UsageError: it is neither.
+        """
+        if not getattr(model, "inputs", None):
+            raise UsageError(
+                f"method: gradcam reads functional and sequential networks, and {model.name!r} is neither; use "
+                "occlusion"
+            )
+        if not isinstance(model, keras.Sequential):
+            given = {one.name: tensor for one in model.layers if (tensor := _output(one)) is not None}
+            return cls(model, model.inputs[0], _with_places(given), model.outputs[0])
+        given, answers = {}, keras.Input(model.input_shape[1:])
+        faces = answers
+        for one in model.layers:
+            answers = given[one.name] = one(answers)
+        return cls(model, faces, _with_places(given), answers)
+
+
+def _choose(graph: _Graph, layer: str | None) -> dict[str, Any]:
+    """`find_layers`, of a graph."""
+    model, maps = graph.model, graph.maps
     if layer is not None:
-        if layer not in spatial:
-            raise UsageError(f"layer: no layer with feature maps is called {layer!r}; there are {', '.join(spatial)}")
-        return {layer: spatial[layer]}
-    sizes = {_size(spatial[one.name]) for one in model.layers if one.name in spatial and _convolves(one)}
+        if layer not in maps:
+            raise UsageError(f"layer: no layer with feature maps is called {layer!r}; there are {', '.join(maps)}")
+        return {layer: maps[layer]}
+    sizes = {_size(maps[one.name]) for one in model.layers if one.name in maps and _convolves(one)}
     if not sizes:
         raise UsageError(
             f"method: gradcam reads the feature maps of convolutions, and {model.name!r} has none with more than one "
             "place; use occlusion"
         )
     fine = {size for size in sizes if min(size) >= COARSEST * min(model.input_shape[1:3])} or {max(sizes)}
-    last = {_size(tensor): name for name, tensor in spatial.items() if _size(tensor) in fine}
-    return {name: spatial[name] for name in spatial if name in last.values()}
+    last = {_size(tensor): name for name, tensor in maps.items() if _size(tensor) in fine}
+    return {name: maps[name] for name in maps if name in last.values()}
 
 
 def _size(tensor: Any) -> tuple[int, int]:
@@ -175,15 +223,24 @@ def _size(tensor: Any) -> tuple[int, int]:
     return int(tensor.shape[1]), int(tensor.shape[2])
 
 
-def _is_spatial(layer: keras.Layer) -> bool:
-    """Whether a layer gives feature maps of more than one place, each channel last."""
+def _output(layer: keras.Layer) -> Any:
+    """What a layer of a functional network gives; None where that is nothing, as of the input, or several tensors."""
+    if isinstance(layer, keras.layers.InputLayer):
+        return None
     try:
-        shape = layer.output.shape
-    except (AttributeError, ValueError):  # several outputs, or none known
-        return False
-    return (
-        not isinstance(layer, layers.InputLayer) and len(shape) == 4 and None not in shape[1:] and min(shape[1:3]) > 1
-    )
+        return layer.output
+    except (AttributeError, ValueError):
+        return None
+
+
+def _with_places(given: dict[str, Any]) -> dict[str, Any]:
+    """Those of some layers' outputs that are feature maps of more than one place, channels last."""
+    shapes = {name: getattr(tensor, "shape", ()) for name, tensor in given.items()}
+    return {
+        name: given[name]
+        for name, shape in shapes.items()
+        if len(shape) == 4 and None not in shape[1:] and min(shape[1:3]) > 1
+    }
 
 
 def _convolves(layer: keras.Layer) -> bool:

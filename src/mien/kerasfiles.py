@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.classifier import apply_temperature, check_batch, check_probabilities
-from mien.errors import ModelError, UsageError
+from mien.errors import MienError, ModelError, UsageError
 from mien.files import ZIP_DAMAGE, replacing
 from mien.modelspec import MEMBER, METADATA_KEY, ModelSpec
 from mien.preprocessing import to_input
@@ -28,6 +29,10 @@ UNREADABLE: tuple[type[Exception], ...] = (*ZIP_DAMAGE, AttributeError, ImportEr
 
 PARITY_TOLERANCE = 1e-4
 """Largest difference of a probability that is taken for rounding, in this and in other formats."""
+
+
+HDF5_OVERHEAD = 2_048
+"""Bytes that HDF5 adds to each variable, about."""
 
 
 class KerasClassifier:
@@ -88,8 +93,10 @@ def save_h5(model: keras.Model, spec: ModelSpec, path: str | Path) -> None:
 
     Raises:
         ModelError: Keras cannot write it, or reads another model from it; it is not kept.
+        MienError: the disk is full.
     """
     with replacing(path) as temporary:
+        check_room(Path(path), model.variables)
         try:
             with quietly():
                 model.save(temporary)
@@ -97,6 +104,25 @@ def save_h5(model: keras.Model, spec: ModelSpec, path: str | Path) -> None:
             raise ModelError(f"{path}: Keras cannot write this network as HDF5 ({first_line(error)})") from error
         _write_attribute(temporary, spec)
         _check_h5(model, temporary, Path(path))
+
+
+def check_room(path: Path, variables: Iterable[Any]) -> None:
+    """See that a disk has room for variables as HDF5, whose library fails for the rest of a process where one is full.
+
+    Args:
+        path: the file to write, in a folder that is there.
+        variables: Keras's, of a model or an optimizer.
+
+    Raises:
+        MienError: it has not.
+    """
+    needed = sum(HDF5_OVERHEAD + math.prod(one.shape) * (8 if "64" in str(one.dtype) else 4) for one in variables)
+    free = shutil.disk_usage(path.parent).free
+    if free < needed:
+        raise MienError(
+            f"{path}: cannot be written: it takes {needed / 1e6:.1f} MB, and {free / 1e6:.1f} MB are free on its disk; "
+            "make room there, and go on"
+        )
 
 
 def describe_h5(path: Path, spec: ModelSpec) -> None:
@@ -117,13 +143,16 @@ def _check_h5(model: keras.Model, written: Path, path: Path) -> None:
     """See that the file holds the model: Keras leaves out of HDF5 what it cannot say in it, without a word."""
     from keras import ops
 
+    from mien.backend import in_float32
+
     try:
         read = _load(written)
     except ModelError as error:
         reason = first_line(error).removeprefix(f"{written}: ")
         raise ModelError(f"{path}: HDF5 does not hold this network: {reason}; it was not kept") from error
     images = np.random.default_rng(0).random((2, *model.input_shape[1:]), np.float32)
-    wanted, given = (ops.convert_to_numpy(ops.cast(net(images, training=False), "float32")) for net in (model, read))
+    nets = (in_float32(model), read)
+    wanted, given = (ops.convert_to_numpy(ops.cast(net(images, training=False), "float32")) for net in nets)
     if not np.allclose(given, wanted, atol=PARITY_TOLERANCE):
         raise ModelError(f"{path}: HDF5 does not hold this network: Keras reads another one from it; it was not kept")
 
@@ -162,11 +191,11 @@ def _own_spec(path: Path) -> str | None:
 def _load(path: Path) -> keras.Model:
     import keras
 
-    from mien.backend import finalize_normalisations
+    from mien.backend import finalize_normalisations, in_float32
 
     try:
         with quietly():
-            model = keras.models.load_model(path, compile=False)
+            model = in_float32(keras.models.load_model(path, compile=False))  # as the other formats of it compute
     except UNREADABLE as error:
         raise ModelError(f"{path}: Keras cannot read it ({first_line(error)})") from error
     finalize_normalisations(model)  # which Keras forgets where a model of an .h5 file holds another
@@ -180,11 +209,18 @@ def first_line(error: Exception) -> str:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Keep Keras's and tf2onnx's remarks on formats and NumPy versions, which no user can act on, to themselves."""
-    from absl import logging
+    """Keep Keras's and tf2onnx's remarks on formats and NumPy versions, which no user can act on, to themselves.
 
-    level = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
+    And what tf2onnx logs, tracebacks too, of networks that it cannot convert, which an error says.
+    """
+    import logging
+
+    from absl import logging as absl_logging
+
+    level, converter = absl_logging.get_verbosity(), logging.getLogger("tf2onnx")
+    told = converter.level
+    absl_logging.set_verbosity(absl_logging.ERROR)
+    converter.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
@@ -192,4 +228,5 @@ def quietly() -> Iterator[None]:
             warnings.simplefilter("ignore", UserWarning)
             yield
     finally:
-        logging.set_verbosity(level)
+        absl_logging.set_verbosity(level)
+        converter.setLevel(told)

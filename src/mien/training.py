@@ -262,21 +262,8 @@ def _run(
     if config.deterministic:
         backend.make_deterministic()
     left = folder.leftovers() if current().leads else {}
-    kept = folder.path / "checkpoints"
-    start = begin(model, config, materials.classes, kept, say, own=own) if config.init else None
-    _announce(config, materials, model, say)
-    held = materials.validation
-    validation = None if held is None else (held.images, held.labels)
-    source = materials.source
-    with TemporaryDirectory(prefix="mien-") as apart:  # each of several hosts asks the teachers itself
-        kept = kept if current().leads else Path(apart)
-        if config.teachers and config.teacher_view != "same":
-            source = taught(source, config, model, kept, say)
-        learned = learn(model, config, source, validation, folder.path, callbacks, start)
-        del source  # which may hold a file open that is deleted at the end
-    if not learned.epoch:
-        say(f"Interrupted before a checkpoint was written: no model is kept, and {folder.path} can be deleted")
-        raise KeyboardInterrupt
+    learned = _learn(model, config, materials, folder, callbacks, say, own=own)
+    model = backend.in_float32(model)  # one that was given to `fit` may compute otherwise
     trained_on = {**materials.facts, "recipe": _without_folders(config)}
     description = describe(model, materials.classes, crop_margin=FER2013_MARGIN, trained_on=trained_on)
     if not current().leads:
@@ -296,6 +283,39 @@ def _run(
     result = _finish(folder, model, description, learned, scores)
     folder.clear(left)
     return result
+
+
+def _learn(
+    model: keras.Model,
+    config: TrainingConfig,
+    materials: Materials,
+    folder: RunFolder,
+    callbacks: Sequence[keras.callbacks.Callback],
+    say: Say,
+    *,
+    own: bool,
+) -> Learned:
+    """Begin where it is to begin, ask the teachers, if any, and learn.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted before anything was learned.
+    """
+    kept = folder.path / "checkpoints"
+    start = begin(model, config, materials.classes, kept, say, own=own) if config.init else None
+    _announce(config, materials, model, say)
+    held = materials.validation
+    validation = None if held is None else (held.images, held.labels)
+    source = materials.source
+    with TemporaryDirectory(prefix="mien-") as apart:  # each of several hosts asks the teachers itself
+        kept = kept if current().leads else Path(apart)
+        if config.teachers and config.teacher_view != "same":
+            source = taught(source, config, model, kept, say)
+        learned = learn(model, config, source, validation, folder.path, callbacks, start)
+        del source  # which may hold a file open that is deleted at the end
+    if not learned.epoch:
+        say(f"Interrupted before a checkpoint was written: no model is kept, and {folder.path} can be deleted")
+        raise KeyboardInterrupt
+    return learned
 
 
 def _announce(config: TrainingConfig, materials: Materials, model: keras.Model, say: Say) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -128,7 +129,8 @@ def tune(
     )
     try:
         with shared.alive():
-            _work(shared, Job(data, config, selection, watch or _nothing, wait), trials, say)
+            with _told_where_interrupted(shared, config, say):
+                _work(shared, Job(data, config, selection, watch or _nothing, wait), trials, say)
             return summarise(shared, config)
     except Exception as error:
         if not is_outage(error):
@@ -144,10 +146,24 @@ def _work(shared: SharedStudy, job: Job, total: int, say: Say) -> None:
         began = time.perf_counter()
         outcome, error = attempt(shared, job, trial)
         say(f"{trial_name(trial.number)}: {outcome} ({time.perf_counter() - began:.0f} s)")
+        _write_records(shared, job.config)
         failures = 0 if error is None else failures + 1
         if error is not None and failures == PATIENCE:
             raise MienError(f"{PATIENCE} trials in a row failed; the last: {in_a_line(error)}") from error
-        _write_records(shared, job.config)
+
+
+@contextmanager
+def _told_where_interrupted(shared: SharedStudy, config: TrainingConfig, say: Say) -> Iterator[None]:
+    """At Ctrl-C, write down how the study stands, and say it and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _write_records(shared, config)
+        records = list_trials(shared.study)
+        complete, best = sum(record.state == "complete" for record in records), best_of(records)
+        highest = "" if best is None else f", the best {best.accuracy:.2%} ({trial_name(best.number)})"
+        say(f"Interrupted; complete trials in {shared.folder}: {complete}{highest}; the same command goes on")
+        raise
 
 
 def _next(shared: SharedStudy, total: int, say: Say, *, wait: bool) -> optuna.Trial | None:

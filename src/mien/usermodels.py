@@ -38,7 +38,8 @@ def check_model(model: keras.Model, classes: Sequence[str]) -> InputSpec:
     _check_rebuildable(model)
     spec = InputSpec(taken[1], taken[3])
     ramps = np.linspace(0, 1, 2 * math.prod(spec.shape), dtype=np.float32).reshape(2, *spec.shape)
-    check_probabilities(keras.ops.convert_to_numpy(model(ramps, training=False)), 2, len(classes), "model")
+    output = backend.in_float32(model)(ramps, training=False)
+    check_probabilities(keras.ops.convert_to_numpy(output), 2, len(classes), "model")
     return spec
 
 

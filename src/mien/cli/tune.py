@@ -12,6 +12,7 @@ import typer
 
 from mien.cli.console import load_keras, to_stderr
 from mien.cli.settings import assigned, starting_from
+from mien.cli.signals import terminated_as_interrupted
 
 if TYPE_CHECKING:
     import keras
@@ -46,7 +47,7 @@ def tune_command(
             show_default="rates and regularisation about the recipe's",
         ),
     ] = None,
-    trials: Annotated[int, typer.Option(help="How many in all, earlier ones counted.")] = 30,
+    trials: Annotated[int, typer.Option(min=1, help="How many in all, earlier ones counted.")] = 30,
     out: Annotated[Path, typer.Option("--out", "-o", help="The study's folder; the same again goes on.")] = Path(
         "runs/tune"
     ),
@@ -91,25 +92,26 @@ def tune_command(
     from mien.tuning import tune
 
     console = to_stderr()
-    tuned = tune(
-        data,
-        config,
-        space=chosen,
-        trials=trials,
-        out=out,
-        storage=storage,
-        study=study,
-        selection=Selection(
-            limit=limit,
-            skip_bad=skip_bad,
-            without_duplicates=without_duplicates,
-            exclude=str(exclude.expanduser().resolve()) if exclude else "",
-        ),
-        prune=prune,
-        wait=wait,
-        say=lambda line: console.print(line, style="bold", highlight=False, soft_wrap=True, markup=False),
-        watch=lambda: _bar(console),
-    )
+    with terminated_as_interrupted():
+        tuned = tune(
+            data,
+            config,
+            space=chosen,
+            trials=trials,
+            out=out,
+            storage=storage,
+            study=study,
+            selection=Selection(
+                limit=limit,
+                skip_bad=skip_bad,
+                without_duplicates=without_duplicates,
+                exclude=str(exclude.expanduser().resolve()) if exclude else "",
+            ),
+            prune=prune,
+            wait=wait,
+            say=lambda line: console.print(line, style="bold", highlight=False, soft_wrap=True, markup=False),
+            watch=lambda: _bar(console),
+        )
     address = hide_password(storage) if storage else None
     if as_json:
         _print_json(_document(tuned, str(data), study, address))

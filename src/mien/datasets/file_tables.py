@@ -235,7 +235,7 @@ def _check_agreement(labels: Sequence[str], splits: Sequence[str], wheres: Seque
     training = {label for label, split in zip(labels, splits, strict=True) if split == "train"}
     unknown = [f"{where} ({label})" for label, where in zip(labels, wheres, strict=True) if label not in training]
     if training and unknown:
-        raise DataError("unknown class: no row of the training split has it", unknown)
+        raise DataError("unknown class; add it to the training split, or remove it: no row there has it", unknown)
 
 
 def class_names(

@@ -230,7 +230,7 @@ def _check_classes(
         )
     empty = sorted(node.path for node, _ in labelled if not node.holds_images())
     if empty:
-        raise DataError("empty class: no images in", empty)
+        raise DataError("empty class; add images or remove the folder: no images in", empty)
     if not names <= set(EXPRESSIONS):
         _check_agreement(folders)
     return tuple(allowed) if allowed else class_order(names)
@@ -251,7 +251,9 @@ def _check_agreement(folders: Sequence[_ClassFolder]) -> None:
         if name not in training
     ]
     if training and unknown:
-        raise DataError("unknown class: the training split has no such folder", unknown)
+        raise DataError(
+            "unknown class; add it to the training split, or remove it: there is no such folder there", unknown
+        )
 
 
 def _index(
