@@ -208,6 +208,18 @@ def test_a_keras_file_is_explained(sequential, tmp_path):
     assert share_inside(np.abs(both[1])) > 0.8
 
 
+def test_a_network_within_one_counts_as_one_layer():
+    inside = keras.Input((SIZE, SIZE, 1))
+    inner = keras.Model(inside, layers.Conv2D(4, 3, padding="same", activation="relu")(inside), name="inner")
+    faces = keras.Input((SIZE, SIZE, 1))
+    pooled = layers.GlobalAveragePooling2D()(inner(faces))
+    model = keras.Model(faces, layers.Dense(2, activation="softmax")(pooled))
+    assert list(find_layers(model)) == ["inner"]
+    maps = Activations(model).maps(pictures(), np.ones(3, np.int64))
+    assert maps.shape == (3, SIZE, SIZE)
+    assert maps.max() > 0
+
+
 @pytest.mark.parametrize("name", ["jax", "torch"])
 def test_other_backends_give_the_same_maps(name, tmp_path):
     pytest.importorskip(name, exc_type=ImportError)

@@ -360,6 +360,16 @@ def test_a_journal_without_a_row_is_in_nobodys_way(tmp_path: Path, left: bytes) 
     assert len(read_rows(rows.path)) == 2
 
 
+def test_a_damaged_journal_is_kept_and_told(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    (tmp_path / "rows.parquet.partial.jsonl").write_bytes(b"\0\0\0\n")
+    with pytest.raises(UsageError, match="holds the rows of a run that was killed"):
+        open_rows(tmp_path / "rows.parquet", CLASSES)
+    with pytest.raises(DataError, match="line 1 is damaged"):
+        recover_rows(tmp_path / "rows.parquet")
+    assert files(tmp_path) == ["rows.parquet.partial.jsonl"]
+
+
 # Annotated pictures and videos.
 
 

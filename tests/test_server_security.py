@@ -219,6 +219,12 @@ def test_websockets_are_refused() -> None:
         ({"cors_origins": ("https://A.example",)}, "in lower case"),
         ({"cors_origins": ("https://a.example:443",)}, "443 of https"),
         ({"cors_origins": ("http://[::1]:80",)}, "80 of http"),
+        *(
+            ({"cors_origins": (origin,)}, "cors_origins")
+            for origin in ("https://*.a.example", "https://bücher.example", "http://a:080", "http://a:99999")
+        ),
+        ({"allow_hosts": ("*.a.example",)}, "whole name"),
+        ({"allow_hosts": ("bücher.example",)}, "xn--"),
         ({"allow_hosts": ("a.example:8000",)}, "without scheme, port and path"),
         ({"allow_hosts": ("https://a.example",)}, "allow_hosts"),
         ({"allow_hosts": ("::1",)}, r"\[::1\]"),

@@ -305,6 +305,7 @@ def test_loops_of_links_end(faces: Path) -> None:
     (faces / "broken.png").symlink_to(faces / "nowhere.png")
     (faces / "itself.png").symlink_to(faces / "itself.png")
     (faces / "itself").symlink_to(faces / "itself", target_is_directory=True)
+    (faces / "types.ts").symlink_to(faces / "nowhere.ts")
     found = list(find([faces]))
     broken = [(item.name, item.reason) for item in found if item.kind is Kind.BROKEN]
     reason = "is a link to a file that is not there"

@@ -10,6 +10,7 @@ import pytest
 
 import mien
 from interrupting import Interrupt
+from mien.backend import in_float32
 from mien.beginning import start_from
 from mien.classifier import Classifier, apply_temperature, open_model
 from mien.config import TrainingConfig
@@ -521,6 +522,48 @@ def test_fit_says_where_a_model_could_not_be_converted(tmp_path):
     with pytest.warns(UserWarning, match=told) as caught:
         fit(model, x_train, y_train, classes=("dark", "bright"), epochs=1, validation_fraction=0, out=tmp_path / "run")
     assert [warning.filename for warning in caught if "left out" in str(warning.message)] == [__file__]
+
+
+class Twice(keras.layers.Layer):
+    """A layer that makes one for itself, of the precision that is set for all."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.held = keras.layers.Conv2D(4, 3, activation="relu")
+
+    def build(self, shape):
+        self.held.build(shape)
+
+    def call(self, images):
+        return self.held(images)
+
+
+class Looking(keras.Model):
+    """A network of one's own within another."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.pooled = keras.layers.GlobalAveragePooling2D()
+
+    def call(self, maps):
+        return self.pooled(maps)
+
+
+def test_networks_in_the_precision_that_is_set_for_all_are_brought_to_float32(tmp_path):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        faces = keras.Input((16, 16, 1))
+        maps = Twice()(faces)
+        model = keras.Model(faces, keras.layers.Dense(2, "softmax")(Looking()(maps)))
+        copy = in_float32(model)
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert {layer.compute_dtype for layer in copy._flatten_layers()} == {"float32"}
+    images = np.random.default_rng(0).random((4, 16, 16, 1), np.float32)
+    answers = (keras.ops.cast(net(images), "float32") for net in (model, copy))
+    np.testing.assert_allclose(*map(keras.ops.convert_to_numpy, answers), atol=0.01)
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])

@@ -79,9 +79,14 @@ def in_float32(model: keras.Model) -> keras.Model:
     wanted = _with_float32(settings)
     if wanted == settings:
         return model
-    kinds = {type(layer).__name__: type(layer) for layer in all_layers(model)}
-    with keras.saving.custom_object_scope(kinds):
-        copy = keras.saving.deserialize_keras_object(wanted)
+    kinds = {type(layer).__name__: type(layer) for layer in model._flatten_layers()}  # the model and all within it
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")  # of layers that others make for themselves
+    try:
+        with keras.saving.custom_object_scope(kinds):
+            copy = keras.saving.deserialize_keras_object(wanted)
+    finally:
+        keras.config.set_dtype_policy(before)
     copy_weights(model, copy)
     return copy
 

@@ -176,7 +176,8 @@ def _convert_elsewhere(model: keras.Model, spec: ModelSpec, kind: str, path: Pat
         environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
         run = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)  # noqa: S603
         if run.returncode:
-            raise ModelError(f"the model could not be converted to {path.suffix}: {run.stderr.strip()[-500:]}")
+            said = run.stderr.strip().removeprefix("mien: ").replace(str(target), str(path))[-500:]
+            raise ModelError(said if str(path) in said else f"{path}: the network cannot be converted ({said})")
         shutil.copyfile(target, path)
 
 

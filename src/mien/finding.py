@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import re
@@ -247,7 +248,7 @@ def _walk(root: Path, *, drawn: bool) -> Iterator[Item]:
             path = Path(entry.path)
             if not _is_wanted(entry.name):
                 continue
-            if _leads_nowhere(path):  # of git-annex or DVC, before its contents are fetched
+            if _leads_nowhere(entry):  # of git-annex or DVC, before its contents are fetched
                 yield Item(Kind.BROKEN, in_utf8(str(path)), reason="is a link to a file that is not there")
             elif _ask(entry.is_file) and _is_meant(path) and (drawn or not is_marked(path)):
                 yield from _file(path, path.relative_to(root).as_posix())
@@ -262,8 +263,15 @@ def _ask(question: Callable[[], bool]) -> bool:
         return False
 
 
-def _leads_nowhere(path: Path) -> bool:
-    return path.is_symlink() and not _ask(path.exists)
+def _leads_nowhere(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a link to a picture or video that is not there; other files share some endings of videos."""
+    if Path(entry.name).suffix.lower() in _SHARED_SUFFIXES or not _ask(entry.is_symlink):
+        return False
+    try:
+        entry.stat()
+    except OSError as error:
+        return error.errno in (errno.ENOENT, errno.ELOOP)
+    return False
 
 
 def is_file(path: Path) -> bool:

@@ -191,8 +191,7 @@ class _Graph:
                 "occlusion"
             )
         if not isinstance(model, keras.Sequential):
-            given = {one.name: tensor for one in model.layers if (tensor := _output(one)) is not None}
-            return cls(model, model.inputs[0], _with_places(given), model.outputs[0])
+            return cls(model, model.inputs[0], _with_places(_outputs(model)), model.outputs[0])
         given, answers = {}, keras.Input(model.input_shape[1:])
         faces = answers
         for one in model.layers:
@@ -223,14 +222,11 @@ def _size(tensor: Any) -> tuple[int, int]:
     return int(tensor.shape[1]), int(tensor.shape[2])
 
 
-def _output(layer: keras.Layer) -> Any:
-    """What a layer of a functional network gives; None where that is nothing, as of the input, or several tensors."""
-    if isinstance(layer, keras.layers.InputLayer):
-        return None
-    try:
-        return layer.output
-    except (AttributeError, ValueError):
-        return None
+def _outputs(model: keras.Model) -> dict[str, Any]:
+    """What each layer of a functional network gives there, in order; a network inside it has a graph of its own too."""
+    nodes = [node for depth in model._nodes_by_depth.values() for node in depth if not node.is_input]
+    given = {node.operation.name: node.outputs[0] for node in nodes if len(node.outputs) == 1}
+    return {one.name: given[one.name] for one in model.layers if one.name in given}
 
 
 def _with_places(given: dict[str, Any]) -> dict[str, Any]:

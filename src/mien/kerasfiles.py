@@ -8,7 +8,7 @@ import shutil
 import warnings
 import zipfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,7 +99,7 @@ def save_h5(model: keras.Model, spec: ModelSpec, path: str | Path) -> None:
         check_room(Path(path), model.variables)
         try:
             with quietly():
-                model.save(temporary)
+                model.save(temporary, include_optimizer=False)
         except (NotImplementedError, TypeError, ValueError) as error:
             raise ModelError(f"{path}: Keras cannot write this network as HDF5 ({first_line(error)})") from error
         _write_attribute(temporary, spec)
@@ -117,12 +117,13 @@ def check_room(path: Path, variables: Iterable[Any]) -> None:
         MienError: it has not.
     """
     needed = sum(HDF5_OVERHEAD + math.prod(one.shape) * (8 if "64" in str(one.dtype) else 4) for one in variables)
-    free = shutil.disk_usage(path.parent).free
-    if free < needed:
-        raise MienError(
-            f"{path}: cannot be written: it takes {needed / 1e6:.1f} MB, and {free / 1e6:.1f} MB are free on its disk; "
-            "make room there, and go on"
-        )
+    with suppress(OSError):
+        disk = shutil.disk_usage(path.parent)
+        if disk.total and disk.free < needed:  # some file systems do not say
+            raise MienError(
+                f"{path}: cannot be written: it takes {needed / 1e3:,.0f} kB, and {disk.free / 1e3:,.0f} kB are free "
+                "on its disk; make room there, and go on"
+            )
 
 
 def describe_h5(path: Path, spec: ModelSpec) -> None:

@@ -252,16 +252,26 @@ def recover_rows(path: str | Path) -> int:
 
 
 def _has_rows(journal: Path) -> bool:
-    """Whether a journal is there and holds a whole row."""
-    return journal.exists() and next(_read_journal(journal), None) is not None
+    """Whether a journal is there and holds a whole line, damaged or not."""
+    if not journal.exists():
+        return False
+    with journal.open("rb") as lines:
+        return any(line.endswith(b"\n") for line in lines)
 
 
 def _read_journal(journal: Path) -> Iterator[Record]:
-    """The whole lines; a last one that was cut by the kill is left out."""
+    """The whole lines; a last one that was cut by the kill is left out.
+
+    Raises:
+        DataError: a line is damaged.
+    """
     with journal.open("rb") as lines:
-        for line in lines:
+        for number, line in enumerate(lines, 1):
             if line.endswith(b"\n"):
-                yield json.loads(line)
+                try:
+                    yield json.loads(line)
+                except ValueError as error:
+                    raise DataError(f"{journal}: line {number} is damaged ({error}); delete it, or the file") from error
 
 
 def _to_parquet(journal: Path, path: Path, classes: tuple[str, ...]) -> int:

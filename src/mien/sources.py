@@ -102,12 +102,19 @@ class Sources:
 
         Each video's header is read for it, once.
         """
-        passed_over = {Kind.BROKEN, Kind.MISSING} | (_MOVING if self._pictures_only else set())
-        items = [item for item in self._items if item.kind not in passed_over]
+        items = [item for item in self._items if item.kind not in self._refused_kinds()]
         if any(item.kind in _LIVE for item in items):
             return None
         counts = [self._count(item) for item in items]
         return None if None in counts else sum(count or 0 for count in counts)
+
+    @property
+    def refused(self) -> int:
+        """How many sources can but fail: those that are missing, broken or not taken. `total` leaves them out."""
+        return sum(item.kind in self._refused_kinds() for item in self._items)
+
+    def _refused_kinds(self) -> set[Kind]:
+        return {Kind.BROKEN, Kind.MISSING} | (_MOVING if self._pictures_only else set())
 
     def _count(self, item: Item) -> int | None:
         if item.kind is not Kind.VIDEO:

@@ -35,22 +35,22 @@ def check_model(model: keras.Model, classes: Sequence[str]) -> InputSpec:
     check_classes(tuple(classes))  # before any work, not where the model is saved
     if given[-1] != len(classes):
         raise UsageError(f"classes: must name the {given[-1]} outputs of the model, received {len(classes)} names")
-    _check_rebuildable(model)
+    rebuilt = _rebuilt(model)
     spec = InputSpec(taken[1], taken[3])
     ramps = np.linspace(0, 1, 2 * math.prod(spec.shape), dtype=np.float32).reshape(2, *spec.shape)
-    output = backend.in_float32(model)(ramps, training=False)
-    check_probabilities(keras.ops.convert_to_numpy(output), 2, len(classes), "model")
+    check_probabilities(keras.ops.convert_to_numpy(rebuilt(ramps, training=False)), 2, len(classes), "model")
     return spec
 
 
-def _check_rebuildable(model: keras.Model) -> None:
-    """See that a model's layers can be made anew, as they are for training and wherever its file is opened.
+def _rebuilt(model: keras.Model) -> keras.Model:
+    """The model as its file will compute, once its layers are seen to be made anew, as they are for training too.
 
     Raises:
         UsageError: they cannot, as those of functions without a name, or of classes that do not say their settings.
     """
     try:
         backend.training_twin(model, "float32")
+        return backend.in_float32(model)
     except (TypeError, ValueError, NotImplementedError) as error:
         raise UsageError(
             f"model: its layers cannot be made anew from their settings ({first_line(error)}); write a Lambda with "

@@ -255,8 +255,8 @@ def do_parts(
                     raise (UsageError if row["usage"] else DataError)(row["error"])
                 done(int(row["number"]), Counts(**row["counts"]))
         except ray.exceptions.RayError as error:
-            *_, why = [type(error).__name__, *str(error).split("\n")]
-            raise DataError(f"Ray gave up ({why.strip()}); --resume goes on, where that is mended") from error
+            *_, why = [type(error).__name__, *filter(None, map(str.strip, str(error).splitlines()))]
+            raise DataError(f"Ray gave up ({why}); --resume goes on, where that is mended") from error
 
 
 def count_workers(ray: Any, workers: Workers) -> int:

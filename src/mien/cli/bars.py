@@ -46,7 +46,8 @@ class AnalysingBar:
     @contextmanager
     def over(self, sources: Sources) -> Iterator[None]:
         """Show the bar while the body runs."""
-        self._move(0, sources.total if self._shown else None)
+        total = sources.total if self._shown else None
+        self._move(0, None if total is None else total + sources.refused)
         with self._bar:
             yield
 

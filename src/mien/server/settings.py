@@ -17,10 +17,10 @@ LEAST_MEMORY = 256 * MEBIBYTE
 PORTS = {"http": "80", "https": "443"}
 """Scheme to the port that browsers leave out."""
 
-_HOST = re.compile(r"\[[0-9A-Fa-f:.]+\]|[^\s:/?#@\[\],]+")
+_HOST = re.compile(r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+")
 """A Host header without its port."""
 
-_ORIGIN = re.compile(rf"(?P<scheme>https?)://(?:{_HOST.pattern})(?::(?P<port>\d+))?")
+_ORIGIN = re.compile(rf"(?P<scheme>https?)://(?:{_HOST.pattern})(?::(?P<port>[1-9]\d{{0,4}}))?")
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 """Host names that a browser on this machine may use."""
@@ -160,16 +160,18 @@ def _check_host_name(name: str) -> None:
     """Refuse what is in no Host header, as it would let nobody in."""
     if name != "*" and not _HOST.fullmatch(name):
         raise UsageError(
-            "allow_hosts: must be a host's name or address without scheme, port and path, such as faces.example.org or "
-            f"[::1], or * for any; received {name!r}"
+            "allow_hosts: must be a host's whole name (in ASCII, xn--...) or address without scheme, port and path, "
+            f"such as faces.example.org or [::1], or * for any; received {name!r}"
         )
 
 
 def _check_origin(origin: str) -> None:
     """Refuse what browsers never send as Origin."""
     found = _ORIGIN.fullmatch(origin)
-    if found is None or found["port"] == PORTS[found["scheme"]] or origin != origin.lower():
+    left_out = found is not None and found["port"] == PORTS[found["scheme"]]
+    if found is None or left_out or int(found["port"] or 0) > 65535 or origin != origin.lower():
         raise UsageError(
-            "cors_origins: must be as browsers send it, like https://example.org or http://localhost:3000: in lower "
-            f"case, without a path, without the ports 80 of http and 443 of https; received {origin!r}"
+            "cors_origins: must be as browsers send it, like https://example.org or http://localhost:3000: a whole "
+            "name in lower case and ASCII (xn--...), without a path, without the ports 80 of http and 443 of https; "
+            f"received {origin!r}"
         )

@@ -118,8 +118,9 @@ export function addVideo(file) {
   addItem(item);
 }
 
-/** Play what is shown now, where it is a video and motion is welcome. */
+/** Play what is shown now, and nothing else, where it is a video and motion is welcome. */
 export function playShown() {
+  for (const other of state.items) if (other.kind === "video" && other !== state.current) other.video.pause();
   if (state.current.kind === "video" && !still()) playVideo(state.current);
 }
 
