@@ -249,7 +249,8 @@ def test_other_views_are_asked_for_when_pictures_are_read_again(visit):
     visit.add(png("1-a.png"))
     expect(visit.one("#again")).to_be_hidden()
     visit.page.select_option("#tta", "flip")
-    visit.page.click("#again")
+    with visit.page.expect_response("**/v1/analyze?tta=flip"):
+        visit.page.click("#again")
     expect(visit.one("#again")).to_be_hidden()
     assert [path for path, _ in visit.posts()] == ["/v1/analyze?tta=none", "/v1/analyze?tta=flip"]
 
