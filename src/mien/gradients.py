@@ -8,6 +8,7 @@ explanations of convolutional neural networks"). The choice was measured: docs/e
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -223,10 +224,14 @@ def _size(tensor: Any) -> tuple[int, int]:
 
 
 def _outputs(model: keras.Model) -> dict[str, Any]:
-    """What each layer of a functional network gives there, in order; a network inside it has a graph of its own too."""
+    """What each layer of a functional network gives there, in order; without those that are used twice or give several.
+
+    A network inside it has a graph of its own too, of which its `output` is.
+    """
     nodes = [node for depth in model._nodes_by_depth.values() for node in depth if not node.is_input]
+    uses = Counter(node.operation.name for node in nodes)
     given = {node.operation.name: node.outputs[0] for node in nodes if len(node.outputs) == 1}
-    return {one.name: given[one.name] for one in model.layers if one.name in given}
+    return {one.name: given[one.name] for one in model.layers if one.name in given and uses[one.name] == 1}
 
 
 def _with_places(given: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect
 
 from mien.containers import HEAD, is_video_head
+from mien.files import FULL
 from mien.server.decoding import is_picture_head
 from mien.server.envelope import client_gone
 from mien.server.multipart import FIELD, KIND, Parts, wrong_kind
@@ -26,7 +27,7 @@ DEFAULT_NAME = "video"
 PIECE = 2**20
 """Bytes that are gathered before they are written."""
 
-NO_SPACE = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
+NO_SPACE = (*FULL, errno.EFBIG)
 
 
 async def receive_video(request: Request, path: Path, max_bytes: int) -> str:
