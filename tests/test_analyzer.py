@@ -390,3 +390,63 @@ def test_an_analyzer_travels_to_other_processes(model):
 def test_faces_can_be_kept_in_sets(model):
     faces = Analyzer(model, detector=SpotDetector()).analyze(TWO)
     assert len({*faces, *faces}) == 2
+
+
+def test_boxes_of_the_user_are_classified_in_their_order(model):
+    detector = SpotDetector()
+    analyzer = Analyzer(model, detector=detector)
+    found = analyzer.analyze(TWO)
+    asked = detector.calls
+    small, large = analyzer.analyze(TWO, boxes_xyxy=[found[1].box, found[0].box])
+    assert (small.box, small.probabilities) == (found[1].box, found[1].probabilities)
+    assert (large.box, large.probabilities) == (found[0].box, found[0].probabilities)
+    assert (small.score, dict(small.keypoints), detector.calls) == (1, {}, asked)
+    rows = np.array([face.box.xyxy for face in found], int)
+    for boxes in (rows, rows.tolist(), rows.astype(np.float64)):
+        assert [face.expression for face in analyzer.analyze(TWO, boxes_xyxy=boxes)] == ["middle", "bright"]
+    bgr = TWO[..., ::-1]
+    assert analyzer.analyze(bgr, bgr=True, boxes_xyxy=rows)[0].probabilities == found[0].probabilities
+    assert analyzer.analyze(TWO, boxes_xyxy=[(-20, 10, 40, 40)])[0].box.xyxy == (0, 10, 40, 40)
+    for none in ([], (), np.empty((0, 4))):
+        assert len(analyzer.analyze(TWO, boxes_xyxy=none)) == 0
+    with pytest.raises(DataError, match="no face was found"):
+        Analyzer(model, detector=detector, strict=True).analyze(TWO, boxes_xyxy=[])
+
+
+@pytest.mark.parametrize(
+    ("boxes", "message"),
+    [
+        ([(60, 20, 50, 50)], r"x2 must be above x1 .* received \(60, 20, 50, 50\); of \(x, y, width, height\) make"),
+        ([(10, 10, 20, 20), (200, 0, 240, 40)], r"in the picture of 160 x 120 pixels, received \(200, 0, 240, 40\)"),
+        ((10, 10, 20, 20), r"must be numbers \(n, 4\).*received shape \(4,\); put a single box into a list"),
+        ([(10, 10, np.nan, 20)], "received numbers that are not finite"),
+        ([(10, 10, 20)], r"received shape \(1, 3\)"),
+        ("whole", r"must be numbers \(n, 4\).*received str"),
+    ],
+)
+def test_boxes_that_are_none_are_refused(model, boxes, message):
+    with pytest.raises(UsageError, match=f"boxes_xyxy: .*{message}"):
+        Analyzer(model, detector=SpotDetector()).analyze(TWO, boxes_xyxy=boxes)
+
+
+def test_boxes_and_whole_pictures_exclude_each_other(model):
+    with pytest.raises(UsageError, match="boxes_xyxy: the detector 'none' takes each picture for one face"):
+        Analyzer(model, detector="none").analyze(TWO, boxes_xyxy=[(0, 0, 10, 10)])
+
+
+def test_what_opencv_gives_for_a_file_that_is_not_there_is_named(model):
+    analyzer = Analyzer(model, detector=SpotDetector())
+    for call in (lambda: analyzer.analyze(None, bgr=True), lambda: analyzer.analyze_batch([TWO, None])):
+        with pytest.raises(UsageError, match=r"received None, as cv2\.imread gives"):
+            call()
+
+
+def test_a_keras_model_is_told_where_its_file_is():
+    class KerasModel:
+        """Stands for one: importing Keras takes long."""
+
+        def predict(self) -> None: ...
+        def summary(self) -> None: ...
+
+    with pytest.raises(UsageError, match=r"model: a Keras model .* model\.onnx in result\.folder"):
+        Analyzer(KerasModel())

@@ -207,6 +207,20 @@ def test_out_may_not_be_a_file(model: Path, data: Path) -> None:
     assert "--out: must be a folder" in str(result.exception)
 
 
+def test_shares_of_no_pictures_are_left_open(model: Path, tmp_path: Path) -> None:
+    data = tmp_path / "few"
+    for name in ("happy", "sad"):
+        (data / "test" / name).mkdir(parents=True)
+        cv2.imwrite(str(data / "test" / name / "1.png"), np.full((8, 8), LEVELS["happy"], np.uint8))
+    said = evaluate(model, data).stdout.splitlines()
+    rows = {line.split()[0]: line.split()[1:] for line in said if line.split()[:1] in (["happy"], ["sad"], ["fear"])}
+    assert rows == {
+        "happy": ["50.0%", "100.0%", "66.7%", "1"],
+        "sad": ["-", "0.0%", "0.0%", "1"],
+        "fear": ["-", "-", "-", "0"],
+    }
+
+
 def test_data_of_other_classes(model: Path, tmp_path: Path) -> None:
     for name in ("cat", "dog"):
         (tmp_path / "pets" / "test" / name).mkdir(parents=True)
@@ -293,9 +307,10 @@ def test_two_models_on_the_same_pictures(model: Path, data: Path, tmp_path: Path
 
 def test_a_rival_of_other_classes(model: Path, data: Path, tmp_path: Path) -> None:
     other = save_brightness(tmp_path / "other.onnx", ["happy", "sad"], [0.2, 0.8])
-    result = evaluate(model, data, "--compare", other)
-    assert isinstance(result.exception, UsageError)
-    assert "which the model does not know" in str(result.exception)
+    for first, second in ((model, other), (other, model)):
+        result = evaluate(first, data, "--compare", second)
+        assert isinstance(result.exception, UsageError)
+        assert f"which the model {other} does not know" in str(result.exception)
 
 
 def test_robustness_of_a_model_of_brightness(model: Path, data: Path) -> None:

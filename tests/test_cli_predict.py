@@ -212,6 +212,8 @@ def test_pictures_are_saved_with_their_faces_drawn(model: Path, faces: Path, tmp
         (["--format", "xml"], "no such choice 'xml'; choose from csv, json, jsonl, table"),
         (["--format", "csv", "--out", "a.csv"], "the ending of --out says how the file is written"),
         (["--out", "a.xlsx"], ".xlsx"),
+        (["--out", "-"], "leave it out for stdout"),
+        (["-", "--engine", "ray", "--out", "rows"], "standard input is not for --engine ray"),
         (["--device", "gpu"], "device: no such choice 'gpu'"),
         (["--model", "missing.onnx"], "no such file"),
         (["--smooth", "-1"], "smooth: must be 0 seconds or more"),

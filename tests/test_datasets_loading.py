@@ -216,6 +216,15 @@ def test_load_data_in_another_size_and_colour(root):
     assert load_data(str(root), size=32, channels=3).x_train.shape == (21, 32, 32, 3)
 
 
+def test_seven_classes_of_other_names_are_told_as_fit_would_not_notice(root):
+    for split in ("train", "test"):
+        for number, name in enumerate(EXPRESSIONS):
+            (root / split / name).rename(root / split / f"class{number}")
+    with pytest.warns(UserWarning, match=r"the classes are class0, .*: give mien\.fit classes=data\.classes"):
+        data = load_data(root)
+    assert data.classes == tuple(f"class{number}" for number in range(7))
+
+
 def test_load_data_leaves_validation_apart(root):
     (root / "train" / "happy").rename(root / "moved")
     (root / "val").mkdir()
@@ -224,7 +233,10 @@ def test_load_data_leaves_validation_apart(root):
 
 
 def test_load_data_needs_a_test_split(root):
-    message = r"^the data has no 'test' images \(a folder test/, or Usage PublicTest or PrivateTest\); it has train$"
+    message = (
+        r"^the data has no 'test' images \(a folder test/, or Usage PublicTest or PrivateTest\); it has train; "
+        r"mien\.datasets\.holdout sets a part aside"
+    )
     with pytest.raises(UsageError, match=message):
         load_data(root / "train")
 

@@ -16,6 +16,7 @@ from mien.errors import MissingExtraError, ModelError, UsageError
 from mien.export import (
     WRITERS,
     KerasClassifier,
+    adopt_keras,
     describe,
     export_model,
     load_model,
@@ -181,11 +182,11 @@ def test_what_cannot_be_converted_is_a_line_with_the_name_of_the_file(tmp_path, 
         raise RuntimeError("no such operator\nand pages more")
 
     model = of_layers()
-    monkeypatch.setattr("mien.litert.write", fails)
+    monkeypatch.setattr("mien.litert_writing.write", fails)
     with pytest.raises(ModelError) as refused:
         save_litert(model, describe(model, EXPRESSIONS), tmp_path / "model.tflite")
     assert str(refused.value) == f"{tmp_path / 'model.tflite'}: the network cannot be converted (no such operator)"
-    monkeypatch.setattr("mien.export._convert", lambda model, spec, kind, path: path.write_bytes(b"no graph"))
+    monkeypatch.setattr("mien.export._convert", lambda model, spec, kind, path, *_: path.write_bytes(b"no graph"))
     with pytest.raises(ModelError, match=rf"^{re.escape(str(tmp_path / 'model.onnx'))}: "):
         save_onnx(model, describe(model, EXPRESSIONS), tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
@@ -237,7 +238,7 @@ def test_bad_requests(files, tmp_path):
         export_model(files / "model.keras", "onnx", tmp_path / "model.pb")
     with pytest.raises(UsageError, match="no such file"):
         export_model(tmp_path / "none.keras", "onnx")
-    with pytest.raises(UsageError, match="float16 is for the format onnx only, received h5"):
+    with pytest.raises(UsageError, match="float16 is for onnx and litert only, received the format h5"):
         export_model(files / "model.keras", "h5", precision="float16")
     with pytest.raises(UsageError, match="calibrate: is required for int8"):
         export_model(files / "model.keras", "onnx", precision="int8")
@@ -373,6 +374,26 @@ def test_gelu_is_converted(tmp_path):
     assert "Erf" in [node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node]
 
 
+@pytest.mark.parametrize("suffix", [".onnx", ".tflite"])
+@pytest.mark.parametrize(
+    "stack",
+    [
+        [keras.layers.Conv2D(8, 3), keras.layers.Conv2D(8, 3, groups=4), keras.layers.GlobalAveragePooling2D()],
+        [keras.layers.Reshape((32, 32)), keras.layers.LSTM(8)],
+        [keras.layers.Reshape((32, 32)), keras.layers.Bidirectional(keras.layers.GRU(8))],
+    ],
+    ids=["groups", "LSTM", "GRU"],
+)
+def test_grouped_convolutions_and_recurrent_layers_are_converted(tmp_path, stack, suffix):
+    model = keras.Sequential([keras.Input((32, 32, 1)), *stack, keras.layers.Dense(7, activation="softmax")])
+    path = tmp_path / f"model{suffix}"
+    (save_onnx if suffix == ".onnx" else save_litert)(model, describe(model, EXPRESSIONS), path)
+    expected = np.asarray(model(images() / np.float32(255), training=False))
+    np.testing.assert_allclose(Classifier(path).predict(images()), expected, atol=1e-5)
+    assert not any("convolution_op" in vars(layer) for layer in stack)  # what conversion changed is changed back
+    assert not any(getattr(layer, "unroll", False) for layer in stack)
+
+
 def with_a_model_within() -> keras.Model:
     """A network that holds another, which begins with what was adapted to data."""
     first = keras.layers.Normalization()
@@ -389,6 +410,24 @@ def test_a_normalisation_of_a_model_within_comes_back_from_h5(tmp_path):
     save_h5(model, describe(model, EXPRESSIONS), tmp_path / "model.h5")
     expected = np.asarray(model(images() / np.float32(255)))
     np.testing.assert_allclose(KerasClassifier(tmp_path / "model.h5").predict(images()), expected, atol=1e-6)
+
+
+def test_a_keras_model_of_others_is_adopted(tmp_path):
+    model = of_layers()
+    model.save(tmp_path / "theirs.keras")
+    path = adopt_keras(tmp_path / "theirs.keras", tmp_path / "ours.h5", "abcdefg", crop_margin=0.1)
+    opened = KerasClassifier(path)
+    assert (opened.classes, opened.spec.crop_margin, opened.spec.input.shape) == (tuple("abcdefg"), 0.1, (32, 32, 1))
+    expected = np.asarray(model(images() / np.float32(255), training=False))
+    np.testing.assert_allclose(opened.predict(images()), expected, atol=1e-6)
+    with pytest.raises(UsageError, match="must name the 7 outputs of the model, received 2 names"):
+        adopt_keras(tmp_path / "theirs.keras", tmp_path / "new.h5", "ab")
+    with pytest.raises(UsageError, match=r"must end in \.keras, \.h5, \.onnx, \.tflite, received '\.pb'"):
+        adopt_keras(tmp_path / "theirs.keras", tmp_path / "new.pb", "abcdefg")
+    with pytest.raises(UsageError, match="no such file"):
+        adopt_keras(tmp_path / "none.keras", tmp_path / "new.h5", "abcdefg")
+    with pytest.raises(UsageError, match="replace it with --force"):
+        adopt_keras(tmp_path / "theirs.keras", path, "abcdefg")
 
 
 def with_an_operation() -> keras.Model:
@@ -420,7 +459,7 @@ def test_h5_files_that_do_not_hold_the_network_are_not_kept(tmp_path, model, tol
 
 def test_an_h5_file_of_which_keras_makes_another_network_is_not_kept(tmp_path, monkeypatch):
     network, other = of_layers(), trained()
-    monkeypatch.setattr("mien.kerasfiles._load", lambda path: other)
+    monkeypatch.setattr("mien.kerasfiles.load_network", lambda path: other)
     with pytest.raises(ModelError, match="Keras reads another one from it; it was not kept"):
         save_h5(network, describe(network, EXPRESSIONS), tmp_path / "model.h5")
     assert list(tmp_path.iterdir()) == []

@@ -515,9 +515,7 @@ def test_a_silent_rtsp_server(backend: str) -> None:
         begin = time.monotonic()
         _, failed = read(url, reading=Reading(allow_private=True, seconds=0.3, video_backend=backend))
     assert time.monotonic() - begin < 3
-    assert failed[0][0] == url.replace("user:secret@", "")
-    assert "cannot be opened as a video" in failed[0][1]
-    assert "secret" not in failed[0][1]
+    assert failed == [(url.replace("user:secret@", ""), "did not answer within the 0.3 s allowed")]
 
 
 def short_parts(data: bytes, span: str = "bytes {first}-{last}/{size}", most: int = 20_000) -> Answer:

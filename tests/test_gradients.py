@@ -196,6 +196,19 @@ def test_the_bundled_onnx_is_explained_by_its_keras_network():
 
 
 @pytest.mark.parametrize("sequential", [False, True])
+def test_opening_a_network_often_leaves_it_as_it_was(sequential):
+    model = quadrant_network(sequential=sequential)
+
+    def nodes() -> list[int]:
+        return [len(layer._inbound_nodes) + len(layer._outbound_nodes) for layer in model.layers]
+
+    before = nodes()
+    for _ in range(3):
+        Activations(model)
+    assert nodes() == before
+
+
+@pytest.mark.parametrize("sequential", [False, True])
 def test_a_keras_file_is_explained(sequential, tmp_path):
     """Keras builds a sequential network anew with each layer that it reads, and layers remember the first graph."""
     model = quadrant_network(sequential=sequential)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import EpsImagePlugin, Image, ImageOps
+from PIL import EpsImagePlugin, Image, ImageOps, PngImagePlugin
 
 from mien.errors import DataError, UsageError
 from mien.images import decode, is_image_name, read_image, read_pixels, resize, to_rgb
@@ -125,9 +125,74 @@ def test_dark_pictures_of_16_bits_are_dark_in_every_format(kind, high):
     assert image.max() == high >> 8
 
 
-def test_floating_pixels_become_8_bits():
-    image = decode(encoded(Image.fromarray((RAMP / 255).astype(np.float32)), "TIFF"), channels=1)
-    assert np.abs(image.astype(int) - RAMP).max() <= 1
+def floating(values: np.ndarray) -> bytes:
+    return encoded(Image.fromarray(values.astype(np.float32)), "TIFF")
+
+
+@pytest.mark.parametrize("white", [1, 255, 65535])
+@pytest.mark.parametrize("overshoot", [0, 0.015])
+def test_floating_pixels_become_8_bits(white, overshoot):
+    values = RAMP / 255 * (1 + 2 * overshoot) - overshoot
+    image = decode(floating(values * white), channels=1)
+    assert np.abs(image.astype(int) - RAMP).max() <= 1 + 255 * overshoot
+
+
+def test_a_few_floating_pixels_may_lie_beyond_white():
+    values = RAMP / 255
+    values[0, :10] = 1.9
+    assert np.abs(decode(floating(values), channels=1)[1:].astype(int) - RAMP[1:]).max() <= 1
+
+
+@pytest.mark.parametrize(("factor", "black"), [(2, -1), (4095, 0), (5, 0), (1e7, 0), (0.01, 0), (np.nan, 0)])
+def test_floating_pixels_of_no_known_range_are_refused_not_black(factor, black):
+    values = black + factor * (RAMP / 255)
+    with pytest.raises(DataError, match=r"^holds .*: a\.tif$"):
+        decode(floating(values), name="a.tif")
+    with pytest.raises(DataError, match=r"^the Pillow image holds"):
+        read_pixels(Image.fromarray(values.astype(np.float32)))
+
+
+def test_tiffs_of_colours_in_floating_point_are_told_apart_from_damage():
+    data = cv2.imencode(".tiff", np.full((8, 8, 3), 0.5, np.float32))[1].tobytes()
+    with pytest.raises(DataError, match=r"TIFFs are read with 8 or 16 bits a channel, .*: a\.tif$"):
+        decode(data, name="a.tif")
+
+
+def test_a_black_floating_picture_is_black():
+    assert decode(floating(np.zeros((9, 9)))).max() == 0
+
+
+@pytest.mark.parametrize(("factor", "mends"), [(1, True), (256, True), (2**22, True), (1200, False)])
+def test_whole_numbers_of_32_bits(factor, mends):
+    data = encoded(Image.fromarray(RAMP.astype(np.int32) * factor), "TIFF")
+    if mends:
+        shift = {1: 1, 256: 1, 2**22: 4}[factor]
+        assert np.abs(decode(data, channels=1).astype(int) - RAMP // shift).max() <= 1
+        return
+    with pytest.raises(DataError, match="nothing says what is black"):
+        decode(data)
+
+
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_orientation_in_xmp_alone_is_obeyed(kind):
+    options = {"xmp": XMP}
+    if kind == "PNG":
+        options = {"pnginfo": PngImagePlugin.PngInfo()}
+        options["pnginfo"].add_itxt("XML:com.adobe.xmp", XMP.decode())
+    if kind == "TIFF":
+        options = {"tiffinfo": {700: XMP}}
+    image = decode(encoded(Image.fromarray(picture(40, 60)), kind, **options))
+    assert image.shape[:2] == (60, 40)
+
+
+def test_orientation_in_exif_comes_before_that_in_xmp():
+    upright = Image.Exif()
+    upright[0x0112] = 1
+    image = decode(encoded(Image.fromarray(picture(40, 60)), "JPEG", exif=upright, xmp=XMP))
+    assert image.shape[:2] == (40, 60)
 
 
 @pytest.mark.parametrize("odd", [np.nan, np.inf])

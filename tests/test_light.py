@@ -24,6 +24,7 @@ MAY_USE_KERAS = {
         "fastlayers.py",
         "beginning.py",
         "checkpoints.py",
+        "convertible.py",
         "degradation.py",
         "epochs.py",
         "export.py",
@@ -39,7 +40,7 @@ MAY_USE_KERAS = {
         "teaching.py",
         "trainee.py",
     ),
-    *("training.py", "usermodels.py"),
+    *("training.py", "training_stages.py", "usermodels.py"),
 }
 """The modules that train, which may import Keras and its kin when they are imported. All others are light."""
 

@@ -149,7 +149,7 @@ def test_writing_keeps_what_others_wrote(onnx_file: Path) -> None:
 
 
 def test_an_onnx_file_without_description_says_what_to_do(onnx_file: Path) -> None:
-    with pytest.raises(ModelError, match=r"model\.onnx: has no 'mien' metadata.*mien export"):
+    with pytest.raises(ModelError, match=r"model\.onnx: has no 'mien' metadata.*mien adopt"):
         ModelSpec.from_onnx(onnx_file)
 
 

@@ -110,6 +110,15 @@ def test_crops_beyond_the_edge_continue_it_and_come_from_their_own_picture():
     assert [np.unique(crop).tolist() for crop in crops] == [[10], [10], [200], [200]]
 
 
+@pytest.mark.parametrize("side", [24, 48])
+def test_crowds_give_as_many_crops_as_there_are(side):
+    picture = np.random.default_rng(0).integers(0, 255, (60, 60, 3), np.uint8)
+    squares = np.float32([[3, 5, 40, 42], [10, 10, 58, 58]])
+    pyramid = Pyramid([picture])
+    many = pyramid.crops(np.tile(squares, (1000, 1)), np.zeros(2000, np.intp), side)
+    np.testing.assert_array_equal(many, np.tile(pyramid.crops(squares, np.zeros(2, np.intp), side), (1000, 1, 1, 1)))
+
+
 @pytest.mark.parametrize("shape", [(1, 300, 500), (1, 12, 12), (1, 13, 9000), (7, 200, 130), (300, 24, 24)])
 def test_pieces_of_a_level_give_what_the_whole_gives(shape):
     level = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)

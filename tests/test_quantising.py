@@ -188,7 +188,7 @@ def test_a_file_is_made_smaller_once(model_file, int8, images):
 
 def test_bad_requests(model_file, images):
     with pytest.raises(UsageError, match="choose from float16, float32, int8"):
-        check_precision("int4", calibrates=False)
+        check_precision("int4", "onnx", calibrates=False)
     with pytest.raises(UsageError, match=r"is required for int8.*--calibrate DATA"):
         lower_precision(model_file, "int8")
     with pytest.raises(UsageError, match="is for int8 only, received precision float16"):

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 
 import mien.pictures
 import mien.sources
-from clips import cut, noise, picture, write_clip
+from clips import cut, jpeg, noise, picture, write_clip
 from mien.errors import DataError, UsageError
-from mien.finding import Kind, find, list_lines, looks_like_video
+from mien.finding import find, list_lines, looks_like_video
 from mien.frames import Clip, Frame, Reading, in_utf8, printable
+from mien.items import Kind
 from mien.outputs import Annotated
 from mien.sources import open_sources
 
@@ -226,8 +227,11 @@ def test_what_was_drawn_is_not_read_again(tmp_path: Path) -> None:
 
 def test_nothing_found_is_an_error_that_names_the_sources(faces: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    for sources in (["gone.png"], [str(tmp_path / "empty")], [str(faces / "*.tiff")], []):
+    for sources in ([str(tmp_path / "empty")], [str(faces / "*.tiff")]):
         with pytest.raises(UsageError, match=r"no images found in .*\.jpg"):
+            expand(sources)
+    for sources in (["gone.png"], []):
+        with pytest.raises(UsageError, match=r"no images found in .*webcam's number$"):
             expand(sources)
 
 
@@ -366,6 +370,7 @@ def test_webcams_and_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "rtsp://h/x",
         "https://a.org/v.MP4?x=1",
         "HTTP://a.org",
+        "http://camera/shot.mjpg",
         "list.txt",
     ]
     found = [(item.kind, item.name, item.place) for item in find(sources)]
@@ -377,6 +382,7 @@ def test_webcams_and_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         (Kind.STREAM, "rtsp://h/x", "x"),
         (Kind.STREAM, "https://a.org/v.MP4?x=1", "v.MP4"),
         (Kind.ADDRESS, "http://a.org", "a.org"),
+        (Kind.ADDRESS, "http://camera/shot.mjpg", "shot.mjpg"),
         (Kind.ADDRESS, "http://a.org/x.jpg", "x.jpg"),
         (Kind.WEBCAM, "webcam 2", "webcam-2"),
     ]
@@ -398,6 +404,17 @@ def test_files_without_a_telling_ending_are_looked_into(tmp_path: Path) -> None:
     assert (len(frames), failed) == (60, [])
     assert not looks_like_video(write_picture(tmp_path / "a.webp"))
     assert not looks_like_video(tmp_path / "gone")
+
+
+def test_recordings_without_a_container_are_videos(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    write_clip(tmp_path / "a.h264", 12)
+    write_clip(tmp_path / "b.vob", 12, codec="mpeg2video")
+    write_clip(tmp_path / "c.m2v", 12, codec="mpeg2video")
+    (tmp_path / "d.mjpeg").write_bytes(b"".join(map(jpeg, range(12))))
+    frames, failed = read(tmp_path)
+    assert (len(frames), failed) == (48, [])
+    assert all(frame.clip for frame in frames)
 
 
 # Reading.

@@ -1,6 +1,7 @@
 import csv
 import dataclasses
 import json
+import re
 import shutil
 from itertools import pairwise
 
@@ -23,7 +24,8 @@ from mien.materials import Selection, gather
 from mien.modelspec import ModelSpec, write_to_onnx
 from mien.networks import NETWORKS
 from mien.preprocessing import InputSpec
-from mien.training import _notes, fit, resume, train
+from mien.training import fit, resume, train
+from mien.training_stages import _notes
 from pictures import write_patterns
 from processes import running, wait_until
 
@@ -205,10 +207,15 @@ def test_resuming_a_vgg_that_may_have_had_maxima_is_refused(tmp_path):
         resume(tmp_path / "run")
 
 
-def test_the_seeds_four_words(patterns, tmp_path):
+def test_the_seeds_four_words(patterns, tmp_path, capsys):
     x_train, y_train, x_test, y_test = load_data(patterns)
     model = mien.network()
     outcome = fit(model, x_train, y_train, x_test, y_test, epochs=1, out=tmp_path / "run")
+    said = capsys.readouterr().out
+    assert re.search(r"^Training seed \(224,391 parameters\) on ", said, re.M)
+    assert re.search(r"^epoch 1/1  loss .*val_accuracy", said, re.M)
+    assert re.search(r"^test: accuracy .*, n = 84$", said, re.M)
+    assert said.rstrip().endswith(f"Saved in {tmp_path / 'run'}")
     picture = mien.show_results(outcome, tmp_path / "results.png", show=False)
     assert picture.stat().st_size > 5000
     assert (tmp_path / "run" / "face_detection.h5").is_file()
@@ -224,11 +231,35 @@ def test_the_seeds_four_words(patterns, tmp_path):
         ({"x_train": np.full((4, 48, 48, 1), 2.0)}, r"x_train: must be float in \[0, 1\] \(pixels / 255\) or uint8"),
         (
             {"x_train": np.full((4, 48, 48, 1), np.nan)},
-            r"x_train: must be float in \[0, 1\] \(pixels / 255\) or uint8.*nan",
+            r"x_train: must be float in \[0, 1\] \(pixels / 255\) or uint8.*nan; 4 images hold NaN or infinity",
         ),
         ({"network": "small"}, "network: is that of the model that is trained; leave it out"),
         ({"y_train": np.array([0, 1, 2])}, "y_train: must be 4 integers"),
-        ({"y_train": np.eye(7)[:4]}, r"y_train: must be 4 integers.* \(argmax\(axis=1\) of one-hot rows\)"),
+        ({"y_train": np.eye(7)[:4]}, r"y_train: must be 4 integers.*; of one-hot rows make y_train\.argmax\(axis=1\)"),
+        ({"y_train": np.arange(4)[:, None]}, r"y_train: must be 4 integers.*; give y_train\.ravel\(\)"),
+        ({"y_train": np.arange(4.0)}, r"y_train: must be 4 integers.*; give y_train\.astype\(int\)"),
+        ({"y_train": ["sad"] * 4}, r"y_train: must be 4 integers.*; of names make \[classes\.index\(name\)"),
+        ({"y_train": np.arange(4) + 4}, "y_train: must be from 0 to 6, received 4 to 7$"),
+        (
+            {"y_train": [1, 2, 3, 7]},
+            "y_train: must be from 0 to 6, received 1 to 7; where they begin at 1, give y_train",
+        ),
+        ({"x_train": np.full((4, 48, 48, 1), 200.0)}, r"x_train: must be float in \[0, 1\].*; give x_train / 255"),
+        (
+            {"x_train": np.full((4, 48, 48, 1), 200)},
+            r"x_train: must be float in \[0, 1\].*; give x_train\.astype\('uint8'\)",
+        ),
+        (
+            {"x_train": np.full((4, 48, 48, 1), -1.0)},
+            r"x_train: must be float in \[0, 1\].*; give \(x_train \+ 1\) / 2",
+        ),
+        ({"x_train": np.full((4, 48, 48, 1), 1 / 255)}, "x_train: has no pixel above 0.003922, all images are black"),
+        ({"x_train": np.ones((4, 48, 48, 1), np.uint8)}, "x_train: has no pixel above 1, all images are black"),
+        ({"x_train": (image for image in ())}, "x_train: must be .*received generator; make one array of all images"),
+        (
+            {"x_train": [np.zeros((48, 48, 1)), np.zeros((32, 32, 1))]},
+            "x_train: must be one array, received a list whose",
+        ),
         ({"classes": ["a"] * 7}, "classes: no two names may be alike"),
         ({"classes": range(7)}, "classes: must be a name that is not empty, received 0"),
         ({"config": "cpu"}, r"config: must be a TrainingConfig, such as mien.recipe\('cpu'\) gives, received 'cpu'"),
@@ -515,7 +546,8 @@ def test_networks_whose_layers_cannot_be_made_anew_are_refused_before(tmp_path):
 
 
 def test_fit_says_where_a_model_could_not_be_converted(tmp_path):
-    grouped = [keras.layers.Conv2D(4, 3), keras.layers.Conv2D(4, 3, groups=2), keras.layers.Flatten()]
+    deep = [keras.layers.Reshape((16, 16, 1, 1)), keras.layers.Conv3D(4, (3, 3, 1))]
+    grouped = [*deep, keras.layers.Conv3D(4, (3, 3, 1), groups=2), keras.layers.Flatten()]
     model = keras.Sequential([keras.Input((16, 16, 1)), *grouped, keras.layers.Dense(2, activation="softmax")])
     x_train, y_train = faces_of_two_brightnesses()
     told = r"model\.onnx is left out: \S+run.model\.onnx: .*; model\.keras holds the network"

@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mien.decoders
+import mien.pyav_decoder
 from clips import cut, level, noise, picture, write_clip
 from mien.containers import index_is_behind, is_whole_mp4
 from mien.decoders import open_decoder, quiet
@@ -135,8 +136,8 @@ def test_side_data_that_pyav_cannot_name_hides_mirrors_only(tmp_path: Path, rota
     with av.open(str(write_clip(tmp_path / "a.mp4", 1, rotation=rotation))) as container:
         frame = next(container.decode(video=0))
         image = frame.to_ndarray(format="rgb24")
-        expected = mien.decoders._turn(image, mien.decoders._display_matrix(frame))
-        turned = mien.decoders._turn(image, mien.decoders._display_matrix(Unnamed(frame.rotation)))
+        expected = mien.pyav_decoder._turn(image, mien.pyav_decoder._display_matrix(frame))
+        turned = mien.pyav_decoder._turn(image, mien.pyav_decoder._display_matrix(Unnamed(frame.rotation)))
     np.testing.assert_array_equal(turned, expected)
     np.testing.assert_array_equal(turned, np.rot90(image, rotation // 90))
 
@@ -189,7 +190,7 @@ def test_a_frame_is_as_large_as_it_is_shown(tmp_path: Path, backend: str) -> Non
 
 def test_pixels_that_lie_well_are_not_copied() -> None:
     image = picture(0)
-    assert np.shares_memory(mien.decoders._turn(image, (1, 0, 0, 1)), image)
+    assert np.shares_memory(mien.pyav_decoder._turn(image, (1, 0, 0, 1)), image)
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
@@ -198,6 +199,17 @@ def test_uneven_frame_rates(tmp_path: Path, backend: str, name: str) -> None:
     frames, said = collect(write_clip(tmp_path / name, 9, stamps=stamps), backend)
     assert [frame.time for frame in frames] == pytest.approx([stamp / 1000 for stamp in stamps], abs=2e-3)
     assert said == ""
+
+
+def test_recordings_that_were_put_together_follow_each_other(tmp_path: Path, backend: str) -> None:
+    path = write_clip(tmp_path / "a.ts", 30)
+    path.write_bytes(3 * path.read_bytes())
+    frames, failure = collect(path, backend)
+    times = [frame.time for frame in frames]
+    assert failure == ""
+    assert len(times) == 90
+    assert times[-1] == pytest.approx((len(times) - 1) / 30, abs=0.2)
+    assert max(np.diff(times)) < 0.2
 
 
 @pytest.mark.parametrize(

@@ -139,3 +139,7 @@ def test_it_becomes_a_keras_model_with_the_same_answers(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (9, 48, 48, 1), np.uint8)
     expected = Classifier(weights.find_model()).predict(images)
     np.testing.assert_allclose(open_model(target).predict(images), expected, atol=1e-4)
+
+
+def test_a_classifier_opens_bundled_models_by_name():
+    assert Classifier("mien-small").spec == Classifier(weights.find_model("mien-small")).spec

@@ -9,16 +9,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from mien.addresses import without_secrets
 from mien.analysis import Analysis
 from mien.classifier import Model, open_model
 from mien.errors import DataError, UsageError
 from mien.faces import KEYPOINTS, Detections, Detector, open_detector
+from mien.faces.boxes import clipped, rows_inside
+from mien.faces.given import given_faces
 from mien.finding import is_address
 from mien.frames import grouped, in_utf8, printable
 from mien.framing import cut_faces
@@ -30,9 +33,6 @@ from mien.sources import Clip, Frame, Reading, open_sources
 from mien.tracking import FaceTracker, Smoother
 from mien.views import check_tta, predict_views
 from mien.weights import find_model
-
-NO_BOX = 1.0
-"""A face whose box, cut to the picture, is smaller than this on a side is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,22 +117,34 @@ class Analyzer:
         """Whether each picture is taken for a face, cut out already: the detector is ``none``."""
         return self.detector.name == "none"
 
-    def analyze(self, image: ImageLike, *, bgr: bool = False) -> Analysis:
+    def analyze(
+        self, image: ImageLike, *, bgr: bool = False, boxes_xyxy: ArrayLike | Sequence[Box] | None = None
+    ) -> Analysis:
         """Find the faces of one picture and say what they show.
 
         Args:
             image: an array, uint8 or uint16, (height, width), (height, width, 1), (height, width, 3) RGB or
                 (height, width, 4) RGBA; a Pillow image; the bytes or the path of an image file.
             bgr: whether the array's colours are in OpenCV's order.
+            boxes_xyxy: where its faces are, where that is known: numbers (n, 4), pixels, left, upper, right, lower
+                edge; or a `Box` for each. The detector is then not asked, faces come in this order, with score 1, and
+                are not turned. `margin` and models expect boxes from the forehead to the chin, as MTCNN's are.
 
         Returns:
             Its faces, largest first; empty where there is none.
 
         Raises:
-            UsageError: it is not a picture.
+            UsageError: it is not a picture, or there is no such box in it.
             DataError: it cannot be read or decoded; or it has no face and the analyzer is strict.
         """
-        return self.analyze_batch([image], bgr=bgr)[0]
+        if boxes_xyxy is None:
+            return self.analyze_batch([image], bgr=bgr)[0]
+        if self.whole:
+            raise UsageError("boxes_xyxy: the detector 'none' takes each picture for one face; leave one of them out")
+        frame = self._read(image, bgr)
+        (analysis,) = self._classify([Seen(frame, given_faces(boxes_xyxy, frame.image))])
+        self._refuse_empty(analysis)
+        return analysis
 
     def look(self, image: ImageLike, *, bgr: bool = False) -> tuple[Analysis, Detections]:
         """`analyze`, and what the detector found: a row for each face, its box not cut to the picture."""
@@ -156,7 +168,7 @@ class Analyzer:
             return fit_images([image] * len(faces), spec)
         return cut_faces(image, faces, spec, margin=self.margin, align=self.align)
 
-    def analyze_batch(self, images: Sequence[ImageLike], *, bgr: bool = False) -> list[Analysis]:
+    def analyze_batch(self, images: Sequence[ImageLike] | NDArray[Any], *, bgr: bool = False) -> list[Analysis]:
         """`analyze` for each picture, sharing work between them. Results hold the pictures: for very many, `stream`.
 
         Raises:
@@ -234,7 +246,7 @@ class Analyzer:
                 ahead[due] = searcher.submit(self.detector.detect, group[due].image)
             searched = ahead.pop(row).result() if row in ahead else None
             faces, track_ids = tracker.next(frame.image, frame.time, searched)
-            inside = _rows_inside(faces, frame.image)
+            inside = rows_inside(faces.boxes_xyxy, frame.image)
             seen.append(Seen(frame, faces.take(inside), track_ids[inside]))
         return seen
 
@@ -257,6 +269,10 @@ class Analyzer:
         if isinstance(image, str) and is_address(image):
             shown = printable(without_secrets(image))
             raise UsageError(f"image: addresses are read by Analyzer.stream, received {shown}")
+        if image is None:  # which the types do not allow, and happens all the time
+            raise UsageError(
+                "image: must be a picture, received None, as cv2.imread gives for a file that it cannot read"
+            )
         pixels = read_pixels(image, bgr=bgr, max_pixels=self.max_pixels)
         return Frame(source or "", 0, None, pixels, None)
 
@@ -330,6 +346,11 @@ def _shared(path: Path, changed: int) -> Analyzer:
 def _open(model: str | Path | Model | None, device: str, threads: int) -> Model:
     if model is None or isinstance(model, str | Path):
         return open_model(find_model(model), device=device, threads=threads)
+    if hasattr(model, "summary"):  # Keras's own
+        raise UsageError(
+            "model: a Keras model does not say what its outputs mean; name a file that does: mien.fit saves it as "
+            "model.onnx in result.folder, for others see docs/migrating.md"
+        )
     if not hasattr(model, "spec") or not hasattr(model, "predict"):
         raise UsageError(f"model: must be a file, a bundled model's name or an opened model, received {model!r}")
     return model
@@ -347,21 +368,7 @@ def _open_detector(detector: str | Detector, threads: int) -> Detector:
 
 
 def _inside(faces: Detections, image: Image) -> Detections:
-    return faces.take(_rows_inside(faces, image))
-
-
-def _rows_inside(faces: Detections, image: Image) -> NDArray[np.int64]:
-    """The faces of which at least `NO_BOX` pixels lie in the picture along both sides."""
-    inside = _clip(faces.boxes_xyxy, image)
-    sizes = inside[:, 2:] - inside[:, :2]
-    return np.flatnonzero((sizes >= NO_BOX).all(axis=1))
-
-
-def _clip(boxes_xyxy: NDArray[np.float32], image: Image) -> NDArray[np.float32]:
-    """Cut boxes (n, 4) to the picture."""
-    height, width = image.shape[:2]
-    limits = np.array([width, height, width, height], np.float32)
-    return np.clip(boxes_xyxy, np.float32(0), limits)
+    return faces.take(rows_inside(faces.boxes_xyxy, image))
 
 
 def _build_faces(
@@ -370,7 +377,7 @@ def _build_faces(
     """Validated values from columns."""
     faces = seen.faces
     names = KEYPOINTS if faces.keypoints.size else ()
-    boxes = _clip(faces.boxes_xyxy, seen.frame.image).tolist()
+    boxes = clipped(faces.boxes_xyxy, seen.frame.image).tolist()
     points = faces.keypoints.tolist()
     ids = [None] * len(faces) if seen.track_ids is None else seen.track_ids.tolist()
     return tuple(

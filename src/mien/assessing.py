@@ -11,6 +11,7 @@ from mien.comparison import Comparison, compare_answers
 from mien.coverage import Coverage, measure_coverage
 from mien.datasets.dataset import Dataset
 from mien.datasets.pixels import Progress
+from mien.evaluation import align_labels
 from mien.judging import Judgement, judge_dataset
 from mien.robustness import SAMPLE, Robustness, draw, measure_robustness
 
@@ -76,6 +77,10 @@ def assess(
     Raises:
         UsageError, DataError: see `mien.judging.judge_dataset`; also of the rival.
     """
+    if rival is not None:  # before any work is done
+        chosen = dataset.select(judging.get("split", "test"))
+        for one, name in zip((model, rival), names, strict=True):
+            align_labels(chosen.labels, chosen.classes, one.spec.classes, name=f"the model {name}")
     judgement = judge_dataset(model, dataset, progress=progress, **{"find_duplicates": True, **judging})
     answers = judgement.answers
     comparison = robustness = None

@@ -65,9 +65,9 @@ class Classifier:
         """Open a model.
 
         Args:
-            path: an ``.onnx`` file that mien exported, or that `mien.modelspec.write_to_onnx` described; or a
-                ``.tflite`` file that mien exported, which ``ai-edge-litert`` runs, or TensorFlow where that is not
-                installed.
+            path: an ``.onnx`` file that mien exported, or that `mien.modelspec.write_to_onnx` described; the name of a
+                bundled model; or a ``.tflite`` file that mien exported, which ``ai-edge-litert`` runs, or TensorFlow
+                where that is not installed.
             device: ``auto`` or a key of `mien.sessions.PROVIDERS`; for ``.tflite`` only ``auto`` or ``cpu``.
                 ``openvino`` is `mien.openvino` where its package is installed: the fastest for int8 in batches.
             threads: how many CPU threads one call may use; 0 for as many as there are cores.
@@ -77,7 +77,7 @@ class Classifier:
             ModelError: the file is not such a model, is damaged, has no description, or does not fit it.
             MissingExtraError: OpenVINO, or what runs a ``.tflite``, is needed and not installed.
         """
-        self.path = Path(path)
+        self.path = find_model(path)
         self._options = {"device": device, "threads": threads}
         self._runtime = _open_runtime(self.path, device, threads)
         self.spec = self._runtime.spec

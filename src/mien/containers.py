@@ -10,7 +10,8 @@ from mien.headers import is_heif
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".3g2"}
-    | {".ts", ".mts", ".m2ts", ".ogv", ".asf"}
+    | {".ts", ".mts", ".m2ts", ".ogv", ".asf", ".vob", ".m2v", ".f4v", ".mxf"}
+    | {".mjpeg", ".mjpg", ".h264", ".hevc", ".y4m"}
 )
 """File endings, in lower case, that are taken for videos."""
 

@@ -205,7 +205,7 @@ def judge(
 
 
 def align_labels(
-    labels: NDArray[np.int64], data_classes: Sequence[str], model_classes: Sequence[str]
+    labels: NDArray[np.int64], data_classes: Sequence[str], model_classes: Sequence[str], *, name: str = "the model"
 ) -> NDArray[np.int64]:
     """Bring labels in a dataset's class order to a model's, by name; spellings of the seven expressions are known.
 
@@ -213,6 +213,7 @@ def align_labels(
         labels: integers (n,), indices into `data_classes`; those outside it, such as -1 for none, become -1.
         data_classes: names in the dataset's order.
         model_classes: names in the order of the model's outputs.
+        name: what the error calls the model.
 
     Returns:
         int64 (n,), indices into `model_classes`.
@@ -225,7 +226,7 @@ def align_labels(
     known = (labels >= 0) & (labels < len(data_classes))
     missing = [data_classes[label] for label in np.unique(labels[known]) if table[label] < 0]
     if missing:
-        unknown = f"the data has pictures of {', '.join(missing)}, which the model does not know"
+        unknown = f"the data has pictures of {', '.join(missing)}, which {name} does not know"
         raise UsageError(
             f"classes: {unknown}; its classes are {', '.join(model_classes)}; take those pictures out of the data, or "
             "name them in a list for --exclude"

@@ -8,9 +8,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,22 +18,25 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from mien import litert
-from mien.backend import all_layers
-from mien.classifier import Classifier, apply_temperature
+from mien import litert, litert_writing
+from mien.classifier import Classifier, apply_temperature, check_batch
+from mien.convertible import convertible, teach_erfc
 from mien.errors import MissingExtraError, ModelError, UsageError, unknown_choice
 from mien.files import replacing
-from mien.kerasfiles import PARITY_TOLERANCE, KerasClassifier, first_line, quietly, save_h5, save_keras
+from mien.kerasfiles import PARITY_TOLERANCE, KerasClassifier, first_line, load_network, quietly, save_h5, save_keras
 from mien.modelspec import ModelSpec, write_to_onnx
-from mien.precisions import check_precision, lower_precision
+from mien.piping import predict
+from mien.precisions import COMPARE, check_precision, lower_precision, pictures_to_compare
 from mien.preprocessing import InputSpec, to_input
 from mien.quantising import calibration_images
 from mien.restoring import restore, write_recipe
+from mien.usermodels import check_model
 from mien.weights import BUNDLED, find_model
 
 __all__ = [
     "WRITERS",
     "KerasClassifier",
+    "adopt_keras",
     "describe",
     "export_model",
     "load_model",
@@ -75,46 +77,90 @@ def save_onnx(
             precision's from float32's.
         UsageError: see `mien.precisions.check_precision`.
     """
-    check_precision(precision, calibration is not None)
+    check_precision(precision, "onnx", calibration is not None)
     with replacing(path) as temporary:
         _write_checked(model, spec, "onnx", temporary, str(path))
         lower_precision(temporary, precision, calibration, name=str(path))
 
 
-def save_litert(model: keras.Model, spec: ModelSpec, path: str | Path) -> None:
+def save_litert(
+    model: keras.Model,
+    spec: ModelSpec,
+    path: str | Path,
+    precision: str = "float32",
+    calibration: NDArray[np.uint8] | None = None,
+) -> None:
     """Write ``.tflite`` with the description inside, as `Classifier` reads it; kept only if it agrees with Keras.
 
     Conversion needs TensorFlow. On another backend it runs in a process of its own that has TensorFlow.
 
+    Args:
+        model: float32 in [0, 1] (n, size, size, channels) to probabilities (n, classes).
+        spec: its description.
+        path: the file to write.
+        precision: one of `mien.precisions.PRECISIONS_OF` ``litert``.
+        calibration: for ``int8``: pictures such as the model will see, uint8 (n, size, size, channels).
+
     Raises:
         MissingExtraError: TensorFlow is not installed.
-        ModelError: the network cannot be converted, or LiteRT's probabilities differ from Keras's.
+        ModelError: the network cannot be converted, or LiteRT's probabilities differ too much from Keras's.
+        UsageError: see `mien.precisions.check_precision`.
     """
+    check_precision(precision, "litert", calibration is not None)
     with replacing(path) as temporary:
-        _write_checked(model, spec, "litert", temporary, str(path))
+        if precision == "float32":
+            _write_checked(model, spec, "litert", temporary, str(path))
+        else:
+            _write_smaller(model, spec, temporary, precision, calibration, str(path))
 
 
-def _write_checked(model: keras.Model, spec: ModelSpec, kind: str, path: Path, name: str) -> None:
-    """Write an ``.onnx`` or ``.tflite`` file and see that it answers as Keras does; errors call it by `name`."""
+def _write_smaller(
+    model: keras.Model, spec: ModelSpec, path: Path, precision: str, calibration: NDArray[np.uint8] | None, name: str
+) -> None:
+    """Write a ``.tflite`` file that is not float32, and see that it answers nearly as Keras does."""
+    images = pictures_to_compare(spec, calibration)
+    with _calling(path, name):
+        _convert(model, spec, "litert", path, precision, calibration)
+        output = predict(model, to_input(images), check_batch(images, spec.input, None))
+        expected = apply_temperature(np.asarray(output, np.float32), spec.temperature)
+        facts = COMPARE[precision](expected, Classifier(path, device="cpu").predict(images), name)
+    litert.describe(path, json.dumps(spec.to_dict()), json.dumps({"precision": precision, **facts}))
+
+
+@contextmanager
+def _calling(path: Path, name: str) -> Iterator[None]:
+    """Have errors call a temporary file by the name that it will have."""
     try:
-        _convert(model, spec, kind, path)
-        _check_parity(model, Classifier(path, device="cpu").predict, spec, name)
+        yield
     except ModelError as error:
         raise ModelError(str(error).replace(str(path), name)) from error
 
 
-def _convert(model: keras.Model, spec: ModelSpec, kind: str, path: Path) -> None:
-    """Write an ``.onnx`` or ``.tflite`` file, described but not checked yet."""
+def _write_checked(model: keras.Model, spec: ModelSpec, kind: str, path: Path, name: str) -> None:
+    """Write an ``.onnx`` or ``.tflite`` file and see that it answers as Keras does; errors call it by `name`."""
+    with _calling(path, name):
+        _convert(model, spec, kind, path)
+        _check_parity(model, Classifier(path, device="cpu").predict, spec, name)
+
+
+def _convert(
+    model: keras.Model,
+    spec: ModelSpec,
+    kind: str,
+    path: Path,
+    precision: str = "float32",
+    images: NDArray[np.uint8] | None = None,
+) -> None:
+    """Write an ``.onnx`` or ``.tflite`` file, described but not checked yet; the latter also in a lower precision."""
     if keras.backend.backend() != "tensorflow":
-        _convert_elsewhere(model, spec, kind, path)
+        _convert_elsewhere(model, spec, kind, path, precision, images)
         return
     try:
-        with quietly(), _constant_normalisations(model):
-            predictor = _predictor(model)
+        with quietly(), convertible(model, unrolled=kind == "litert") as predictor:
             if kind == "litert":
-                litert.write(predictor, path, json.dumps(spec.to_dict()))
+                litert_writing.write(predictor, path, json.dumps(spec.to_dict()), precision, images)
                 return
-            _teach_erfc()
+            teach_erfc()
             predictor(np.zeros((1, *model.input_shape[1:]), np.float32))
             predictor.export(path, format="onnx", verbose=False)
     except OSError:  # as of a full disk
@@ -125,47 +171,9 @@ def _convert(model: keras.Model, spec: ModelSpec, kind: str, path: Path) -> None
     write_to_onnx(path, spec)
 
 
-def _predictor(model: keras.Model) -> keras.Model:
-    """The model as it predicts, also where nobody says so, as converters do not.
-
-    Keras's image layers (Resizing, CenterCrop, RandomFlip...) take it for training unless they are told, and have all
-    layers behind them do so: batch norm would be exported with the statistics of each batch.
-    """
-    images = keras.Input(model.input_shape[1:])
-    return keras.Model(images, model(images, training=False), name=model.name)
-
-
-@contextmanager
-def _constant_normalisations(model: keras.Model) -> Iterator[None]:
-    """Have normalisation layers hold mean and variance as NumPy arrays: converters take tensors for further inputs."""
-    layers = [layer for layer in all_layers(model) if isinstance(layer, keras.layers.Normalization)]
-    before = [(layer.mean, layer.variance) for layer in layers]
-    try:
-        for layer in layers:
-            layer.mean, layer.variance = (keras.ops.convert_to_numpy(value) for value in (layer.mean, layer.variance))
-        yield
-    finally:
-        for layer, (mean, variance) in zip(layers, before, strict=True):
-            layer.mean, layer.variance = mean, variance
-
-
-@lru_cache(maxsize=1)
-def _teach_erfc() -> None:
-    """Tell tf2onnx what 1 - erf(x) is, of which TensorFlow makes GELU, and which ONNX has no operator for."""
-    from tf2onnx.handler import tf_op
-
-    @tf_op("Erfc")
-    class Erfc:
-        @classmethod
-        def version_9(cls, ctx: Any, node: Any, **_: Any) -> None:
-            one = ctx.make_const(f"{node.name}__one", np.ones((), np.float32)).output[0]
-            erf = ctx.make_node("Erf", node.input, name=f"{node.name}__erf").output[0]
-            shapes, dtypes, outputs = node.output_shapes, node.output_dtypes, node.output
-            ctx.remove_node(node.name)
-            ctx.make_node("Sub", [one, erf], name=node.name, outputs=outputs, shapes=shapes, dtypes=dtypes)
-
-
-def _convert_elsewhere(model: keras.Model, spec: ModelSpec, kind: str, path: Path) -> None:
+def _convert_elsewhere(
+    model: keras.Model, spec: ModelSpec, kind: str, path: Path, precision: str, images: NDArray[np.uint8] | None
+) -> None:
     """`_convert` on another backend: `mien export` in a process with TensorFlow, which leaves accelerators alone."""
     if find_spec("tensorflow") is None:
         raise MissingExtraError(f"writing {path.suffix} files (which TensorFlow converts)", "train")
@@ -173,6 +181,10 @@ def _convert_elsewhere(model: keras.Model, spec: ModelSpec, kind: str, path: Pat
         source, target = Path(folder) / "model.keras", Path(folder) / f"model{path.suffix}"
         save_keras(model, spec, source)
         command = [sys.executable, "-m", "mien", "export", str(source), "--format", kind, "--out", str(target)]
+        command += ["--precision", precision]
+        if images is not None:
+            np.save(Path(folder) / "images.npy", images)
+            command += ["--calibrate", str(Path(folder) / "images.npy")]
         environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
         run = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)  # noqa: S603
         if run.returncode:
@@ -206,8 +218,9 @@ def export_model(
         kind: a key of `WRITERS`.
         destination: the file to write; where none is given, beside the source (of a bundled model: in the current
             folder), with the format's ending and the precision in its name where that is not float32.
-        precision: one of `mien.precisions.PRECISIONS`; other than ``float32`` for ``onnx`` only.
-        calibrate: for ``int8``: labelled faces such as the model learned from, a path that `mien.open_dataset` takes.
+        precision: one of those that `mien.precisions.PRECISIONS_OF` has for the format.
+        calibrate: for ``int8``: labelled faces such as the model learned from, see
+            `mien.quantising.calibration_images`.
         force: replace a file that is there.
 
     Returns:
@@ -220,9 +233,7 @@ def export_model(
     """
     if kind not in WRITERS:
         raise unknown_choice("format", kind, WRITERS)
-    check_precision(precision, calibrate is not None)
-    if kind != "onnx" and precision != "float32":
-        raise UsageError(f"precision: {precision} is for the format onnx only, received {kind}; leave it out")
+    check_precision(precision, kind, calibrate is not None)
     suffix, write = WRITERS[kind]
     place = Path(f"{source}.onnx") if str(source) in BUNDLED else Path(source)
     target = Path(destination) if destination is not None else _beside(place, suffix, precision)
@@ -235,7 +246,45 @@ def export_model(
         write(model, spec, target)
     else:
         images = None if calibrate is None else calibration_images(calibrate, spec)
-        save_onnx(model, spec, target, precision, images)
+        save = {"onnx": save_onnx, "litert": save_litert}[kind]
+        save(model, spec, target, precision, images)
+    return target
+
+
+def adopt_keras(
+    source: str | Path,
+    destination: str | Path,
+    classes: Sequence[str],
+    *,
+    crop_margin: float = 0.0,
+    force: bool = False,
+) -> Path:
+    """Write a Keras model from elsewhere with a description, which says what its outputs mean.
+
+    Args:
+        source: a ``.keras`` or ``.h5`` file: float32 in [0, 1] (n, size, size, channels) to probabilities (n, classes).
+        destination: the file to write, of a format in `WRITERS`.
+        classes: names of the outputs, in output order.
+        crop_margin: see `mien.modelspec.ModelSpec`.
+        force: replace a file that is there.
+
+    Returns:
+        The file that was written.
+
+    Raises:
+        UsageError: a file or a name is not what it must be, or the model takes or gives something else.
+        ModelError: Keras cannot read it, or it cannot be written in that format.
+    """
+    target, writers = Path(destination), dict(WRITERS.values())
+    if target.suffix not in writers:
+        raise UsageError(f"{target}: must end in {', '.join(writers)}, received {target.suffix or 'no ending'!r}")
+    if target.exists() and not force:
+        raise UsageError(f"{target}: already exists; name another file, or replace it with --force")
+    if not Path(source).is_file():
+        raise UsageError(f"{source}: no such file; give the path of a .keras or .h5 model")
+    model = load_network(Path(source))
+    check_model(model, classes)
+    writers[target.suffix](model, describe(model, tuple(classes), crop_margin=crop_margin), target)
     return target
 
 

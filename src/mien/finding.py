@@ -7,8 +7,6 @@ import glob
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from enum import Enum
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -17,9 +15,12 @@ from mien.addresses import without_secrets
 from mien.containers import HEAD, VIDEO_SUFFIXES, is_marked, is_video_head
 from mien.errors import DataError, UsageError, listing
 from mien.frames import in_utf8, printable
+from mien.headers import JPEG_START
 from mien.images import IMAGE_SUFFIXES, is_image_name
+from mien.items import Item, Kind
 from mien.numeric import is_whole
-from mien.pictures import Archive
+from mien.pictures import MAX_FILE_BYTES, Archive
+from mien.stdin import STDIN, Stdin
 
 LIST_SUFFIX, ARCHIVE_SUFFIX = ".txt", ".zip"
 
@@ -36,46 +37,11 @@ _ADDRESS = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 _SCHEMES = ("http", "https", "rtsp", "rtsps")
 _LINE_END = re.compile(r"\r\n|\r|\n")
 """Not `str.splitlines`, which also splits at U+0085 and U+2028: names may hold them."""
+_STREAM_SUFFIXES = VIDEO_SUFFIXES - {".mjpeg", ".mjpg"} | {".m3u8", ".m3u"}
+"""Endings of addresses that are opened as videos at once; cameras give single pictures too as ``.mjpg``."""
+
 _SHARED_SUFFIXES = frozenset({".ts", ".mts"})
 """Endings of videos, and of TypeScript."""
-
-
-class Kind(Enum):
-    """What an item is, and so how it is read."""
-
-    PICTURE = "picture"
-    MEMBER = "member"
-    VIDEO = "video"
-    ADDRESS = "address"
-    STREAM = "stream"
-    WEBCAM = "webcam"
-    BROKEN = "broken"
-    MISSING = "missing"
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One thing to read.
-
-    Attributes:
-        kind: what it is.
-        name: what it is called, as `mien.frames.in_utf8` gives it.
-        place: see `mien.frames.Frame.place`.
-        path: the file; None for what is none.
-        address: the http(s) or rtsp address, with its password.
-        number: the webcam's number, or the member's place in its archive.
-        archive: the archive that holds it.
-        reason: what is wrong, for `BROKEN` and `MISSING`.
-    """
-
-    kind: Kind
-    name: str
-    place: str = ""
-    path: Path | None = None
-    address: str = ""
-    number: int = 0
-    archive: Archive | None = None
-    reason: str = ""
 
 
 def find(sources: Sequence[str | Path | int]) -> list[Item]:
@@ -86,8 +52,8 @@ def find(sources: Sequence[str | Path | int]) -> list[Item]:
     """
     check_sources(sources)
     found: dict[tuple[str, str, int], Item] = {}
-    for source in sources:
-        for item in find_one(source):
+    for source in dict.fromkeys(sources):
+        for item in _find_stdin() if source == STDIN else find_one(source):
             found.setdefault(_key(item), item)
     if all(item.kind is Kind.MISSING for item in found.values()):
         raise nothing_found(sources, list(found.values()))
@@ -141,14 +107,20 @@ def nothing_found(sources: Sequence[str | Path | int], missing: Sequence[Item]) 
     named = ", ".join(map(_shown, sources)) or "nothing"
     why = printable(listing([f"{item.name}: {item.reason}" for item in missing], 3))
     why = f" ({why})" if why else ""
+    endings = (
+        f" (images end in {', '.join(sorted(IMAGE_SUFFIXES))}; videos in {', '.join(sorted(VIDEO_SUFFIXES))})"
+        if any(item.reason != _GONE for item in missing)
+        else ""
+    )
     return UsageError(
-        f"source: no images found in {named}, nor videos{why}; name files, a folder, a glob pattern, "
-        f"a .txt list, a .zip, an address or a webcam's number (images end in {', '.join(sorted(IMAGE_SUFFIXES))}; "
-        f"videos in {', '.join(sorted(VIDEO_SUFFIXES))})"
+        f"source: no images found in {named}, nor videos{why}; name files, a folder, a glob pattern, a .txt list, "
+        f"a .zip, an address or a webcam's number{endings}"
     )
 
 
 def _shown(source: str | Path | int) -> str:
+    if source == STDIN:
+        return "standard input, which was read as a list of names"
     text = str(source)
     return printable(without_secrets(text) if _ADDRESS.match(text) else text)
 
@@ -208,7 +180,7 @@ def _file(path: Path, place: str) -> list[Item]:
     """A file that was named, found in a folder, or matched."""
     suffix = path.suffix.lower()
     if suffix == ARCHIVE_SUFFIX:
-        return _members(path)
+        return _members(Archive(path))
     if path.name.lower().endswith(SHARD_SUFFIXES) and is_file(path):
         return [Item(Kind.BROKEN, in_utf8(str(path)), path=path, reason="holds many pictures; --engine ray reads it")]
     moving = suffix in VIDEO_SUFFIXES or (suffix not in IMAGE_SUFFIXES and is_file(path) and looks_like_video(path))
@@ -324,18 +296,51 @@ def list_lines(text: bytes) -> list[str]:
     Raises:
         UnicodeDecodeError: it is not UTF-8.
     """
-    lines = _LINE_END.split(text.decode("utf-8-sig"))
+    return _lines(text.decode("utf-8-sig"))
+
+
+def _lines(text: str) -> list[str]:
+    lines = _LINE_END.split(text)
     return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
 
 
-def _members(path: Path) -> list[Item]:
-    archive = Archive(path)
+def _find_stdin() -> list[Item]:
+    """What standard input holds."""
+    try:
+        stdin = Stdin()
+        if stdin.is_video:
+            return [Item(Kind.VIDEO, STDIN, "stdin", file=stdin.as_video())]
+        if stdin.is_markup:
+            return [Item(Kind.BROKEN, STDIN, reason="is text such as a web page, not a picture")]
+        if stdin.is_names:
+            return _find_named(stdin.read_text(MAX_FILE_BYTES))
+        if stdin.is_zip:
+            return _members(Archive(Path(STDIN), stdin.as_file()))
+        ending = ".jpg" if stdin.head.startswith(JPEG_START) else ""
+        return [Item(Kind.PICTURE, STDIN, f"stdin{ending}", data=stdin.read_all(MAX_FILE_BYTES))]
+    except DataError as error:
+        return [Item(Kind.BROKEN, STDIN, reason=str(error))]
+
+
+def _find_named(text: str) -> list[Item]:
+    """What the names mean that came on standard input: a line each, or each ended by a zero byte."""
+    names = [name for name in text.split("\0") if name] if "\0" in text else _lines(text)
+    items = [item for name in names for item in find_one(name)]
+    return items or [Item(Kind.MISSING, STDIN, reason="names nothing")]
+
+
+def _members(archive: Archive) -> list[Item]:
+    path = archive.path
     try:
         names = archive.names()
     except DataError as error:
+        archive.close()
         return [Item(Kind.BROKEN, in_utf8(str(path)), path=path, reason=str(error))]
     items = [item for number, name in enumerate(names) for item in _member(archive, number, name)]
-    archive.expect(sum(item.archive is not None for item in items))
+    wanted = sum(item.archive is not None for item in items)
+    archive.expect(wanted)
+    if not wanted:
+        archive.close()
     return items or [_missing(path, "the archive holds no images")]
 
 
@@ -363,7 +368,7 @@ def _address(text: str, scheme: str) -> Item:
     except ValueError as error:
         return Item(Kind.BROKEN, name, reason=f"is not an address ({error})")
     suffix = PurePosixPath(parts.path).suffix.lower()
-    streams = scheme.startswith("rtsp") or suffix in VIDEO_SUFFIXES or suffix in (".m3u8", ".m3u")
+    streams = scheme.startswith("rtsp") or suffix in _STREAM_SUFFIXES
     return Item(Kind.STREAM if streams else Kind.ADDRESS, name, place, address=text)
 
 

@@ -9,7 +9,8 @@ explanations of convolutional neural networks"). The choice was measured: docs/e
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,8 +85,9 @@ class Activations:
         self._cam = CAMS[cam]
         self._shape = model.input_shape[1:]
         self._classes = int(model.output_shape[-1])
-        self._body = keras.Model(graph.faces, list(chosen.values()))
-        self._heads = [keras.Model([tensor, graph.faces], graph.answers) for tensor in chosen.values()]
+        with _forgetting_calls(model):
+            self._body = keras.Model(graph.faces, list(chosen.values()))
+            self._heads = [keras.Model([tensor, graph.faces], graph.answers) for tensor in chosen.values()]
 
     def maps(self, images: NDArray[np.uint8], targets: NDArray[np.int64]) -> NDArray[np.float32]:
         """Which places of pictures speak for a class.
@@ -180,8 +182,8 @@ class _Graph:
     def of(cls, model: keras.Model) -> _Graph:
         """The graph of a functional network, or of a sequential one.
 
-        Keras builds a sequential network that it reads from a file anew with each layer: what a layer says that it
-        gives is then of another graph than what the network gives. So that one is called here once more.
+        A sequential network holds a functional one. Keras builds that anew with each layer that is added, so that what
+        a layer says that it gives may be of another graph.
 
         Raises:
             UsageError: it is neither.
@@ -191,13 +193,22 @@ class _Graph:
                 f"method: gradcam reads functional and sequential networks, and {model.name!r} is neither; use "
                 "occlusion"
             )
-        if not isinstance(model, keras.Sequential):
-            return cls(model, model.inputs[0], _with_places(_outputs(model)), model.outputs[0])
-        given, answers = {}, keras.Input(model.input_shape[1:])
-        faces = answers
-        for one in model.layers:
-            answers = given[one.name] = one(answers)
-        return cls(model, faces, _with_places(given), answers)
+        graph = model._functional if isinstance(model, keras.Sequential) else model
+        return cls(model, graph.inputs[0], _with_places(_outputs(graph)), graph.outputs[0])
+
+
+@contextmanager
+def _forgetting_calls(model: keras.Model) -> Iterator[None]:
+    """Have layers forget what they are part of besides: each head calls those behind it, and nothing looks there again.
+
+    They would hold all heads that were ever opened.
+    """
+    kept = [(nodes, len(nodes)) for one in model.layers for nodes in (one._inbound_nodes, one._outbound_nodes)]
+    try:
+        yield
+    finally:
+        for nodes, count in kept:
+            del nodes[count:]
 
 
 def _choose(graph: _Graph, layer: str | None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ JPEG: ITU-T T.81, annex B. PNG: ISO/IEC 15948, clause 11.
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 
@@ -16,6 +17,10 @@ _SCAN = 0xDA
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _ALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 _PNG_WITHOUT_ALPHA = (0, 2, 3)
+_APP1 = 0xE1
+_TURNED = re.compile(rb'tiff:Orientation(?:="|>)[2-8]')
+"""Where XMP says that a picture is not upright, which OpenCV does not read. Pillow does; EXIF comes first there."""
+
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 
@@ -26,7 +31,7 @@ class Header:
     Attributes:
         size_wh: width and height in pixels as stored; (0, 0) where the header is damaged.
         whole: whether the end of the picture is there.
-        plain: whether OpenCV reads it right: no transparency.
+        plain: whether OpenCV reads it right: no transparency, no orientation in XMP.
     """
 
     size_wh: tuple[int, int]
@@ -50,26 +55,29 @@ def is_heif(data: bytes) -> bool:
 
 def _read_jpeg(data: bytes) -> Header:
     """Walk from marker to marker up to the first scan."""
-    size_wh, place = (0, 0), 2
+    size_wh, place, plain = (0, 0), 2, True
     while place + 4 <= len(data) and data[place] == 0xFF:
         marker = data[place + 1]
         if marker == 0xFF or marker in _ALONE:
             place += 1 if marker == 0xFF else 2
             continue
         if marker == _SCAN:
-            return Header(size_wh, data.rfind(JPEG_END, place) >= 0, True)
+            return Header(size_wh, data.rfind(JPEG_END, place) >= 0, plain)
         if marker in _FRAMES and place + 9 <= len(data):
             height, width = struct.unpack_from(">HH", data, place + 5)
             size_wh = (width, height)
-        place += 2 + struct.unpack_from(">H", data, place + 2)[0]
-    return Header(size_wh, False, True)
+        end = place + 2 + struct.unpack_from(">H", data, place + 2)[0]
+        plain = plain and not (marker == _APP1 and _TURNED.search(data, place, end))
+        place = end
+    return Header(size_wh, False, plain)
 
 
 def _read_png(data: bytes) -> Header:
     if len(data) < 33 or data[12:16] != b"IHDR":
         return Header((0, 0), False, True)
     width, height = struct.unpack_from(">II", data, 16)
-    plain = data[25] in _PNG_WITHOUT_ALPHA and b"tRNS" not in data[33 : _find_pixels(data)]
+    before = data[33 : _find_pixels(data)]
+    plain = data[25] in _PNG_WITHOUT_ALPHA and b"tRNS" not in before and not _TURNED.search(before)
     return Header((width, height), _ends(data), plain)
 
 

@@ -14,6 +14,7 @@ import PIL.Image
 import PIL.ImageOps
 from numpy.typing import NDArray
 
+from mien.depths import to_8_bits
 from mien.errors import DataError, UsageError
 from mien.headers import is_heif, read_header
 
@@ -32,6 +33,9 @@ ImageLike = NDArray[Any] | PIL.Image.Image | bytes | bytearray | memoryview | Bi
 """What is taken for a picture: pixels, a Pillow image, an image file's bytes, path, or the file opened for reading."""
 
 _WHITE = (255, 255, 255, 255)
+
+_TIFF_STARTS = (b"II*\0", b"MM\0*")
+_TIFF_HINT = "; TIFFs are read with 8 or 16 bits a channel, of one channel with 32 bits or floating-point values too"
 
 _PILLOW_FORMATS = (
     *("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "PPM", "GIF", "HEIF", "AVIF", "JPEG2000", "ICO", "CUR", "ICNS"),
@@ -95,9 +99,9 @@ def decode(data: bytes, *, channels: int = 3, name: str = "image", max_pixels: i
     return np.asarray(image, np.uint8)
 
 
-def _refuse_large(width: int, height: int, max_pixels: int, name: str) -> None:
+def _refuse_large(width: int, height: int, max_pixels: int, *names: str) -> None:
     if width * height > max_pixels:
-        raise DataError(f"{width} x {height} pixels are more than the {max_pixels:,} allowed (max_pixels)", [name])
+        raise DataError(f"{width} x {height} pixels are more than the {max_pixels:,} allowed (max_pixels)", names)
 
 
 def _decode_with_pillow(data: bytes, channels: int, name: str, max_pixels: int) -> Image:
@@ -106,14 +110,17 @@ def _decode_with_pillow(data: bytes, channels: int, name: str, max_pixels: int) 
         _register_heif(name)
     try:
         with PIL.Image.open(io.BytesIO(data), formats=_known_formats()) as opened:
-            _refuse_large(*opened.size, max_pixels, name)
+            _refuse_large(*opened.size, max_pixels)
             image = to_rgb(opened)
+    except DataError as error:
+        raise DataError(str(error), [name]) from error
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
         raise DataError(
             f"too many pixels for Pillow; PIL.Image.MAX_IMAGE_PIXELS is its limit ({error})", [name]
         ) from error
     except (*_PILLOW_ERRORS, struct.error) as error:
-        raise DataError("cannot be decoded as an image", [name]) from error
+        unknown = isinstance(error, PIL.UnidentifiedImageError) and data.startswith(_TIFF_STARTS)
+        raise DataError(f"cannot be decoded as an image{_TIFF_HINT if unknown else ''}", [name]) from error
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8) if channels == 1 else image
 
 
@@ -135,27 +142,21 @@ def to_rgb(picture: PIL.Image.Image) -> Image:
     """Pixels of a Pillow image of any mode, upright as its EXIF orientation says.
 
     Returns:
-        uint8 (height, width, 3) RGB: 16-bit values divided by 256, floating ones (of one channel) taken to lie in
-        [0, 1] where none is above 1 and in [0, 255] otherwise, transparent parts laid on white.
+        uint8 (height, width, 3) RGB: 16-bit values divided by 256, floating and 32-bit ones (of one channel) as
+        `mien.depths.to_8_bits` scales them, transparent parts laid on white.
+
+    Raises:
+        DataError: it is not known what is black and white; the message names no picture.
     """
     picture = PIL.ImageOps.exif_transpose(picture)
     if picture.mode.startswith("I") or picture.mode == "F":
         values = np.asarray(picture)
-        grey = np.asarray(values >> 8, np.uint8) if picture.mode.startswith("I;16") else _to_8_bits(values)
+        grey = np.asarray(values >> 8, np.uint8) if picture.mode.startswith("I;16") else to_8_bits(values)
         return np.repeat(grey[:, :, None], 3, axis=2)
     if "A" in picture.mode or "a" in picture.mode or "transparency" in picture.info:
         layer = picture.convert("RGBA")
         picture = PIL.Image.alpha_composite(PIL.Image.new("RGBA", layer.size, _WHITE), layer)
     return np.array(picture.convert("RGB"), np.uint8)
-
-
-def _to_8_bits(values: NDArray[Any]) -> Image:
-    highest = values.max(initial=0, where=np.isfinite(values))
-    if values.dtype.kind == "f":
-        values = np.clip(np.nan_to_num(values), 0, 255) * (255.0 if highest <= 1 else 1.0)
-    elif highest > 255:
-        values = values // (256 if highest < 65536 else 2**24)
-    return np.asarray(np.clip(values, 0, 255), np.uint8)
 
 
 def read_image(path: str | Path, *, channels: int = 3, max_pixels: int = MAX_PIXELS) -> Image:
@@ -195,6 +196,8 @@ def read_pixels(image: ImageLike, *, bgr: bool = False, max_pixels: int = MAX_PI
         _refuse_large(*image.size, max_pixels, "Pillow image")
         try:
             return to_rgb(image)
+        except DataError as error:
+            raise DataError(f"the Pillow image {error}") from error
         except (*_PILLOW_ERRORS, struct.error) as error:
             raise DataError(f"the Pillow image cannot be decoded ({error})") from error
     if not isinstance(image, np.ndarray) and hasattr(image, "read"):

@@ -104,7 +104,8 @@ def judge_dataset(
     refuse_bad(dataset.problems, len(dataset) + len(dataset.problems), skip_bad=skip_bad)
     if detect_faces is None:
         detect_faces = bool(model.spec.trained_on.get("detect_faces", False))
-    dataset.select(split)  # refuses a split that the data lacks before any work is done
+    asked = dataset.select(split)  # refuses a split that the data lacks before any work is done
+    align_labels(asked.labels, asked.classes, model.spec.classes)  # and classes that the model lacks
     source = dataset if learnt_from is None else learnt_from
     if without_duplicates:
         _refuse_no_training(source, split)

@@ -53,7 +53,7 @@ class KerasClassifier:
         """
         self.path = Path(path)
         self.spec = read_spec(self.path)
-        self.model = _load(self.path)
+        self.model = load_network(self.path)
         expected = ((None, *self.spec.input.shape), (None, len(self.spec.classes)))
         if (self.model.input_shape, self.model.output_shape) != expected:
             raise ModelError(
@@ -147,7 +147,7 @@ def _check_h5(model: keras.Model, written: Path, path: Path) -> None:
     from mien.backend import in_float32
 
     try:
-        read = _load(written)
+        read = load_network(written)
     except ModelError as error:
         reason = first_line(error).removeprefix(f"{written}: ")
         raise ModelError(f"{path}: HDF5 does not hold this network: {reason}; it was not kept") from error
@@ -189,7 +189,12 @@ def _own_spec(path: Path) -> str | None:
     return None if text is None else str(text)
 
 
-def _load(path: Path) -> keras.Model:
+def load_network(path: Path) -> keras.Model:
+    """The network of a ``.keras`` or ``.h5`` file, described or not, in float32.
+
+    Raises:
+        ModelError: Keras cannot read it.
+    """
     import keras
 
     from mien.backend import finalize_normalisations, in_float32

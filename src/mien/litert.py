@@ -1,4 +1,4 @@
-"""LiteRT, formerly TensorFlow Lite: ``.tflite`` files for phones and small boards, written by TensorFlow, read here.
+"""LiteRT, formerly TensorFlow Lite: ``.tflite`` files for phones and small boards, described and read here.
 
 The description is the member ``mien.json`` of a zip archive that stands behind the model in the same file, where
 TensorFlow Lite's own metadata tools put what belongs to a model: interpreters do not see it, ``unzip`` does. Beside it
@@ -27,34 +27,39 @@ SUFFIX = ".tflite"
 DIGEST = "model.sha256"
 """The member that holds the SHA-256 of everything in front of the archive, in hexadecimal digits."""
 
+PRECISION = "mien.precision.json"
+"""The member that says in what precision it is; a file without it is float32."""
+
 IDENTIFIER = b"TFL3"
 """The bytes 4 to 7 of every TensorFlow Lite model."""
 
 
-def write(model: Any, path: Path, description: str) -> None:
-    """Convert a Keras model with TensorFlow.
-
-    Args:
-        model: a Keras model on the TensorFlow backend.
-        path: the file to write; it must end in ``.tflite``.
-        description: what `ModelSpec.to_dict` gives, as JSON.
-    """
-    path.unlink(missing_ok=True)
-    model.export(path, format="litert", verbose=False)
-    describe(path, description)
-
-
-def describe(path: Path, description: str) -> None:
-    """Put the archive with description and digest behind a model that has none.
+def describe(path: Path, description: str, precision: str | None = None) -> None:
+    """Put the archive with description and digest behind a model, in place of one that is there.
 
     Args:
         path: a ``.tflite`` file.
         description: what `ModelSpec.to_dict` gives, as JSON.
+        precision: what `mien.precisions.read_precision` gives, as JSON; None for float32.
     """
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    content = path.read_bytes()
+    model = content[: _end_of_model(content)]
+    path.write_bytes(model)
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(MEMBER, description)
-        archive.writestr(DIGEST, digest)
+        archive.writestr(DIGEST, hashlib.sha256(model).hexdigest())
+        if precision is not None:
+            archive.writestr(PRECISION, precision)
+
+
+def read_precision(path: Path) -> str | None:
+    """What `describe` was given as `precision`; None for float32.
+
+    Raises:
+        ModelError: the file cannot be read, or is damaged.
+    """
+    text = _read_archive(_read(path), path).get(PRECISION)
+    return None if text is None else text.decode()
 
 
 class Session:
@@ -71,7 +76,7 @@ class Session:
         """Open a model.
 
         Args:
-            path: a file that `write` wrote.
+            path: a file that `mien.export.save_litert` wrote.
             device: ``auto`` or ``cpu``.
             threads: how many CPU threads one call may use; 0 for as many as there are cores.
 
@@ -177,14 +182,22 @@ def _read_archive(content: bytes, path: Path) -> dict[str, bytes]:
         return {}
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            places = {item.filename: item.header_offset for item in archive.infolist()}
-            members = {name: archive.read(name) for name in (MEMBER, DIGEST) if name in places}
+            there = archive.namelist()
+            members = {name: archive.read(name) for name in (MEMBER, DIGEST, PRECISION) if name in there}
     except ZIP_DAMAGE as error:
         raise ModelError(f"{path}: is damaged: the archive behind the model cannot be read ({error})") from error
-    model = content[: min(places.values(), default=len(content))]
+    model = content[: _end_of_model(content)]
     if DIGEST in members and members[DIGEST].decode("ascii", "replace") != hashlib.sha256(model).hexdigest():
         raise ModelError(f"{path}: is damaged: the model differs from what was written; export or copy it again")
     return members
+
+
+def _end_of_model(content: bytes) -> int:
+    """Where the archive behind a model begins; the length of all where there is none."""
+    if not zipfile.is_zipfile(io.BytesIO(content)):
+        return len(content)
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return min((item.header_offset for item in archive.infolist()), default=len(content))
 
 
 def _open_interpreter(content: bytes, path: Path, threads: int) -> Any:

@@ -254,30 +254,82 @@ def _as_faces(name: str, x: ArrayLike, y: ArrayLike, spec: InputSpec, classes: t
     Raises:
         UsageError: wrong shape, range or length.
     """
-    images, labels = np.asarray(x), np.asarray(y)
+    target = f"y_{name.removeprefix('x_')}"
+    images, labels = _as_array(name, x), _as_array(target, y)
     if images.ndim != 4 or images.shape[1:] != spec.shape or not len(images):
         allowed = ", ".join(map(str, spec.shape))
-        raise UsageError(f"{name}: must be (n, {allowed}), n at least 1; received {images.shape}")
-    target = f"y_{name.removeprefix('x_')}"
+        received = images.shape or f"{type(x).__name__}; make one array of all images"
+        raise UsageError(f"{name}: must be (n, {allowed}), n at least 1; received {received}")
     if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
         raise UsageError(
-            f"{target}: must be {len(images)} integers, indices into the classes (argmax(axis=1) of one-hot rows), "
-            f"received {labels.dtype} {labels.shape}"
+            f"{target}: must be {len(images)} integers, indices into the classes, received {labels.dtype} "
+            f"{labels.shape}{_mending_labels(target, labels, len(images))}"
         )
     if labels.min() < 0 or labels.max() >= len(classes):
-        raise UsageError(f"{target}: must be from 0 to {len(classes) - 1}, received {labels.min()} to {labels.max()}")
+        first = f"; where they begin at 1, give {target} - 1" if labels.min() == 1 else ""
+        received = f"{labels.min()} to {labels.max()}{first}"
+        raise UsageError(f"{target}: must be from 0 to {len(classes) - 1}, received {received}")
     split = np.full(len(images), name.removeprefix("x_"))
     names = np.array([f"{name}[{index}]" for index in range(len(images))])
     return Faces(_to_uint8(name, images), labels.astype(np.int64), split, names, classes)
 
 
+def _as_array(name: str, values: ArrayLike) -> NDArray[Any]:
+    """An array of what was given.
+
+    Raises:
+        UsageError: its rows are of several shapes.
+    """
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise UsageError(
+            f"{name}: must be one array, received a {type(values).__name__} whose items are of several shapes; bring "
+            "images to one size (mien.load_data does)"
+        ) from error
+
+
+def _mending_labels(target: str, labels: NDArray[Any], n: int) -> str:
+    """How to make integers (n,) of labels as they come from elsewhere, where that can be told."""
+    if labels.shape == (n, 1):
+        return f"; give {target}.ravel()"
+    if labels.ndim == 2 and len(labels) == n:
+        return f"; of one-hot rows make {target}.argmax(axis=1)"
+    if labels.shape != (n,):
+        return ""
+    if labels.dtype.kind in "USO":
+        return f"; of names make [classes.index(name) for name in {target}]"
+    return f"; give {target}.astype(int)" if labels.dtype.kind in "fb" else ""
+
+
 def _to_uint8(name: str, images: NDArray[Any]) -> NDArray[np.uint8]:
-    if images.dtype == np.uint8:
-        return images
-    if not np.issubdtype(images.dtype, np.floating) or not (images.min() >= 0 and images.max() <= 1):
+    """Pixels from floats in [0, 1].
+
+    Raises:
+        UsageError: they are something else, or nearly black all of them.
+    """
+    whole = images.dtype == np.uint8
+    low, high = images.min(), images.max()
+    if not whole and (not np.issubdtype(images.dtype, np.floating) or not (low >= 0 and high <= 1)):
         raise UsageError(  # the comparison is false of what is no number, too
-            f"{name}: must be float in [0, 1] (pixels / 255) or uint8, received {images.dtype} from {images.min()} to "
-            f"{images.max()}"
+            f"{name}: must be float in [0, 1] (pixels / 255) or uint8, received {images.dtype} from {low} to {high}"
+            f"{_mending_pixels(name, images)}"
         )
-    pixels: NDArray[np.uint8] = np.rint(images * 255).astype(np.uint8)
-    return pixels
+    if 0 < high <= (1 if whole else 1.001 / 255):
+        raise UsageError(
+            f"{name}: has no pixel above {high:.4g}, all images are black: they were divided by 255 twice "
+            "(mien.load_data has done it), or made integers after it"
+        )
+    return images if whole else np.rint(images * 255).astype(np.uint8)
+
+
+def _mending_pixels(name: str, images: NDArray[Any]) -> str:
+    """How to make pixels in [0, 1] of others, where that can be told."""
+    low, high = images.min(), images.max()
+    if images.dtype.kind == "f" and not np.isfinite(images).all():
+        return f"; {int((~np.isfinite(images)).any(axis=(1, 2, 3)).sum())} images hold NaN or infinity"
+    if images.dtype.kind not in "iuf" or low < -1 or high > 255:
+        return ""
+    if low < 0:
+        return f"; give ({name} + 1) / 2" if high <= 1 else ""
+    return f"; give {name} / 255" if images.dtype.kind == "f" else f"; give {name}.astype('uint8')"

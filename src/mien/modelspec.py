@@ -120,7 +120,7 @@ class ModelSpec:
         if text is None:
             raise ModelError(
                 f"{name}: has no {METADATA_KEY!r} metadata, so its class names, input size and scaling are unknown; "
-                "make it with 'mien export', or describe it with mien.modelspec.write_to_onnx(path, ModelSpec(...))"
+                "where it is not from mien, 'mien adopt FILE --classes A,B,... --out NEW.onnx' makes one that says them"
             )
         return cls.from_dict(_parse(text, f"{name}: metadata {METADATA_KEY!r}"), name=name)
 
@@ -146,7 +146,8 @@ class ModelSpec:
         if not config.is_file():
             raise ModelError(
                 f"{path}: no {CONFIG_NAME} beside it, so its class names and input size are unknown; keep the model in "
-                f"its run folder, or describe it with mien.modelspec.write_beside(path, ModelSpec(...))"
+                "its run folder; where it is not from mien, 'mien adopt FILE --classes A,B,... --out NEW.keras' makes "
+                "one that says them"
             )
         data = _read_config(config)
         if CONFIG_KEY not in data:

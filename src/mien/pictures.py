@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import threading
 import zipfile
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from mien.errors import DataError
 from mien.fetching import FetchLimits, open_url
@@ -20,8 +22,15 @@ MAX_FILE_BYTES = 2**30
 class Archive:
     """A zip file that is open while pictures of it are wanted. Safe to share between threads."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, given: BinaryIO | io.RawIOBase | None = None) -> None:
+        """Name a zip file, which is opened when it is wanted.
+
+        Args:
+            path: where it is; what it is called where it was `given`.
+            given: its contents, to seek in; closed with the archive, which is then not opened again.
+        """
         self.path = path
+        self._place: Any = path if given is None else given
         self._lock = threading.Lock()
         self._file: zipfile.ZipFile | None = None
         self._members: list[zipfile.ZipInfo] = []
@@ -34,7 +43,7 @@ class Archive:
             DataError: it cannot be read.
         """
         try:
-            with zipfile.ZipFile(self.path) as file:
+            with zipfile.ZipFile(self._place) as file:
                 self._members = file.infolist()
         except ZIP_DAMAGE as error:
             raise DataError(f"cannot be read as a zip archive ({error})") from error
@@ -66,7 +75,7 @@ class Archive:
     def _open(self) -> zipfile.ZipFile:
         with self._lock:
             if self._file is None:
-                self._file = zipfile.ZipFile(self.path)
+                self._file = zipfile.ZipFile(self._place)
             return self._file
 
     def _done(self) -> None:
@@ -77,11 +86,13 @@ class Archive:
             self.close()
 
     def close(self) -> None:
-        """Let go of the file; reading opens it again."""
+        """Let go of the file; reading opens it again where it has a path."""
         with self._lock:
             if self._file is not None:
                 self._file.close()
                 self._file = None
+            if self._place is not self.path:
+                self._place.close()
 
 
 def read_file(path: Path, max_pixels: int) -> Image:

@@ -1,7 +1,8 @@
-"""Smaller ``.onnx`` files: weights stored as float16, or weights and arithmetic in 8-bit integers.
+"""Smaller files: weights stored as float16, or weights and arithmetic in 8-bit integers.
 
-Both are made of a float32 file and measured against it before they are kept. The class order, the description, input
-and output stay as they are: float32 pixels in, float32 probabilities out. docs/model-format.md describes them.
+All are measured against float32 before they are kept. The class order, the description, input and output stay as they
+are: float32 pixels in, float32 probabilities out. ``.onnx`` files are made of float32 ones here, ``.tflite`` files by
+`mien.litert_writing`. docs/model-format.md describes them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from mien import litert
 from mien.classifier import Classifier, check_batch
 from mien.errors import ModelError, UsageError, unknown_choice
 from mien.files import replacing
@@ -59,34 +61,53 @@ def lower_precision(
             file that is not float32.
         ModelError: the result's probabilities differ too much from those of the float32 file.
     """
-    check_precision(precision, calibration is not None)
+    check_precision(precision, "onnx", calibration is not None)
     if precision == "float32":
         return
     found = read_precision(path)["precision"]
     if found != "float32":
         raise UsageError(f"{name or path}: holds {found} already; give the float32 file that it was made of")
-    write, compare = LOWER[precision]
     reference = Classifier(path, device="cpu")
-    images = _noise(reference.spec) if calibration is None else calibration
-    check_batch(images, reference.spec.input, None)
-    if not len(images):
-        raise UsageError("calibration: must hold at least one image, received none")
+    images = pictures_to_compare(reference.spec, calibration)
     with replacing(path) as temporary:
-        write(path, temporary, images)
+        LOWER[precision](path, temporary, images)
         _describe(temporary, path, {"precision": precision})
         answers = Classifier(temporary, device="cpu").predict(images)
-        facts = compare(reference.predict(images), answers, name or str(path))
+        facts = COMPARE[precision](reference.predict(images), answers, name or str(path))
         _describe(temporary, path, {"precision": precision, **facts})
 
 
-def check_precision(precision: str, calibrates: bool) -> None:
-    """Refuse a precision that there is not, and calibration data where it is not needed or not given.
+def pictures_to_compare(spec: ModelSpec, calibration: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+    """The calibration images, once they are known to fit; a few random pictures where there are none.
+
+    Raises:
+        UsageError: they are not uint8 (n, size, size, channels), n at least 1.
+    """
+    if calibration is None:
+        return np.random.default_rng(0).integers(0, 256, (16, *spec.input.shape), np.uint8)
+    check_batch(calibration, spec.input, None)
+    if not len(calibration):
+        raise UsageError("calibration: must hold at least one image, received none")
+    return calibration
+
+
+def check_precision(precision: str, kind: str, calibrates: bool) -> None:
+    """Refuse a precision that a format has not, and calibration data where it is not needed or not given.
+
+    Args:
+        precision: what is asked for.
+        kind: the format, a key of `mien.export.WRITERS`.
+        calibrates: whether calibration data is given.
 
     Raises:
         UsageError: says what is allowed.
     """
-    if precision not in PRECISIONS:
-        raise unknown_choice("precision", precision, PRECISIONS)
+    allowed = PRECISIONS_OF.get(kind, PRECISIONS)
+    if precision not in ("float32", *COMPARE):
+        raise unknown_choice("precision", precision, allowed)
+    if precision != "float32" and precision not in PRECISIONS_OF.get(kind, ()):
+        formats = " and ".join(name for name, precisions in PRECISIONS_OF.items() if precision in precisions)
+        raise UsageError(f"precision: {precision} is for {formats} only, received the format {kind}; leave it out")
     if precision == "int8" and not calibrates:
         raise UsageError(
             "calibrate: is required for int8, as the range of each layer is read off pictures; give labelled faces "
@@ -97,14 +118,18 @@ def check_precision(precision: str, calibrates: bool) -> None:
 
 
 def read_precision(path: str | Path) -> dict[str, Any]:
-    """What a file says about its precision: ``precision``, and for ``int8`` how far it is from float32.
+    """What an ``.onnx`` or ``.tflite`` file says of its precision, and for ``int8`` how far it is from float32.
 
     Returns:
         ``precision``, one of `PRECISIONS`; where it is ``int8`` also ``images`` (how many were compared),
         ``agreement`` (share of them with the same most probable class) and ``mean_difference`` (of a probability).
     """
-    properties = {item.key: item.value for item in onnx.load(path, load_external_data=False).metadata_props}
-    facts: dict[str, Any] = json.loads(properties.get(PRECISION_KEY, '{"precision": "float32"}'))
+    if Path(path).suffix.lower() == litert.SUFFIX:
+        text = litert.read_precision(Path(path))
+    else:
+        properties = {item.key: item.value for item in onnx.load(path, load_external_data=False).metadata_props}
+        text = properties.get(PRECISION_KEY)
+    facts: dict[str, Any] = {"precision": "float32"} if text is None else json.loads(text)
     return facts
 
 
@@ -140,11 +165,6 @@ def _describe(target: Path, source: Path, facts: dict[str, Any]) -> None:
     target.write_bytes(model.SerializeToString())
 
 
-def _noise(spec: ModelSpec) -> NDArray[np.uint8]:
-    """A few pictures that need no data."""
-    return np.random.default_rng(0).integers(0, 256, (16, *spec.input.shape), np.uint8)
-
-
 def _compare_float16(expected: NDArray[np.float32], answers: NDArray[np.float32], name: str) -> dict[str, Any]:
     """Refuse a probability that is further than `FLOAT16_TOLERANCE` from float32's."""
     difference = float(np.abs(expected - answers).max())
@@ -152,6 +172,17 @@ def _compare_float16(expected: NDArray[np.float32], answers: NDArray[np.float32]
         raise ModelError(
             f"{name}: in float16 a probability differs by {difference:.2g} from float32, more than "
             f"{FLOAT16_TOLERANCE:g}; it was not kept. Export it in float32"
+        )
+    return {}
+
+
+def _compare_int8_dynamic(expected: NDArray[np.float32], answers: NDArray[np.float32], name: str) -> dict[str, Any]:
+    """Refuse answers that are further from float32's than `INT8_DIFFERENCE` on average."""
+    difference = float(np.abs(expected - answers).mean())
+    if not difference <= INT8_DIFFERENCE:
+        raise ModelError(
+            f"{name}: in int8-dynamic probabilities differ by {difference:.2g} on average from float32, more than "
+            f"{INT8_DIFFERENCE:g}; it was not kept. Export it in float16, or in int8 with --calibrate"
         )
     return {}
 
@@ -173,10 +204,18 @@ def _compare_int8(expected: NDArray[np.float32], answers: NDArray[np.float32], n
 Write = Callable[[Path, Path, NDArray[np.uint8]], None]
 Compare = Callable[[NDArray[np.float32], NDArray[np.float32], str], dict[str, Any]]
 
-LOWER: dict[str, tuple[Write, Compare]] = {
-    "float16": (_store_float16, _compare_float16),
-    "int8": (quantise, _compare_int8),
+LOWER: dict[str, Write] = {"float16": _store_float16, "int8": quantise}
+"""Name to the function that writes a float32 ``.onnx`` in it."""
+
+COMPARE: dict[str, Compare] = {
+    "float16": _compare_float16,
+    "int8-dynamic": _compare_int8_dynamic,
+    "int8": _compare_int8,
 }
-"""Name to the function that writes a float32 file in it, and the one that says whether it is near enough."""
+"""Name to the function that says whether answers in it are near enough to float32's."""
 
 PRECISIONS: tuple[str, ...] = ("float32", *LOWER)
+"""Of ``.onnx`` files."""
+
+PRECISIONS_OF: dict[str, tuple[str, ...]] = {"onnx": PRECISIONS, "litert": ("float32", *COMPARE)}
+"""Format to the precisions that it can be written in; the others are float32."""

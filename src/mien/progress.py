@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -58,6 +60,24 @@ class TrainingProgress(keras.callbacks.Callback):
     def close(self) -> None:
         """Take the bar away; also after an interruption, when Keras does not say that training ended."""
         self.bar.stop()
+
+
+@contextmanager
+def shown(verbose: bool) -> Iterator[tuple[Callable[[str], None], list[keras.callbacks.Callback]]]:
+    """What takes the lines of a run's stages, and the callbacks that show its epochs: on stdout, as Keras does.
+
+    Args:
+        verbose: whether anything is shown.
+    """
+    if not verbose:
+        yield lambda _: None, []
+        return
+    console = Console()
+    progress = TrainingProgress(console)
+    try:
+        yield lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True), [progress]
+    finally:
+        progress.close()
 
 
 def _numbers(logs: dict[str, Any], names: tuple[str, ...]) -> str:

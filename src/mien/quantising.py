@@ -13,9 +13,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from mien.classifier import BATCH_PIXELS
+from mien.classifier import BATCH_PIXELS, check_batch
 from mien.datasets import open_dataset
 from mien.datasets.facing import with_faces
+from mien.errors import DataError, UsageError
 from mien.modelspec import ModelSpec
 from mien.preprocessing import to_input
 
@@ -28,17 +29,35 @@ QUANTISED = ("Conv", "MatMul", "Gemm", "Add", "MaxPool", "Relu")
 def calibration_images(data: str | Path, spec: ModelSpec, *, seed: int = 0) -> NDArray[np.uint8]:
     """Draw up to `CALIBRATION_IMAGES` images from a dataset's training split, cut to faces where the model's were.
 
+    Args:
+        data: what `mien.open_dataset` opens; or a ``.npy`` file of uint8 (n, size, size, channels), taken whole.
+        spec: of the model that will see them.
+        seed: of what is drawn.
+
     Returns:
         uint8 (n, size, size, channels), n at least 1.
 
     Raises:
-        UsageError: there is no such path, or it has no training split.
+        UsageError: there is no such path, it has no training split, or the array is another.
         DataError: it holds no labelled faces, or none that can be read.
     """
+    if Path(data).suffix.lower() == ".npy":
+        return _array_of_images(Path(data), spec)
     dataset = open_dataset(data).select("train")
     rows = np.random.default_rng(seed).permutation(len(dataset))[:CALIBRATION_IMAGES]
     drawn, _ = with_faces(dataset.take(rows), bool(spec.trained_on.get("detect_faces", False)))
     return drawn.load(spec.input, skip_bad=True).images
+
+
+def _array_of_images(path: Path, spec: ModelSpec) -> NDArray[np.uint8]:
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file")
+    try:
+        images: NDArray[np.uint8] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: cannot be read as an array ({error})") from error
+    check_batch(images, spec.input, None)
+    return images
 
 
 def quantise(source: Path, target: Path, images: NDArray[np.uint8]) -> None:

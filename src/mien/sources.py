@@ -16,9 +16,10 @@ from mien.addresses import resolve
 from mien.decoders import Decoder, open_decoder
 from mien.errors import DataError
 from mien.fetching import FetchLimits
-from mien.finding import Item, Kind, find, is_file
+from mien.finding import find, is_file
 from mien.frames import Clip, Frame, Reading, reason
 from mien.images import Image
+from mien.items import Item, Kind
 from mien.pictures import decode_or_say, fetch_picture, read_file
 from mien.remote import open_moving
 from mien.videos import read_video
@@ -60,7 +61,9 @@ def open_sources(
               not read;
             - an http(s) address of an image, a video, or a stream of JPEG pictures (``multipart/x-mixed-replace``), or
               an rtsp(s) address; a video is taken for live where neither the server nor its own header tells a length;
-            - a webcam's number, 0 to 9999, as an int or as digits where no file has that name.
+            - a webcam's number, 0 to 9999, as an int or as digits where no file has that name;
+            - ``-``: standard input, as text: a picture, a video, a zip of images, or a list of names, a line each or
+              ended by zero bytes, relative to the working folder; its content tells which. A video is read as it comes.
         reading: limits and options.
         on_failure: called with a source's name and what is wrong with it, where it cannot be read or ends too early;
             the rest goes on. None: a `DataError` ends the iteration.
@@ -119,6 +122,8 @@ class Sources:
     def _count(self, item: Item) -> int | None:
         if item.kind is not Kind.VIDEO:
             return 1
+        if item.file is not None:
+            return None
         try:
             decoder = self._open_file(item)
         except DataError:
@@ -177,6 +182,8 @@ class Sources:
             return fetch_picture(item.address, self._limits, self._reading.max_pixels)
         if item.archive is not None:
             return decode_or_say(item.archive.read(item.number), self._reading.max_pixels)
+        if item.data:
+            return decode_or_say(item.data, self._reading.max_pixels)
         if item.path is None or item.reason:
             raise DataError(item.reason)
         return read_file(item.path, self._reading.max_pixels)
@@ -195,6 +202,8 @@ class Sources:
         return _look_for_an_end(opening) if live else (opening, False)
 
     def _open_file(self, item: Item) -> Decoder:
+        if item.file is not None:
+            return open_decoder(item.file, self._reading.video_backend)
         if item.path is None or not is_file(item.path):
             raise DataError("is not a file")
         if not item.path.stat().st_size:
@@ -224,6 +233,8 @@ class Sources:
             frames.close()
         for archive in {item.archive for item in self._items if item.archive is not None}:
             archive.close()
+        for file in (item.file for item in self._items if item.file is not None):
+            file.close()
 
     def __enter__(self) -> Self:
         return self

@@ -17,6 +17,10 @@ SLACK_SECONDS, SLACK_SHARE = 1.0, 0.01
 """How far before its announced end a video may end without being called cut, where nothing but its frames was watched:
 sound may go on longer."""
 
+BACK_SECONDS = 0.5
+"""Where the container's clock goes back further, another recording begins, as in files that were put together: its
+frames follow those before."""
+
 HURRY = 1.25
 """A stream that came so many times as fast as it plays was no live one, but a file whose length nobody told."""
 
@@ -170,6 +174,8 @@ class _Clock:
         self._fps, self._live = fps, live
         self._first: float | None = None
         self._first_stamp: float | None = None
+        self._stamp: float | None = None
+        self._moved = 0.0
         self.plays = 0.0
         self.count = 0
         self.last = 0.0
@@ -181,6 +187,7 @@ class _Clock:
 
     def tell(self, stamp: float | None) -> float:
         if stamp is not None:
+            stamp = self._follow(stamp)
             self._first_stamp = stamp if self._first_stamp is None else self._first_stamp
             self.plays = max(self.plays, stamp - self._first_stamp)
         now = time.monotonic() if self._live else stamp
@@ -192,6 +199,13 @@ class _Clock:
         self.last = max(self.last, now - self._first)
         self.count += 1
         return self.last
+
+    def _follow(self, stamp: float) -> float:
+        """The timestamp, moved to follow what came before where the clock began anew."""
+        if self._stamp is not None and stamp < self._stamp - BACK_SECONDS:
+            self._moved += self._stamp + 1 / self._fps - stamp
+        self._stamp = stamp
+        return stamp + self._moved
 
 
 def _check_end(decoder: Decoder, clock: _Clock, live: bool) -> None:

@@ -20,9 +20,9 @@ from mien.batch.shards import is_shard_name
 from mien.batch.stores import Store
 from mien.containers import VIDEO_SUFFIXES
 from mien.errors import DataError, MissingExtraError, UsageError
-from mien.finding import Item, Kind
 from mien.frames import in_utf8, printable
 from mien.images import is_image_name
+from mien.items import Item, Kind
 
 FoundKind = Literal["picture", "member", "address", "stored", "broken", "shard", "video"]
 

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from mien import __version__
+from mien.cli.adopt import adopt_command
 from mien.cli.calibrate import calibrate_command
 from mien.cli.data import data_app
 from mien.cli.demo import demo_command
@@ -44,6 +45,7 @@ app.command("calibrate")(calibrate_command)
 app.command("predict")(predict_command)
 app.command("explain")(explain_command)
 app.command("export")(export_command)
+app.command("adopt")(adopt_command)
 app.command("ensemble")(ensemble_command)
 app.command("serve")(serve_command)
 app.command("info")(info_command)

@@ -247,7 +247,13 @@ def _classes_table(result: Evaluation) -> Table:
     table = Table(f"class ({result.split}, tta {result.tta})", box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("precision", "recall", "F1", "support"):
         table.add_column(heading, justify="right")
-    for name, scores in result.per_class.items():
-        shares = (scores.precision, scores.recall, scores.f1)
-        table.add_row(Text(name), *(f"{share:.1%}" for share in shares), f"{scores.support:,}")
+    named = [sum(column) for column in zip(*result.confusion, strict=True)]
+    for (name, scores), predicted in zip(result.per_class.items(), named, strict=True):
+        known = (
+            (scores.precision, predicted),
+            (scores.recall, scores.support),
+            (scores.f1, predicted + scores.support),
+        )
+        shares = (f"{share:.1%}" if of else "-" for share, of in known)  # of no picture there is no share
+        table.add_row(Text(name), *shares, f"{scores.support:,}")
     return table

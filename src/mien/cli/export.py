@@ -26,7 +26,11 @@ def export_command(
         typer.Option("--out", "-o", help="File to write, for web a folder.", show_default="beside MODEL, or here"),
     ] = None,
     precision: Annotated[
-        str, typer.Option(help="Of an .onnx: float32, float16 (half the size) or int8 (a quarter, and faster).")
+        str,
+        typer.Option(
+            help="Of .onnx and .tflite: float32, float16 (half the size) or int8 (a quarter, and faster); of .tflite "
+            "also int8-dynamic (a quarter, without --calibrate)."
+        ),
     ] = "float32",
     calibrate: Annotated[
         Path | None,

@@ -33,7 +33,8 @@ NOT_FOR: dict[str, dict[str, str]] = {
 """For each engine, options that are for the other one only, and what to do instead."""
 
 SOURCES_HELP = (
-    "Images, videos, folders, glob patterns, .txt lists, .zip, http(s) and rtsp addresses, webcam numbers; "
+    "Images, videos, folders, glob patterns, .txt lists, .zip, http(s) and rtsp addresses, webcam numbers, - for "
+    "standard input; "
     "with --engine ray tar shards, Parquet and s3:// addresses too."
 )
 
@@ -118,7 +119,7 @@ def predict_command(
     if asked.pop("engine") not in ENGINES:
         raise unknown_choice("--engine", engine, ENGINES)
     _check(sources, asked)
-    _refuse_others(engine, asked)
+    _refuse_others(engine, sources, asked)
     ENGINES[engine](sources, asked)
 
 
@@ -133,14 +134,18 @@ def _check(sources: Sequence[str], asked: dict[str, Any]) -> None:
         raise unknown_choice("--format", wanted, STDOUT_FORMATS)
     if wanted is not None and asked["out"] is not None:
         raise UsageError("--format: is for stdout; the ending of --out says how the file is written")
+    if asked["out"] == "-":
+        raise UsageError("--out: leave it out for stdout; --format json, jsonl or csv says how rows are written there")
     check_tta(asked["tta"], "--tta")
     check_min_confidence(asked["min_confidence"], "--min-confidence")
     if not all(sources):
         raise UsageError("SOURCE: must not be empty; . is this folder")
 
 
-def _refuse_others(engine: str, asked: dict[str, Any]) -> None:
-    """Refuse options of the other engine."""
+def _refuse_others(engine: str, sources: Sequence[str], asked: dict[str, Any]) -> None:
+    """Refuse sources and options of the other engine."""
+    if engine == "ray" and "-" in sources:
+        raise UsageError("SOURCE -: standard input is not for --engine ray; name files, or a .txt list of them")
     for name, instead in NOT_FOR[engine].items():
         if asked[name]:
             option = "format" if name == "output_format" else name.replace("_", "-")

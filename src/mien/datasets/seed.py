@@ -14,6 +14,8 @@ from mien.datasets.facing import Detect, with_faces
 from mien.datasets.opening import open_dataset
 from mien.datasets.pixels import Progress
 from mien.datasets.splits import check_halves
+from mien.errors import listing
+from mien.labels import EXPRESSIONS
 from mien.preprocessing import InputSpec, to_input
 
 
@@ -56,7 +58,8 @@ def load_data(
     """Load a dataset as the seed had it, resized and normalised.
 
     A validation split (``val``) stays apart: it is in neither half; `open_dataset` gives it. The test half is public,
-    private and test together. Faces without a label are left out, with a warning that says how many.
+    private and test together. Faces without a label are left out, with a warning that says how many. Seven classes that
+    are not `mien.EXPRESSIONS` are told by a warning, as `mien.fit` takes labels for these unless it is given `classes`.
 
     Args:
         path: a folder, archive, CSV or npz file; see docs/data.md.
@@ -86,6 +89,11 @@ def load_data(
     unlabelled = sum(int((half.labels < 0).sum()) for half in halves)
     if unlabelled:
         warnings.warn(f"{unlabelled:,} faces without a label are left out", stacklevel=2)
+    if faces.classes != EXPRESSIONS and len(faces.classes) == len(EXPRESSIONS):  # which `mien.fit` could not notice
+        warnings.warn(
+            f"the classes are {listing(faces.classes)}, not mien.EXPRESSIONS: give mien.fit classes=data.classes",
+            stacklevel=2,
+        )
     train, test = (half.labelled() for half in halves)
     loaded = LoadedData(*_arrays(train), *_arrays(test))
     loaded.classes, loaded.skipped, loaded.without_face = faces.classes, faces.skipped, missed

@@ -156,7 +156,8 @@ def check_halves(splits: NDArray[np.str_]) -> None:
 def _lacks(splits: NDArray[np.str_], split: str) -> UsageError:
     """Nobody need have asked for this split by its name, so the message says where it would stand, and no option."""
     present = ", ".join(split_choices(splits)[:-1]) or "no images"
-    return UsageError(f"the data has no {split!r} images ({_WHERE[split]}); it has {present}")
+    way = "; mien.datasets.holdout sets a part aside, see docs/data.md" if split == "test" and "train" in splits else ""
+    return UsageError(f"the data has no {split!r} images ({_WHERE[split]}); it has {present}{way}")
 
 
 def split_choices(splits: NDArray[np.str_]) -> list[str]:

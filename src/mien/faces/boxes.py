@@ -11,6 +11,22 @@ from numpy.typing import NDArray
 Array = NDArray[np.float32]
 Indices = NDArray[np.intp]
 
+NO_BOX = 1.0
+"""A face whose box, cut to the picture, is smaller than this on a side is none."""
+
+
+def clipped(boxes_xyxy: Array, image: NDArray[np.uint8]) -> Array:
+    """Cut boxes to a picture, uint8 (height, width) or (height, width, channels)."""
+    height, width = image.shape[:2]
+    result: Array = np.clip(boxes_xyxy, np.float32(0), np.array([width, height, width, height], np.float32))
+    return result
+
+
+def rows_inside(boxes_xyxy: Array, image: NDArray[np.uint8]) -> Indices:
+    """The boxes of which at least `NO_BOX` pixels lie in the picture along both sides."""
+    inside = clipped(boxes_xyxy, image)
+    return np.flatnonzero((inside[:, 2:] - inside[:, :2] >= NO_BOX).all(axis=1))
+
 
 def moved(boxes_xyxy: Array, offsets: Array) -> Array:
     """Move each edge by its offset, float32 (n, 4), counted in widths (x) and heights (y) of its box."""

@@ -17,8 +17,8 @@ Array = NDArray[np.float32]
 SMALLEST = 12
 """Halving stops before the shorter side gets smaller than P-Net's window."""
 
-_CHUNK = 1024
-"""Crops taken in one go: OpenCV remaps to fewer than 32,767 rows."""
+_MOST_ROWS = 32_766
+"""OpenCV remaps to no more rows at once."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,7 @@ class Pyramid:
         steps = np.clip(halvings_for(widths, side), 0, len(self.halves) - 1)
         for step in np.unique(steps):
             rows = np.flatnonzero(steps == step)
-            for start in range(0, len(rows), _CHUNK):
-                some = rows[start : start + _CHUNK]
+            for some in np.split(rows, range(_MOST_ROWS // side, len(rows), _MOST_ROWS // side)):
                 crops[some] = self._crops_of(int(step), squares_xyxy[some], owners[some], side)
         return crops
 
