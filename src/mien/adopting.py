@@ -70,6 +70,11 @@ class Intake:
                 above = ", above 0" if name == "std" else ""
                 raise UsageError(f"{name}: must be one number or three, in RGB order{above}, received {values}")
 
+    def scaling(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Scale and shift, (1,) or (3,), with which x = pixels / 255 * scale + shift."""
+        std = np.array(self.std, np.float64)
+        return self.most / std, -np.array(self.mean, np.float64) / std
+
 
 def adopt_onnx(
     source: str | Path,
@@ -213,8 +218,7 @@ def _free_batch(model: Any, pictures: Any) -> None:
 def _wrap(model: Any, pictures: Any, given: str, layout: str, intake: Intake, spec: ModelSpec, *, logits: bool) -> None:
     """Put what brings pixels to the network in front of it, and what makes rows of probabilities behind it."""
     graph, channels = model.graph, spec.input.channels
-    scale = intake.most / np.array(intake.std, np.float64)
-    shift = -np.array(intake.mean, np.float64) / np.array(intake.std, np.float64)
+    scale, shift = intake.scaling()
     if pictures.type.tensor_type.elem_type == onnx.TensorProto.UINT8:  # whose cast cuts off what is behind the point
         shift = shift + 0.5
     constants: dict[str, NDArray[Any]] = {
@@ -271,12 +275,15 @@ def _check(path: Path, spec: ModelSpec, name: str, *, logits: bool) -> None:
         alone = np.concatenate([model.predict(images[row : row + 1]) for row in range(len(images))])
         together = model.predict(images)
     except ModelError as error:
-        said = str(error).replace(str(path), name)
-        softmax = not logits and "not probabilities" in said
-        hint = "; where it gives logits, say so: --logits" if softmax else ""
-        raise ModelError(f"{said}{hint}") from error
+        raise ModelError(with_hint(str(error).replace(str(path), name), logits=logits)) from error
     if not np.abs(alone - together).max() <= TOLERANCE:
         raise ModelError(
             f"{name}: answers a batch otherwise than each picture alone: it was made for one picture at a time; export "
             "it anew with a batch size that is free (torch.onnx.export: dynamic_axes or dynamic_shapes)"
         )
+
+
+def with_hint(said: str, *, logits: bool) -> str:
+    """What is wrong with a model, and what may mend it where its outputs are no probabilities."""
+    softmax = not logits and "not probabilities" in said
+    return f"{said}; where it gives logits, say so: --logits" if softmax else said

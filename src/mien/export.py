@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien import litert, litert_writing
+from mien.adopting import Intake, with_hint
 from mien.classifier import Classifier, apply_temperature, check_batch
 from mien.convertible import convertible, teach_erfc
 from mien.errors import MissingExtraError, ModelError, UsageError, unknown_choice
@@ -256,15 +257,20 @@ def adopt_keras(
     destination: str | Path,
     classes: Sequence[str],
     *,
+    intake: Intake | None = None,
+    logits: bool = False,
     crop_margin: float = 0.0,
     force: bool = False,
 ) -> Path:
     """Write a Keras model from elsewhere with a description, which says what its outputs mean.
 
     Args:
-        source: a ``.keras`` or ``.h5`` file: float32 in [0, 1] (n, size, size, channels) to probabilities (n, classes).
+        source: a ``.keras`` or ``.h5`` file: pixels (n, size, size, channels) to probabilities (n, classes).
         destination: the file to write, of a format in `WRITERS`.
         classes: names of the outputs, in output order.
+        intake: how it wants its pixels, `most`, `mean` and `std` of it, for which a layer is put in front; None: in
+            [0, 1].
+        logits: whether it ends without a softmax, which is added then.
         crop_margin: see `mien.modelspec.ModelSpec`.
         force: replace a file that is there.
 
@@ -282,10 +288,29 @@ def adopt_keras(
         raise UsageError(f"{target}: already exists; name another file, or replace it with --force")
     if not Path(source).is_file():
         raise UsageError(f"{source}: no such file; give the path of a .keras or .h5 model")
-    model = load_network(Path(source))
-    check_model(model, classes)
+    model = _with_ends(load_network(Path(source)), intake or Intake(), logits=logits)
+    try:
+        check_model(model, classes)
+    except ModelError as error:
+        raise ModelError(f"{source}: {with_hint(str(error), logits=logits)}") from error
     writers[target.suffix](model, describe(model, tuple(classes), crop_margin=crop_margin), target)
     return target
+
+
+def _with_ends(model: keras.Model, intake: Intake, *, logits: bool) -> keras.Model:
+    """The network from pixels in [0, 1] to probabilities, where it takes pictures at all."""
+    scale, offset = (values.tolist() for values in intake.scaling())
+    shape = getattr(model, "input_shape", None)
+    if not isinstance(shape, tuple) or len(shape) != 4 or (not logits and {*scale} == {1.0} and {*offset} == {0.0}):
+        return model
+    if max(len(scale), len(offset)) not in (1, shape[-1]):
+        raise UsageError(f"mean and std: must be one number each, as the network takes {shape[-1]} channels")
+    faces = keras.Input(shape[1:])
+    answers = keras.layers.Rescaling(*(v[0] if len(v) == 1 else v for v in (scale, offset)))(faces)
+    with quietly():
+        for layer in model.layers if isinstance(model, keras.Sequential) else [model]:  # maps are explained one by one
+            answers = layer(answers)
+    return keras.Model(faces, keras.layers.Softmax()(answers) if logits else answers, name=model.name)
 
 
 def _beside(source: Path, suffix: str, precision: str) -> Path:

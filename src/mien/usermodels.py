@@ -11,7 +11,7 @@ import numpy as np
 from mien import backend
 from mien.classifier import check_probabilities
 from mien.errors import UsageError
-from mien.kerasfiles import first_line
+from mien.kerasfiles import first_line, quietly
 from mien.modelspec import check_classes
 from mien.preprocessing import InputSpec
 
@@ -38,7 +38,9 @@ def check_model(model: keras.Model, classes: Sequence[str]) -> InputSpec:
     rebuilt = _rebuilt(model)
     spec = InputSpec(taken[1], taken[3])
     ramps = np.linspace(0, 1, 2 * math.prod(spec.shape), dtype=np.float32).reshape(2, *spec.shape)
-    check_probabilities(keras.ops.convert_to_numpy(rebuilt(ramps, training=False)), 2, len(classes), "model")
+    with quietly():  # files of old versions of Keras have their input in a list, of which Keras warns
+        answers = keras.ops.convert_to_numpy(rebuilt(ramps, training=False))
+    check_probabilities(answers, 2, len(classes), "model")
     return spec
 
 

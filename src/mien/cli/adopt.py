@@ -10,8 +10,8 @@ import typer
 from mien.cli.settings import on_command_line
 from mien.errors import UsageError
 
-ONNX_ONLY = ("layout", "size", "bgr", "white", "mean", "std", "logits", "output")
-"""Parameters that are for graphs from elsewhere; a Keras model says what it takes, or gets layers that do it."""
+ONNX_ONLY = ("layout", "size", "bgr", "output")
+"""Parameters that are for graphs from elsewhere; a Keras model says what it takes, or has one output."""
 
 
 def adopt_command(
@@ -44,22 +44,22 @@ def adopt_command(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
     """Make a model that another program wrote one that says what it is, so that every command takes it."""
+    from mien.adopting import Intake
+
     names = [name.strip() for name in classes.split(",")]
+    intake = Intake(layout, bgr, white, _numbers("--mean", mean), _numbers("--std", std), size)
     if model.suffix.lower() in (".keras", ".h5", ".hdf5"):
         from mien.cli.console import load_keras
 
         if given := [name for name in ONNX_ONLY if on_command_line(context, name)]:
-            raise UsageError(
-                f"--{given[0]}: is for .onnx files; a Keras model has layers for it: Rescaling, Softmax..."
-            )
+            raise UsageError(f"--{given[0]}: is for .onnx files; leave it out, or change the network in Keras")
         load_keras("adopting a Keras model")
         from mien.export import adopt_keras
 
-        written = adopt_keras(model, out, names, crop_margin=crop_margin, force=force)
+        written = adopt_keras(model, out, names, intake=intake, logits=logits, crop_margin=crop_margin, force=force)
     else:
-        from mien.adopting import Intake, adopt_onnx
+        from mien.adopting import adopt_onnx
 
-        intake = Intake(layout, bgr, white, _numbers("--mean", mean), _numbers("--std", std), size)
         written = adopt_onnx(
             model, out, names, intake=intake, logits=logits, output=output, crop_margin=crop_margin, force=force
         )
