@@ -19,7 +19,7 @@ from onnx import helper, numpy_helper
 
 from mien.classifier import Classifier
 from mien.errors import ModelError, UsageError, unknown_choice
-from mien.files import replacing
+from mien.files import refuse_existing, replacing
 from mien.modelspec import METADATA_KEY, ModelSpec, write_to_onnx
 from mien.preprocessing import InputSpec
 
@@ -109,8 +109,7 @@ def adopt_onnx(
     target, intake = Path(destination), intake or Intake()
     if target.suffix != ".onnx":
         raise UsageError(f"{target}: an adopted .onnx is written to a file that ends in .onnx")
-    if target.exists() and not force:
-        raise UsageError(f"{target}: already exists; name another file, or replace it with --force")
+    refuse_existing(target, force=force)
     model = _load(Path(source))
     pictures, layout, shape = _read_input(model, intake, source)
     spec = ModelSpec(tuple(classes), Path(source).stem, _parameters(model), shape, crop_margin=crop_margin)

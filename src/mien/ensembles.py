@@ -19,7 +19,7 @@ from onnx import compose, helper
 from mien import litert
 from mien.classifier import KERAS_SUFFIXES, Classifier
 from mien.errors import ModelError, UsageError
-from mien.files import replacing
+from mien.files import refuse_existing, replacing
 from mien.modelspec import ModelSpec, write_to_onnx
 from mien.precisions import PRECISION_KEY, PRECISIONS, read_precision
 
@@ -47,8 +47,7 @@ def save_ensemble(members: Sequence[str | Path], destination: str | Path, *, for
         raise UsageError(f"members: an ensemble needs two models or more, received {len(members)}")
     if target.suffix != ".onnx":
         raise UsageError(f"{target}: an ensemble is written to a file that ends in .onnx")
-    if target.exists() and not force:
-        raise UsageError(f"{target}: already exists; name another file, or replace it with --force")
+    refuse_existing(target, force=force)
     opened = [_open(Path(path)) for path in members]
     spec = _common_spec(opened)
     merged = _merge([onnx.load(path) for path in members], [member.spec.temperature for member in opened])

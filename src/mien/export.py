@@ -23,7 +23,7 @@ from mien.adopting import Intake, with_hint
 from mien.classifier import Classifier, apply_temperature, check_batch
 from mien.convertible import convertible, teach_erfc
 from mien.errors import MissingExtraError, ModelError, UsageError, unknown_choice
-from mien.files import replacing
+from mien.files import refuse_existing, replacing
 from mien.kerasfiles import PARITY_TOLERANCE, KerasClassifier, first_line, load_network, quietly, save_h5, save_keras
 from mien.modelspec import ModelSpec, write_to_onnx
 from mien.piping import predict
@@ -240,8 +240,7 @@ def export_model(
     target = Path(destination) if destination is not None else _beside(place, suffix, precision)
     if target.suffix != suffix:
         raise UsageError(f"{target}: the format {kind} is written to a file that ends in {suffix}")
-    if target.exists() and not force:
-        raise UsageError(f"{target}: already exists; name another file, or replace it with --force")
+    refuse_existing(target, force=force)
     model, spec = load_model(source)
     if precision == "float32":
         write(model, spec, target)
@@ -284,8 +283,7 @@ def adopt_keras(
     target, writers = Path(destination), dict(WRITERS.values())
     if target.suffix not in writers:
         raise UsageError(f"{target}: must end in {', '.join(writers)}, received {target.suffix or 'no ending'!r}")
-    if target.exists() and not force:
-        raise UsageError(f"{target}: already exists; name another file, or replace it with --force")
+    refuse_existing(target, force=force)
     if not Path(source).is_file():
         raise UsageError(f"{source}: no such file; give the path of a .keras or .h5 model")
     model = _with_ends(load_network(Path(source)), intake or Intake(), logits=logits)

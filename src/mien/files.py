@@ -109,3 +109,13 @@ def check_writable(path: str | Path) -> None:
         raise UsageError(
             f"{path}: cannot be written ({error.strerror}); name a file in a folder you can write"
         ) from error
+
+
+def refuse_existing(path: Path, *, force: bool) -> None:
+    """See that a file that is to be written is not there yet, or may be replaced.
+
+    Raises:
+        UsageError: it is there, and `force` is not given.
+    """
+    if path.exists() and not force:
+        raise UsageError(f"{path}: already exists; name another file, or replace it with --force")
