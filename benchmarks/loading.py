@@ -184,7 +184,7 @@ def train_once(options: argparse.Namespace) -> None:
 
     with tempfile.TemporaryDirectory() as out:
         config = recipe("seed", epochs=1, batch_size=options.batch_size, input=InputSpec(SIDE, 1))
-        timed(lambda: len(train(options.data, config, out=out).history["loss"]))
+        timed(lambda: len(train(options.data, config, out=out, verbose=False).history["loss"]))
 
 
 def timed(work: Callable[[], int]) -> None:

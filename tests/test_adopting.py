@@ -173,3 +173,37 @@ def test_the_command(tmp_path, capsys):
         with pytest.raises(SystemExit) as end:
             main(["adopt", str(source), *arguments, option, value, "--out", str(tmp_path / "new.onnx")])
         assert end.value.code == 2
+
+
+def test_who_brings_a_file_of_pytorch_is_told_how_to_export_it(tmp_path):
+    (tmp_path / "theirs.pth").write_bytes(b"PK")
+    with pytest.raises(UsageError, match=r"torch\.onnx\.export"):
+        adopt_onnx(tmp_path / "theirs.pth", tmp_path / "ours.onnx", CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("head", "ends", "told"),
+    [
+        (
+            '<ir_version: 8, opset_import: ["" : 99]>',
+            "p = Softmax<axis = 1>(z)",
+            r"\(ai\.onnx\) are of version 99.* to \d",
+        ),
+        (
+            '<ir_version: 99, opset_import: ["" : 17]>',
+            "p = Softmax<axis = 1>(z)",
+            r"IR version is 99, .* up to \d+; exp",
+        ),
+        (
+            '<ir_version: 8, opset_import: ["" : 17, "my.ops" : 1]>',
+            "p = my.ops.Soft(z)",
+            "no operator my.ops:Soft; export",
+        ),
+    ],
+)
+def test_what_the_runtime_does_not_know_is_told_in_a_line(tmp_path, head, ends, told):
+    source = graph(tmp_path / "theirs.onnx", head=head, ends=ends)
+    with pytest.raises(ModelError, match=told) as raised:
+        adopt_onnx(source, tmp_path / "ours.onnx", CLASSES)
+    assert "src" not in str(raised.value)
+    assert not (tmp_path / "ours.onnx").exists()

@@ -1,10 +1,12 @@
 """What one picture's analysis gives."""
 
 import dataclasses
+import io
 import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mien.analysis import ROW_COLUMNS, Analysis, to_dataframe
 from mien.errors import UsageError
@@ -71,3 +73,10 @@ def test_it_draws_itself():
     assert drawn.shape == IMAGE.shape
     assert (drawn != IMAGE).any()
     assert (IMAGE == 120).all()
+
+
+@pytest.mark.parametrize("shape", [(1500, 2000, 3), (1500, 2000)])
+def test_a_notebook_shows_the_drawn_picture_in_the_size_of_a_screen(shape):
+    shown = Image.open(io.BytesIO(Analysis(FACES, np.full(shape, 120, np.uint8))._repr_jpeg_()))
+    assert (shown.format, shown.size) == ("JPEG", (1024, 768))
+    assert np.ptp(np.asarray(shown.convert("L"))) > 50

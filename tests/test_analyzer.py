@@ -258,6 +258,17 @@ def test_each_clip_has_its_own_tracks_and_pictures_none(model):
     assert [[face.track_id for face in found] for found in results] == [[1], [1], [1], [None, None], [1], [1], [1]]
 
 
+def test_whoever_comes_into_a_slow_video_is_seen_at_once(model):
+    detector = SpotDetector()
+    detector.follow = lambda image, before: before  # type: ignore[method-assign]
+    clip = Clip("door.mp4", 1.0, 12, (160, 120))
+    first, second = (10, 10, 30, 255), (100, 60, 30, 255)
+    spots = [[first] if index < 4 else [first, second] for index in range(12)]
+    frames = [Frame("door.mp4", index, float(index), picture(*row), clip) for index, row in enumerate(spots)]
+    results = [found for _, found in Analyzer(model, detector=detector).analyze_frames(frames)]
+    assert [len(found) for found in results] == [1] * 4 + [2] * 8
+
+
 def test_live_frames_are_answered_at_once(model):
     analyzer = Analyzer(model, detector=SpotDetector())
     given = 0
@@ -427,6 +438,12 @@ def test_boxes_of_the_user_are_classified_in_their_order(model):
 def test_boxes_that_are_none_are_refused(model, boxes, message):
     with pytest.raises(UsageError, match=f"boxes_xyxy: .*{message}"):
         Analyzer(model, detector=SpotDetector()).analyze(TWO, boxes_xyxy=boxes)
+
+
+def test_a_video_in_place_of_a_picture_is_told_what_reads_it(model, tmp_path):
+    (tmp_path / "clip.mp4").write_bytes(b"\0\0\0\x18ftypisom" + bytes(600))
+    with pytest.raises(DataError, match=r"^is a video; Analyzer\.stream reads videos: .*clip\.mp4$"):
+        Analyzer(model).analyze(tmp_path / "clip.mp4")
 
 
 def test_boxes_and_whole_pictures_exclude_each_other(model):

@@ -276,7 +276,7 @@ def test_ray_is_not_started_where_nothing_is_left_to_do(tmp_path, run, monkeypat
     worker(run).do(parts[-1])
     done = run_batch([str(data)], run, progress=lambda now, of, counts: seen.append((now, of, counts.faces)), **given)
     assert (done.parts, done.before, done.counts.pictures) == (3, 3, len(GREYS))
-    assert said == ["0 of 3 parts to do"]
+    assert said == ["0 of 3 parts to do; for files added since the run was planned, name a new --out"]
     assert seen == [(3, 3, done.counts.faces)]
     assert json.loads((run / SUMMARY).read_text()) == {"parts": 3, **asdict(done.counts)}
     assert not (run / WORK).exists()

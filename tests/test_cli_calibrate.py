@@ -59,7 +59,7 @@ def test_confidence_is_mended_and_no_answer_changes(model: Path, data: Path) -> 
     assert (found["split"], found["n"], found["written"], found["at_limit"]) == ("val", 240, str(model), False)
     spec = ModelSpec.from_onnx(model)
     assert spec.temperature == found["temperature"] > 1.5
-    assert spec.trained_on["calibration"] == {"split": "val", "n": 240}
+    assert spec.trained_on["calibration"] == {"split": "val", "n": 240, "format": "class folders"}
     after = judge_dataset(Classifier(model), opened)
     one, other = before.scores["test"], after.scores["test"]
     assert (one.accuracy, one.confusion, one.top2_accuracy) == (other.accuracy, other.confusion, other.top2_accuracy)

@@ -197,6 +197,28 @@ def test_the_table_of_a_video_has_a_line_a_track(model: Path, clip: Path) -> Non
     assert "track 1, " in lines[1]
 
 
+def test_the_table_of_a_video_has_the_averages_of_each_track(model: Path, clip: Path, tmp_path: Path) -> None:
+    ok(clip, "--model", model, "--out", tmp_path / "rows.jsonl")
+    rows = [json.loads(line)["probabilities"] for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    average = {name: float(np.mean([row[name] for row in rows])) for name in ("dark", "bright")}
+    best, other = sorted(average, key=lambda name: -average[name])
+    line = ok(clip, "--model", model).stdout.splitlines()[1]
+    assert line.split()[:4] == [best, f"{average[best]:.1%}", other, f"{average[other]:.0%}"]
+    assert ok(clip, "--model", model, "--min-confidence", 0.999).stdout.splitlines()[1].startswith("uncertain ")
+
+
+def test_of_a_long_video_every_so_many_frames_are_read(model: Path, clip: Path, tmp_path: Path) -> None:
+    out, drawn = tmp_path / "rows.jsonl", tmp_path / "drawn"
+    said = ok(clip, "--model", model, "--every", 6, "--out", out, "--save", drawn).stdout
+    assert said.startswith("4 frames: ")
+    records = [json.loads(line) for line in out.read_text().splitlines()]
+    assert {record["frame"] for record in records} == {0, 6, 12, 18}
+    assert [record["time"] for record in records] == pytest.approx([record["frame"] / 30 for record in records])
+    assert "--every: is not for --engine ray" in str(
+        predict(clip, "--every", 2, "--engine", "ray", "--out", drawn).exception
+    )
+
+
 def test_pictures_are_saved_with_their_faces_drawn(model: Path, faces: Path, tmp_path: Path) -> None:
     cv2.imwrite(str(faces / "large.png"), np.full((200, 220, 3), 130, np.uint8))
     ok(faces / "large.png", *CROPS, "--model", model, "--save", tmp_path / "drawn")

@@ -116,5 +116,6 @@ def test_a_run_says_what_it_does_what_came_of_it_and_what_failed(
     again = predict(*run, "--workers", 1)
     assert again.returncode == 1
     assert "of 1 part, 1 done before" in again.stdout
-    assert again.stderr.splitlines() == ["0 of 1 parts to do", failure, last]  # and Ray was not started
+    first = "0 of 1 parts to do; for files added since the run was planned, name a new --out"
+    assert again.stderr.splitlines() == [first, failure, last]  # and Ray was not started
     assert "tta: then none, now flip" in refused(*run, "--tta", "flip")

@@ -251,3 +251,15 @@ def test_a_npy_called_npz(tmp_path):
     (tmp_path / "x.npy").rename(tmp_path / "x.npz")
     with pytest.raises(DataError, match=r"holds one array, as \.npy files do; npz files hold images, .*x\.npz"):
         open_dataset(tmp_path / "x.npz")
+
+
+def test_a_zip_with_the_slashes_of_windows(tmp_path, folder):
+    path = tmp_path / "packed.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(folder.rglob("*")):
+            member = zipfile.ZipInfo()
+            member.filename = str(file.relative_to(folder)).replace("/", "\\") + "\\" * file.is_dir()
+            archive.writestr(member, b"" if file.is_dir() else file.read_bytes())
+    unpacked, packed = open_dataset(folder), open_dataset(path)
+    assert packed.counts() == unpacked.counts()
+    assert (packed.load().images == unpacked.load().images).all()

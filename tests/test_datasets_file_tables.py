@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mien.datasets import open_dataset
-from mien.datasets.file_rows import CLASS_COLUMNS, FILE_COLUMNS, SPLIT_COLUMNS, Header, read_rows, read_table
+from mien.datasets.file_rows import FILE_COLUMNS, Header, read_rows, read_table
+from mien.datasets.tables import CLASS_COLUMNS, SPLIT_COLUMNS
 from mien.errors import DataError
 from mien.labels import EXPRESSIONS
 from pictures import write_grey
@@ -52,7 +53,7 @@ def test_a_table_above_a_folder_of_pictures(tmp_path, kind):
 @pytest.mark.parametrize("word", CLASS_COLUMNS)
 def test_columns_in_any_case_order_and_spacing(tmp_path, file, word):
     write_grey(tmp_path / "pics" / "a.png")
-    table(tmp_path / "list.csv", f"id, {word.upper()} ,{file.title()}", "1,happy,pics/a.png")
+    table(tmp_path / "list.csv", f"nr, {word.upper()} ,{file.title().replace(chr(95), chr(32))}", "1,happy,pics/a.png")
     assert named(open_dataset(tmp_path)) == {"pics/a.png": "happy"}
 
 
@@ -383,3 +384,53 @@ def test_any_bytes_are_rows_or_a_named_problem(noise, header):
 def test_any_first_line_is_a_header_or_none(line):
     header = Header.of(line)
     assert header is None or read_rows(io.BytesIO(b""), "t.csv", header) == ([], [])
+
+
+@pytest.mark.parametrize("front", ["C:\\Users\\anna\\", "/kaggle/input/faces/", "../input/", "data/"])
+def test_paths_of_another_machine(tmp_path, front):
+    rows = ("train/a.png,happy", "test/a.png,sad", "train/b.png,angry")
+    for row in rows:
+        write_grey(tmp_path / row.partition(",")[0])
+    slash = "\\" if "\\" in front else "/"
+    table(tmp_path / "list.csv", "path,label", *(front + row.replace("/", slash) for row in (*rows, "train/c.png,sad")))
+    dataset = open_dataset(tmp_path / "list.csv")
+    assert named(dataset) == {"train/a.png": "happy", "test/a.png": "sad", "train/b.png": "angry"}
+    assert split_of(dataset)["test/a.png"] == "test"
+    assert dataset.format == "table of files, found by the ends of its paths"
+    assert dataset.problems == (f"list.csv:5 ({front}train{slash}c.png is not there)",)
+
+
+def test_a_table_of_which_few_files_are_there_is_of_other_pictures(tmp_path):
+    write_grey(tmp_path / "pics" / "1.png")
+    table(tmp_path / "t.csv", "path,label", "/other/1.png,happy", "/other/2.png,sad")
+    with pytest.raises(DataError, match=r"no file that t\.csv names can be found"):
+        open_dataset(tmp_path)
+
+
+def test_files_by_other_capitals_and_without_their_ending(tmp_path):
+    for name in ("one/A.jpg", "one/a.PNG", "one/b.png", "two/b.png", "c.d.png"):
+        write_grey(tmp_path / name)
+    rows = ("ONE/a.png,happy", "one/A.jpg,sad", "two/b,angry", "c.d,fear", "one/B.PNG,neutral")
+    table(tmp_path / "t.csv", "image_id,label", *rows)
+    dataset = open_dataset(tmp_path)
+    assert dataset.problems == ()
+    names = {"one/a.PNG": "happy", "one/A.jpg": "sad", "two/b.png": "angry", "c.d.png": "fear", "one/b.png": "neutral"}
+    assert named(dataset) == names
+
+
+@pytest.mark.parametrize("header", ["filename,happy,sad", '"path" , "label"'])
+def test_a_table_whose_columns_are_not_known_is_named_where_nothing_else_says_a_class(tmp_path, header):
+    write_grey(tmp_path / "images" / "a.png")
+    table(tmp_path / "labels.csv", header, "a.png,1,0")
+    with pytest.raises(DataError, match="in the first line, which begins") as caught:
+        open_dataset(tmp_path)
+    assert header.split(",")[0] in str(caught.value)
+    table(tmp_path / "labels.csv", "emotion,pixels", f"3,{' '.join(['7'] * 64)}")
+    assert open_dataset(tmp_path).classes == ("images",)
+
+
+def test_classes_that_are_no_text(tmp_path):
+    write_grey(tmp_path / "a.png")
+    (tmp_path / "t.csv").write_bytes("path,label\na.png,glücklich\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"classes are not UTF-8 text; save the table as UTF-8: t\.csv"):
+        open_dataset(tmp_path)

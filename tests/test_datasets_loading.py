@@ -293,3 +293,17 @@ def test_fer2013_itself():
     report = count_duplicates(pixel_groups(faces.images), faces.labels, faces.splits)
     assert (report.groups, report.surplus, report.conflicting) == (1_273, 1_532, 47)
     assert report.across == {"public in train": 280}
+
+
+def test_what_is_no_path_is_named(root):
+    with pytest.raises(UsageError, match="path: must be that of a folder or file of labelled faces, received None"):
+        load_data(None)
+    with pytest.raises(UsageError, match="received Dataset"):
+        open_dataset(open_dataset(root))
+
+
+def test_loaded_data_say_their_shapes_and_not_their_pixels(root):
+    assert repr(load_data(root)) == (
+        "<LoadedData: x_train float32 (21, 48, 48, 1), y_train int64 (21,), x_test float32 (7, 48, 48, 1), "
+        f"y_test int64 (7,); {', '.join(EXPRESSIONS)}>"
+    )

@@ -431,3 +431,68 @@ def test_drawn_faces_are_not_taken_for_fer2013(tmp_path):
     dataset = open_dataset(tmp_path / "faces")
     assert dataset.format == "drawn sample faces"
     assert dataset.load().format == "drawn sample faces"
+
+
+@pytest.mark.parametrize("way", ["train/train test/test", "train/images test/images", "train_set/data test_set/data"])
+def test_a_folder_between_a_split_and_its_classes(tmp_path, way):
+    for folder in way.split():
+        for name in ("happy", "sad"):
+            draw(tmp_path / folder / name / "a.png")
+    dataset = open_dataset(tmp_path)
+    assert {split: sum(of.values()) for split, of in dataset.counts().items()} == {"train": 2, "test": 2}
+    assert dataset.classes == EXPRESSIONS
+
+
+def test_a_class_that_stands_alone_in_a_split_is_a_class(tmp_path):
+    for name in ("train/tired/monday/a.png", "train/tired/tuesday/b.png", "test/tired/monday/c.png"):
+        draw(tmp_path / name)
+    assert open_dataset(tmp_path).counts() == {"train": {"tired": 2}, "test": {"tired": 1}}
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_a_wrapping_folder_called_like_a_split_of_its_own(tmp_path, kind):
+    fer2013(tmp_path / "data" / "test")
+    path = tmp_path / "data"
+    dataset = open_dataset(path if kind == "folder" else shutil.make_archive(str(path), "zip", path))
+    assert set(dataset.splits) == {"train", "public", "private"}
+
+
+def test_folders_of_numbers_are_named_by_a_file(tmp_path):
+    for split in ("train", "test"):
+        for number in "012":
+            draw(tmp_path / split / number / "a.png")
+    told = open_dataset(tmp_path)
+    assert told.classes == ("0", "1", "2")
+    assert told.format == "class folders named by numbers (classes.txt may say what they mean)"
+    (tmp_path / "classes.txt").write_text("Anger\nsleepy\nhappy\n")
+    dataset = open_dataset(tmp_path)
+    assert dataset.classes == ("angry", "sleepy", "happy")
+    assert dataset.counts()["train"] == {"angry": 1, "sleepy": 1, "happy": 1}
+    (tmp_path / "classes.txt").write_text("1 sad\n2 happy\n0 fear\n")
+    dataset = open_dataset(tmp_path)
+    assert dataset.classes == EXPRESSIONS
+    assert [dataset.classes[label] for label in dataset.select("train").labels] == ["fear", "sad", "happy"]
+    (tmp_path / "classes.txt").write_text("sad\nhappy\n")
+    with pytest.raises(DataError, match=r"numbers without a name; by classes\.txt they are 0 sad, 1 happy") as caught:
+        open_dataset(tmp_path)
+    assert caught.value.items == ("test/2", "train/2")
+
+
+def test_a_class_whose_name_is_no_text(tmp_path):
+    for name in ("tired", "awake"):
+        draw(tmp_path / name / "a.png")
+    try:
+        (tmp_path / "tired").rename(tmp_path / os.fsdecode(b"m\xfcde"))
+    except (OSError, UnicodeError):
+        pytest.skip("this file system has text for names")
+    with pytest.raises(DataError, match="names are not UTF-8 text; rename them"):
+        open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_archives_in_an_empty_dataset_are_named(tmp_path, zipped):
+    root = tmp_path / "data"
+    (root / "in").mkdir(parents=True)
+    (root / "in" / "faces.ZIP").write_bytes(b"")
+    with pytest.raises(DataError, match=r"it holds no images, but in/faces\.ZIP; unpack"):
+        open_dataset(shutil.make_archive(str(root), "zip", root) if zipped else root)

@@ -290,3 +290,49 @@ def test_a_table_that_was_read_otherwise_is_parsed_anew(tmp_path, monkeypatch):
     assert set(open_dataset(path).problems) == {"refused"}
     monkeypatch.setattr("mien.datasets.opening.READING", 1)
     assert open_dataset(path).problems == ()
+
+
+@pytest.mark.parametrize("between", [";", "\t"])
+def test_what_stands_between_columns(tmp_path, between):
+    path = tmp_path / "x.csv"
+    rows = (["emotion", "pixels", "Usage"], ["3", pixels(7), "PublicTest"], ["0", f'"{pixels(8)}"', "Training"])
+    path.write_text("\n".join(between.join(row) for row in rows))
+    dataset = open_dataset(path)
+    assert dataset.counts()["public"]["happy"] == 1
+    assert dataset.load().images[:, 0, 0, 0].tolist() == [7, 8]
+
+
+@pytest.mark.parametrize("written", ['"[{}]"', "[{}]"])
+def test_pixels_as_lists(tmp_path, written):
+    path = tmp_path / "x.csv"
+    listed = pixels(9, 64 * 64).replace(" ", ", " if '"' in written else " ")
+    path.write_text(f"emotion,pixels\n3,{written.format(listed)}\n")
+    assert open_dataset(path).load().images[0, 0, 0, 0] == 9
+
+
+def test_other_names_of_the_columns(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text(f"Label,pixels,split\nHappiness,{pixels(1)},test\nsad,{pixels(1)},train\n")
+    assert open_dataset(path).counts()["test"]["happy"] == 1
+    path.write_text(f"label,pixels\nhappy,{pixels(1)}\n3,{pixels(1)}\nhapy,{pixels(1)}\n")
+    assert open_dataset(path).problems == (
+        "x.csv:3 (class 3 is a number; only those of a column named emotion are known, FER2013's)",
+        f"x.csv:4 (emotion 'hapy' has no name; allowed are {', '.join(EXPRESSIONS)}, contempt)",
+    )
+
+
+def test_contempt_as_ck_extended_has_it(tmp_path):
+    path = tmp_path / "ckextended.csv"
+    path.write_text("emotion,pixels\n" + "".join(f"{emotion},{pixels(1)}\n" for emotion in (7, 6, "contempt", 8)))
+    dataset = open_dataset(path)
+    assert dataset.classes == tuple(sorted([*EXPRESSIONS, "contempt"]))
+    assert [dataset.classes[label] for label in dataset.labels] == ["contempt", "neutral", "contempt"]
+    reason = f"emotion '8' has no name; allowed are 0 to 7 and {', '.join(EXPRESSIONS)}, contempt"
+    assert dataset.problems == (f"ckextended.csv:5 ({reason})",)
+
+
+def test_utf16_is_named(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text(f"emotion,pixels\n3,{pixels(1)}\n", encoding="utf-16")
+    with pytest.raises(DataError, match=r"is UTF-16 text; save it as UTF-8: x\.csv"):
+        open_dataset(path)

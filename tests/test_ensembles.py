@@ -36,10 +36,21 @@ def test_an_ensemble_gives_the_mean_of_its_members(tmp_path, members):
 
 def test_members_must_fit_each_other(tmp_path, members):
     spec = Classifier(members[0]).spec
-    write_to_onnx(members[1], dataclasses.replace(spec, classes=tuple(reversed(spec.classes))))
-    with pytest.raises(UsageError, match=r"members: .*must have the same"):
+    write_to_onnx(members[1], dataclasses.replace(spec, classes=("a", "b", "d"), crop_margin=0.2))
+    told = r"members: .*1\.onnx has other classes \(a, b, d\), another crop margin \(0\.2, not 0\) than .*must have"
+    with pytest.raises(UsageError, match=told):
         save_ensemble(members, tmp_path / "all.onnx")
     assert not (tmp_path / "all.onnx").exists()
+
+
+def test_classes_are_matched_by_name(tmp_path, members):
+    spec = Classifier(members[0]).spec
+    write_to_onnx(members[1], dataclasses.replace(spec, classes=("c", "a", "b"), temperature=2.0))
+    images = np.random.default_rng(3).integers(0, 256, (9, 8, 8, 1), np.uint8)
+    first, second, third = (Classifier(member).predict(images) for member in members)
+    ensemble = Classifier(save_ensemble(members, tmp_path / "all.onnx"))
+    assert ensemble.classes == ("a", "b", "c")
+    np.testing.assert_allclose(ensemble.predict(images), (first + second[:, [1, 2, 0]] + third) / 3, atol=1e-5)
 
 
 @pytest.mark.parametrize("temperatures", [(2.5, 1.0, 0.4), (0.05, 0.05, 20.0)])
@@ -93,10 +104,16 @@ def test_members_of_other_operators_or_formats_are_named(tmp_path, members):
     graph = onnx.load(members[2])
     graph.opset_import[0].version = 16
     onnx.save(graph, members[2])
+    ensemble = save_ensemble(members, tmp_path / "all.onnx")
+    assert onnx.load(ensemble).opset_import[0].version == 17
+    graph.opset_import.add(domain="ai.onnx.ml", version=2)
+    onnx.save(graph, members[2])
+    graph.opset_import[1].version = 3
+    onnx.save(graph, members[1])
     with pytest.raises(UsageError, match="different versions of ONNX's operators"):
-        save_ensemble(members, tmp_path / "all.onnx")
+        save_ensemble(members, tmp_path / "new.onnx")
     with pytest.raises(UsageError, match=r"b\.keras is not an \.onnx file; 'mien export .* --format onnx'"):
-        save_ensemble([members[0], tmp_path / "b.keras"], tmp_path / "all.onnx")
+        save_ensemble([members[0], tmp_path / "b.keras"], tmp_path / "new.onnx")
 
 
 def test_one_member_is_none(tmp_path, members):

@@ -10,14 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.adopting import Intake
 from mien.classifier import Classifier, open_model
 from mien.cli import main
 from mien.errors import MissingExtraError, ModelError, UsageError
 from mien.export import (
     WRITERS,
     KerasClassifier,
-    adopt_keras,
     describe,
     export_model,
     load_model,
@@ -411,46 +409,6 @@ def test_a_normalisation_of_a_model_within_comes_back_from_h5(tmp_path):
     save_h5(model, describe(model, EXPRESSIONS), tmp_path / "model.h5")
     expected = np.asarray(model(images() / np.float32(255)))
     np.testing.assert_allclose(KerasClassifier(tmp_path / "model.h5").predict(images()), expected, atol=1e-6)
-
-
-def test_a_keras_model_of_others_is_adopted(tmp_path):
-    model = of_layers()
-    model.save(tmp_path / "theirs.keras")
-    path = adopt_keras(tmp_path / "theirs.keras", tmp_path / "ours.h5", "abcdefg", crop_margin=0.1)
-    opened = KerasClassifier(path)
-    assert (opened.classes, opened.spec.crop_margin, opened.spec.input.shape) == (tuple("abcdefg"), 0.1, (32, 32, 1))
-    expected = np.asarray(model(images() / np.float32(255), training=False))
-    np.testing.assert_allclose(opened.predict(images()), expected, atol=1e-6)
-    with pytest.raises(UsageError, match="must name the 7 outputs of the model, received 2 names"):
-        adopt_keras(tmp_path / "theirs.keras", tmp_path / "new.h5", "ab")
-    with pytest.raises(UsageError, match=r"must end in \.keras, \.h5, \.onnx, \.tflite, received '\.pb'"):
-        adopt_keras(tmp_path / "theirs.keras", tmp_path / "new.pb", "abcdefg")
-    with pytest.raises(UsageError, match="no such file"):
-        adopt_keras(tmp_path / "none.keras", tmp_path / "new.h5", "abcdefg")
-    with pytest.raises(UsageError, match="replace it with --force"):
-        adopt_keras(tmp_path / "theirs.keras", path, "abcdefg")
-
-
-@pytest.mark.parametrize("suffix", [".keras", ".h5", ".onnx"])
-def test_a_keras_model_that_takes_other_pixels_and_gives_logits_is_adopted(tmp_path, suffix):
-    ends = [keras.layers.Flatten(), keras.layers.Dense(3, kernel_initializer=keras.initializers.RandomNormal(seed=0))]
-    model = keras.Sequential([keras.Input((8, 8, 3)), *ends])
-    model.save(tmp_path / "theirs.keras")
-    intake = Intake(most=255, mean=(100, 110, 120), std=(50, 60, 70))
-    path = adopt_keras(tmp_path / "theirs.keras", tmp_path / f"ours{suffix}", "abc", intake=intake, logits=True)
-    pictures = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8)
-    expected = keras.ops.softmax(model((pictures - np.array(intake.mean)) / np.array(intake.std)))
-    np.testing.assert_allclose(open_model(path).predict(pictures), expected, atol=1e-5)
-    of_layers().save(tmp_path / "grey.keras")
-    with pytest.raises(UsageError, match="the network takes 1 channels"):
-        adopt_keras(tmp_path / "grey.keras", tmp_path / "grey.h5", "abcdefg", intake=intake)
-
-
-def test_logits_of_a_keras_model_are_told(tmp_path):
-    ends = [keras.layers.Flatten(), keras.layers.Dense(3, bias_initializer="ones")]
-    keras.Sequential([keras.Input((8, 8, 1)), *ends]).save(tmp_path / "theirs.keras")
-    with pytest.raises(ModelError, match=r"not probabilities.*--logits"):
-        adopt_keras(tmp_path / "theirs.keras", tmp_path / "ours.keras", "abc")
 
 
 def with_an_operation() -> keras.Model:

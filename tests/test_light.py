@@ -17,6 +17,7 @@ HEAVY = {"keras", "tensorflow", "jax", "torch", "sklearn", "matplotlib", "tf2onn
 
 MAY_USE_KERAS = {
     *(
+        "adopting_keras.py",
         "artefacts.py",
         "augmentation.py",
         "averaging.py",

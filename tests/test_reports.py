@@ -1,5 +1,6 @@
 """The pictures: that they are written whole, show what they should, and leave Matplotlib's global state alone."""
 
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -155,6 +156,30 @@ def test_confusion_of_few_and_many_classes(
 def test_a_class_without_pictures_is_drawn(tmp_path: Path, figures: list[matplotlib.figure.Figure]) -> None:
     plot_confusion(judge(np.eye(2), np.array([0, 0]), classes=("happy", "sad")), tmp_path / "confusion.png")
     assert figures[0].axes[0].texts[-1].get_text() == "0\n0%"
+
+
+@pytest.mark.parametrize("name", ["an expression with a very long name", "a_name_without_any_place_to_break_it" * 9])
+def test_long_names_leave_room_for_the_cells(
+    tmp_path: Path, figures: list[matplotlib.figure.Figure], name: str
+) -> None:
+    plot_confusion(judge(np.eye(2), np.array([0, 1]), classes=("happy", name)), tmp_path / "confusion.png")
+    box = figures[0].axes[0].get_window_extent()
+    assert min(box.width, box.height) > 2.5 * figures[0].dpi
+    (shown,) = (label.get_text() for label in figures[0].axes[0].get_xticklabels() if label.get_text() != "happy")
+    assert shown.startswith(name[:12])
+    assert shown.endswith(name[-12:])
+
+
+def test_rows_of_many_classes_do_not_overlap(tmp_path: Path, figures: list[matplotlib.figure.Figure]) -> None:
+    plot_confusion(judged(60), tmp_path / "confusion.png")
+    boxes = [label.get_window_extent() for label in figures[0].axes[0].get_yticklabels()]
+    assert all(above.y0 >= below.y1 for above, below in itertools.pairwise(boxes))
+
+
+def test_signs_that_no_font_has_are_no_warning(tmp_path: Path) -> None:
+    classes = ("happy", "\ue000\U000f1234")
+    path = plot_confusion(judge(np.eye(2), np.array([0, 1]), classes=classes), tmp_path / "confusion.png")
+    assert path.stat().st_size > 0
 
 
 def test_names_of_classes_are_shown_as_they_are_written(

@@ -137,3 +137,8 @@ def test_the_recorded_command_can_be_pasted(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["/somewhere/bin/mien", *arguments])
     RunFolder(tmp_path).write_config({})
     assert shlex.split(RunFolder(tmp_path).read_config()["command"]) == ["mien", *arguments]
+
+
+def test_what_is_no_folder_of_a_run_is_named():
+    with pytest.raises(UsageError, match="run: must be the folder that 'mien train' wrote, received NoneType"):
+        RunFolder.open(None)

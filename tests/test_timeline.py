@@ -210,6 +210,21 @@ def test_without_matplotlib_it_says_so_at_once(monkeypatch):
         Timeline(CLASSES)
 
 
+@pytest.mark.parametrize(
+    ("seconds", "labels"),
+    [(45, ["0 s", "10 s"]), (200, ["0:00", "0:30"]), (600, ["0:00", "2:00"]), (20_000, ["0:00", "1:00:00"])],
+)
+def test_labels_of_time_are_round(seconds, labels):
+    timeline = Timeline(CLASSES)
+    for time in range(0, seconds, 5):
+        timeline.add_row("a.mp4", 1, float(time), one_hot(3))
+    timeline.add_row("a.mp4", 1, float(seconds), one_hot(3))
+    (axes,) = timeline._draw().axes
+    shown = [axes.xaxis.get_major_formatter()(place, None) for place in axes.xaxis.get_majorticklocs() if place >= 0]
+    assert shown[:2] == labels
+    assert len(shown) <= 11
+
+
 def test_clocks_and_names():
     assert [_clock(seconds) for seconds in (0, 125, 3600, 7325)] == ["0:00", "2:05", "1:00:00", "2:02:05"]
     assert _shortened("/a/b/clip.mp4") == "clip.mp4"

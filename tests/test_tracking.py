@@ -10,7 +10,7 @@ from mien.associating import Motion, likeness, overlaps, pair
 from mien.cuts import glance_at, is_cut
 from mien.errors import UsageError
 from mien.faces import Detections, WholePicture
-from mien.tracking import SURE, FaceTracker, Smoother
+from mien.tracking import SURE, FaceTracker, Smoother, detect_every_at
 
 BLANK = np.full((480, 640, 3), 128, np.uint8)
 
@@ -162,6 +162,11 @@ def test_the_picture_is_searched_every_so_often_and_where_a_face_is_lost():
     assert world.searched == 3 + 2
     play(world, [[]] * 21, detect_every=10)
     assert world.searched == 5 + 3
+
+
+@pytest.mark.parametrize(("fps", "every"), [(0.1, 1), (1, 1), (5, 2), (10, 3), (20, 6), (25, 6), (30, 6), (240, 6)])
+def test_where_frames_are_far_apart_more_of_them_are_searched(fps, every):
+    assert detect_every_at(fps) == every
 
 
 def test_a_face_that_jumps_away_is_lost_and_found_at_once():

@@ -42,6 +42,14 @@ def result(patterns, tmp_path_factory):
     return train(patterns, CONFIG, out=tmp_path_factory.mktemp("runs") / "run")
 
 
+@pytest.fixture(scope="module")
+def interrupted_run(patterns, tmp_path_factory):
+    """A run's folder, to be copied."""
+    return train(
+        patterns, CONFIG, out=tmp_path_factory.mktemp("runs") / "broken", callbacks=[Interrupt(1)], verbose=False
+    ).folder
+
+
 def read_history(folder) -> list[dict[str, str]]:
     return list(csv.DictReader((folder / "history.csv").read_text().splitlines()))
 
@@ -127,6 +135,18 @@ def test_records_agree_with_each_other(result):
     assert "AI Act" in card
 
 
+def test_keras_files_are_asked_as_onnx_files_are(result):
+    images = [np.full((60, 50), 90, np.uint8), np.full((48, 48, 3), 30, np.uint8)]
+    model = open_model(result.folder / "model.keras")
+    answers, others = model.classify(images), Classifier(result.folder / "model.onnx").classify(images)
+    assert [one.confidence for one in answers] == pytest.approx([other.confidence for other in others], abs=1e-4)
+
+
+def test_a_result_shows_itself(result):
+    assert repr(result).startswith(f"<TrainingResult in {result.folder}: epoch {result.epoch} of 3 kept, validation ")
+    assert result._repr_png_() == (result.folder / "curves.png").read_bytes()
+
+
 def test_published_files_hold_no_path_of_the_machine(result, patterns):
     spec = open_model(result.folder / "model.onnx").spec
     assert str(patterns.parent) not in json.dumps(spec.to_dict())
@@ -153,21 +173,31 @@ def test_limit_streaming_and_colour(patterns, tmp_path):
     assert record["data"]["n_train"] + record["data"]["n_validation"] == 100
 
 
-def test_ctrl_c_keeps_the_best_model_and_leaves_the_test_unread(patterns, tmp_path):
+def test_ctrl_c_keeps_the_best_model_and_leaves_the_test_unread(patterns, tmp_path, capsys):
     broken = train(patterns, CONFIG, out=tmp_path / "run", callbacks=[Interrupt(1)])
     assert broken.interrupted
     assert set(broken.scores) == {"validation"}
     assert (tmp_path / "run" / "face_detection.h5").is_file()
     assert not (tmp_path / "run" / "metrics.json").exists()
     assert "Training was interrupted before its end" in (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
+    said = capsys.readouterr().out
+    assert "epoch 1/3" in said
+    assert f"Interrupted: the model of epoch 1 is saved in {broken.folder}; mien.resume({str(broken.folder)!r})" in said
+    assert repr(broken).endswith(", interrupted>")
     finished = resume(tmp_path / "run")
+    said = capsys.readouterr().out
+    assert "epoch 1/3" not in said
+    assert "epoch 3/3" in said
+    assert f"test: accuracy {finished.scores['test'].accuracy:.1%}" in said
+    assert said.endswith(f"Saved in {finished.folder}\n")
     assert finished.history["epoch"] == [1, 2, 3]
     assert (tmp_path / "run" / "metrics.json").is_file()
 
 
-def test_ctrl_c_in_the_first_epoch_leaves_nothing_to_save(patterns, tmp_path):
+def test_ctrl_c_in_the_first_epoch_leaves_nothing_to_save(patterns, tmp_path, capsys):
     with pytest.raises(KeyboardInterrupt):
-        train(patterns, CONFIG, out=tmp_path / "run", callbacks=[Interrupt(0)])
+        train(patterns, CONFIG, out=tmp_path / "run", callbacks=[Interrupt(0)], verbose=False)
+    assert capsys.readouterr().out == ""
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.json"]
 
 
@@ -180,9 +210,8 @@ def test_resuming_on_other_data_is_refused(tmp_path):
         resume(tmp_path / "run")
 
 
-def test_resuming_with_a_network_of_other_layers_is_refused(patterns, tmp_path, monkeypatch):
-    run = tmp_path / "run"
-    train(patterns, CONFIG, out=run, callbacks=[Interrupt(1)])
+def test_resuming_with_a_network_of_other_layers_is_refused(interrupted_run, tmp_path, monkeypatch):
+    run = shutil.copytree(interrupted_run, tmp_path / "run")
     record = json.loads((run / "config.json").read_text())
     with monkeypatch.context() as patched:
         patched.setitem(
@@ -195,16 +224,14 @@ def test_resuming_with_a_network_of_other_layers_is_refused(patterns, tmp_path, 
     assert resume(run).history["epoch"] == [1, 2, 3]
 
 
-def test_resuming_a_vgg_that_may_have_had_maxima_is_refused(tmp_path):
-    data = write_patterns(tmp_path / "data", train=2, test=1)
-    few = dataclasses.replace(CONFIG, network="vgg", input=InputSpec(16, 1), epochs=2, validation_fraction=0)
-    train(data, few, out=tmp_path / "run", callbacks=[Interrupt(1)])
-    path = tmp_path / "run" / "config.json"
-    record = json.loads(path.read_text())
+def test_resuming_a_vgg_that_may_have_had_maxima_is_refused(interrupted_run, tmp_path):
+    run = shutil.copytree(interrupted_run, tmp_path / "run")
+    record = json.loads((run / "config.json").read_text())
     del record["layers"]
-    path.write_text(json.dumps(record))
-    with pytest.raises(UsageError, match="start a new run"):
-        resume(tmp_path / "run")
+    record["training"]["network"] = "vgg"
+    (run / "config.json").write_text(json.dumps(record))
+    with pytest.raises(UsageError, match=r"'vgg' of other layers .*start a new run"):
+        resume(run)
 
 
 def test_the_seeds_four_words(patterns, tmp_path, capsys):
@@ -418,13 +445,21 @@ def kernels(model):
     return [np.asarray(weights.numpy()) for weights in model.trainable_variables]
 
 
+@pytest.fixture(scope="module")
+def learned(patterns, result, tmp_path_factory):
+    """What training on from `result` gives, nothing of it kept."""
+    config = dataclasses.replace(
+        CONFIG, epochs=2, init=str(result.folder / "model.keras"), keep="last", precision="float32"
+    )
+    return config, train(patterns, config, out=tmp_path_factory.mktemp("runs") / "learned", verbose=False)
+
+
 @pytest.mark.parametrize("interrupted", [False, True])
-def test_a_share_of_what_training_began_with_stays_in_what_is_saved(patterns, result, tmp_path, interrupted):
+def test_a_share_of_what_training_began_with_stays_in_what_is_saved(patterns, result, learned, tmp_path, interrupted):
     path = shutil.copy(result.folder / "model.keras", tmp_path / "begin.keras")
-    config = dataclasses.replace(CONFIG, epochs=2, init=str(path), keep="last", precision="float32")
-    learned = train(patterns, config, out=tmp_path / "all")
-    shared, callbacks = dataclasses.replace(config, init_share=0.25), [Interrupt(1)] if interrupted else []
-    kept = train(patterns, shared, out=tmp_path / "run", callbacks=callbacks)
+    config, learned = learned
+    shared = dataclasses.replace(config, init=str(path), init_share=0.25)
+    kept = train(patterns, shared, out=tmp_path / "run", callbacks=[Interrupt(1)] if interrupted else [])
     path.unlink()  # a run that goes on has what it began with
     kept = resume(tmp_path / "run") if interrupted else kept
     for old, new, found in zip(*map(kernels, (result.model, learned.model, kept.model)), strict=True):

@@ -32,8 +32,9 @@ class Trainer:
         self.calls: list[TrainingConfig] = []
         self.fails: dict[int, BaseException] = {}
 
-    def __call__(self, data, config, *, out, selection, tests, callbacks):
+    def __call__(self, data, config, *, out, selection, tests, callbacks, verbose):
         assert tests is False
+        assert verbose is False
         number = len(self.calls)
         self.calls.append(config)
         out.mkdir()

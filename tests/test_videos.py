@@ -70,6 +70,18 @@ def test_frames_come_in_order_with_their_times(tmp_path: Path, backend: str) -> 
     assert {frame.place for frame in frames} == {"b/a.mp4"}
 
 
+def test_every_so_many_frames_keep_their_numbers_and_times(tmp_path: Path, backend: str) -> None:
+    path = write_clip(tmp_path / "a.mp4")
+    frames, said = collect(path, backend, every=7)
+    assert said == ""
+    assert [frame.index for frame in frames] == [0, 7, 14, 21, 28]
+    assert [frame.time for frame in frames] == pytest.approx([index / 30 for index in range(0, 30, 7)], abs=1e-3)
+    assert all(abs(int(frame.image[40, 40, 1]) - level(frame.index)) <= 3 for frame in frames)
+    assert frames[0].clip is not None
+    assert (frames[0].clip.fps, frames[0].clip.frames) == (pytest.approx(30 / 7), 5)
+    assert "is cut off or damaged" in collect(cut(write_clip(tmp_path / "a.mkv", noise(120))), backend, every=7)[1]
+
+
 def test_colours_are_red_green_blue(tmp_path: Path, backend: str) -> None:
     image = np.zeros((48, 64, 3), np.uint8)
     image[:, :] = (200, 40, 90)
@@ -377,7 +389,7 @@ def test_large_frames_are_refused_before_one_is_decoded(
         raise AssertionError("it was decoded")
 
     monkeypatch.setattr(mien.decoders.PyAVDecoder, "_packets", decode)
-    monkeypatch.setattr(mien.decoders.OpenCVDecoder, "_read", decode)
+    monkeypatch.setattr(mien.decoders.OpenCVDecoder, "_grab", decode)
     _, said = collect(write_clip(tmp_path / "a.mp4"), backend, max_pixels=3000)
     assert "64 x 48 pixels are more than the 3,000 allowed" in said
 
@@ -545,7 +557,8 @@ def test_a_slow_consumer_of_a_live_source_sees_the_newest() -> None:
 @pytest.mark.parametrize("seconds", [0.0, 0.01])
 def test_a_stream_that_comes_as_it_plays_may_lack_frames(seconds: float) -> None:
     class Live:
-        fps, frames, exact, seconds, end, damaged, finished, max_pixels = 100.0, None, False, None, None, 0, True, 1
+        fps, frames, exact, seconds, end, damaged = 100.0, None, False, None, None, 0
+        finished, max_pixels, every = True, 1, 1
 
         def __iter__(self) -> Iterator[tuple[float | None, Image]]:
             for index in range(30):

@@ -56,7 +56,7 @@ def tuner(address: str, out: Path, total: int, seconds: float = 0.02) -> Iterato
 def quick_training(seconds: float) -> None:
     """Put a training that only waits in the place of Keras and of `mien.training`."""
 
-    def train(data, config, *, out, selection, tests, callbacks):
+    def train(data, config, *, out, selection, tests, callbacks, verbose):
         out.mkdir()
         for epoch in range(2):
             time.sleep(seconds / 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 ROW_COLUMNS = ("source", "frame", "time", "track", "x1", "y1", "x2", "y2", "score", "expression", "confidence")
 """The columns of a flat row; one for each class follows, with its probability."""
+
+SHOWN_PIXELS = 1024
+"""The longer side of a picture in a notebook."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -78,6 +82,14 @@ class Analysis(Sequence[Face]):
     def to_dataframe(self) -> pandas.DataFrame:
         """`rows` as a pandas data frame; needs pandas, which mien does not install."""
         return to_dataframe([self])
+
+    def _repr_jpeg_(self) -> bytes:
+        """The picture as `draw` gives it, where a notebook shows the analysis; not larger than a screen."""
+        picture = self.draw()
+        picture.thumbnail((SHOWN_PIXELS, SHOWN_PIXELS))
+        buffer = io.BytesIO()
+        picture.save(buffer, "JPEG", quality=90)
+        return buffer.getvalue()
 
     def draw(self) -> PillowImage.Image:
         """A copy of the picture with boxes, expressions and bars on it."""

@@ -22,7 +22,7 @@ from mien.errors import DataError, UsageError
 from mien.faces import KEYPOINTS, Detections, Detector, open_detector
 from mien.faces.boxes import clipped, rows_inside
 from mien.faces.given import given_faces
-from mien.finding import is_address
+from mien.finding import is_address, looks_like_video
 from mien.frames import grouped, in_utf8, printable
 from mien.framing import cut_faces
 from mien.images import MAX_PIXELS, Image, ImageLike, check_several, read_pixels
@@ -30,7 +30,7 @@ from mien.numeric import flag, is_real, is_whole
 from mien.preprocessing import fit_images
 from mien.results import Box, Face, Prediction, check_min_confidence
 from mien.sources import Clip, Frame, Reading, open_sources
-from mien.tracking import FaceTracker, Smoother
+from mien.tracking import FaceTracker, Smoother, detect_every_at
 from mien.views import check_tta, predict_views
 from mien.weights import find_model
 
@@ -196,8 +196,8 @@ class Analyzer:
             *sources: image, video, folder, glob pattern, ``.txt`` list, ``.zip``, address, webcam index; each file
                 once, however often it is named; see `mien.sources.open_sources`.
             smooth: time constant in seconds of the average over a track's probabilities; 0 for none. Videos only.
-            detect_every: faces are looked for in the whole of every n-th frame and followed between; None: as
-                `mien.tracking.FaceTracker` does. Videos only.
+            detect_every: faces are looked for in the whole of every n-th frame and followed between; None: of every
+                sixth, or of more where they are far apart in time (`mien.tracking.detect_every_at`). Videos only.
             reading: limits and ways of reading.
             on_failure: called with the name of a source that cannot be read and the reason; None raises.
 
@@ -230,7 +230,8 @@ class Analyzer:
                 else:
                     if group[0].clip is not clip or smoother is None:
                         clip = group[0].clip
-                        tracker, smoother = self._tracker(detect_every), Smoother(smooth)
+                        every = detect_every or detect_every_at(clip.fps)
+                        tracker, smoother = FaceTracker(self.detector, detect_every=every), Smoother(smooth)
                     seen = self._track(tracker, group, searcher)
                 for frame, analysis in zip(group, self._classify(seen, smoother), strict=True):
                     self._refuse_empty(analysis)
@@ -249,10 +250,6 @@ class Analyzer:
             inside = rows_inside(faces.boxes_xyxy, frame.image)
             seen.append(Seen(frame, faces.take(inside), track_ids[inside]))
         return seen
-
-    def _tracker(self, detect_every: int | None) -> FaceTracker:
-        options = {} if detect_every is None else {"detect_every": detect_every}
-        return FaceTracker(self.detector, **options)
 
     def _read_all(self, images: Sequence[ImageLike], bgr: bool, pool: ThreadPoolExecutor) -> Iterator[Frame]:
         """All pictures in order. What is open and comes several times is read in this thread."""
@@ -273,7 +270,12 @@ class Analyzer:
             raise UsageError(
                 "image: must be a picture, received None, as cv2.imread gives for a file that it cannot read"
             )
-        pixels = read_pixels(image, bgr=bgr, max_pixels=self.max_pixels)
+        try:
+            pixels = read_pixels(image, bgr=bgr, max_pixels=self.max_pixels)
+        except DataError as error:
+            if source is not None and looks_like_video(Path(source)):
+                raise DataError("is a video; Analyzer.stream reads videos", [source]) from error
+            raise
         return Frame(source or "", 0, None, pixels, None)
 
     def _detect(self, group: Sequence[Frame]) -> list[Seen]:

@@ -39,8 +39,8 @@ class Annotated:
     """Saves drawn-on frames; a context manager.
 
     A picture becomes a JPEG where the source is one (or HEIC), a PNG otherwise; a video one ``.mp4`` of its own length:
-    with the extra ``video`` H.264 with its timestamps, which browsers play; without it MPEG-4 part 2 at a constant
-    rate, which most players play but no browser. Files lie as their sources do below the folder that was named
+    with the extra ``video`` H.264 with its timestamps and its sound, which browsers play; without it MPEG-4 part 2 at a
+    constant rate, which most players play but no browser. Files lie as their sources do below the folder that was named
     (`Frame.place`). A name that is taken gets ``-2``; a file that an earlier run wrote here is replaced, any other is
     left alone. Each file appears under its name when it is whole; Ctrl-C finishes the video that was being written.
     What a run that was killed left half written, a day ago or more, is removed from the folders that are written to.
@@ -55,7 +55,8 @@ class Annotated:
 
         Args:
             folder: where files go.
-            inputs: files that are not replaced even where an earlier run wrote them, such as `Sources.paths`.
+            inputs: files that are read, such as `Sources.paths`: they are not replaced even where an earlier run wrote
+                them, and the sound of videos among them is heard in those that are written.
 
         Raises:
             UsageError: the folder is a file, or cannot be looked at.
@@ -93,8 +94,13 @@ class Annotated:
             self._save_picture(frame, picture)
             return
         if self._video is None:
-            self._video = _Video(self._choose(frame, ".mp4"), frame.clip, picture)
+            self._video = _Video(self._choose(frame, ".mp4"), frame.clip, picture, self._sound_of(frame))
         self._video.write(picture, frame.time or 0.0)
+
+    def _sound_of(self, frame: Frame) -> Path | None:
+        """The file that a video's sound comes from: one of those that are read; a service's are names alone."""
+        source = Path(frame.source)
+        return source if self._inputs and source.resolve() in self._inputs else None
 
     def _save_picture(self, frame: Frame, picture: Image) -> None:
         suffix = PurePosixPath(frame.place or frame.source).suffix
@@ -161,13 +167,13 @@ class Annotated:
 class _Video:
     """One video, under a temporary name until it is finished."""
 
-    def __init__(self, path: Path, clip: Clip, first: Image) -> None:
+    def __init__(self, path: Path, clip: Clip, first: Image, sound: Path | None) -> None:
         self._path = path
         self._size_wh = (first.shape[1], first.shape[0])
         even_wh = (self._size_wh[0] + self._size_wh[0] % 2, self._size_wh[1] + self._size_wh[1] % 2)
         self._stack = ExitStack()
         self._temporary = self._stack.enter_context(replacing(path))
-        self._encoder = Background(lambda: open_encoder(self._temporary, clip.fps, even_wh))
+        self._encoder = Background(lambda: open_encoder(self._temporary, clip.fps, even_wh, sound))
 
     def write(self, picture: Image, time: float) -> None:
         if (picture.shape[1], picture.shape[0]) != self._size_wh:

@@ -13,6 +13,7 @@ from mien.datasets.dataset import Dataset
 from mien.datasets.pixels import Progress
 from mien.evaluation import align_labels
 from mien.judging import Judgement, judge_dataset
+from mien.kinship import may_be_fitted
 from mien.robustness import SAMPLE, Robustness, draw, measure_robustness
 
 
@@ -100,9 +101,11 @@ def assess(
             of=len(answers),
             progress=spoiling,
         )
+    source, noted = judging.get("learnt_from") or dataset, model.spec.trained_on
+    same_data = may_be_fitted(noted, source.format, source.counts(), judgement.scores)
     return Assessment(
         judgement,
-        measure_calibration(answers, fitted_on=fitted_on(model)),
+        measure_calibration(answers, fitted_on=fitted_on(model), same_data=same_data),
         measure_coverage(answers.probabilities, answers.labels),
         comparison,
         robustness,

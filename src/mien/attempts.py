@@ -92,6 +92,7 @@ def _run(trial: optuna.Trial, folder: Path, job: Job) -> float:
             selection=job.selection,
             tests=False,
             callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=_reporter(trial)), *job.watch()],
+            verbose=False,
         )
     finally:
         forget_views(folder / "checkpoints")

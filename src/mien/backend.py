@@ -234,36 +234,54 @@ def _same_draws() -> Iterator[None]:
         random.setstate(before)
 
 
-def gradients(score: Callable[[Any], Any], point: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The gradient of a scalar function of one tensor.
+def gradient(score: Callable[..., Any]) -> Callable[..., NDArray[np.float32]]:
+    """The gradient of a scalar function by its first argument, as a function of the same arguments.
+
+    Under TensorFlow it is a graph, which leaves out what nobody asked for. Without one, convolutions would also be
+    derived by their kernels, in which TensorFlow 2.21 ends the process on CPUs, for kernels of 1x1 with strides of 2.
 
     Args:
-        score: from a tensor to a tensor without dimensions, in `keras.ops`; it changes no variable.
-        point: where, float32 of any shape.
+        score: from tensors to a tensor without dimensions, in `keras.ops`; it changes no variable.
 
     Returns:
-        float32, the shape of `point`.
+        From arrays, the first float32 of any shape, to float32 of that shape.
     """
-    tensor = ops.convert_to_tensor(point)
+    slope = _slope_of(score)
+
+    def call(*arrays: NDArray[Any]) -> NDArray[np.float32]:
+        tensors = [ops.convert_to_tensor(array) for array in arrays]
+        return np.asarray(ops.convert_to_numpy(slope(*tensors)), np.float32)
+
+    return call
+
+
+def _slope_of(score: Callable[..., Any]) -> Callable[..., Any]:
+    """`gradient` of tensors."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(tensor)
-            value = score(tensor)
-        slope = tape.gradient(value, tensor, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-    elif keras.backend.backend() == "jax":
+        @tf.function(autograph=False, reduce_retracing=True)  # type: ignore[untyped-decorator,unused-ignore]
+        def slope(point: Any, *others: Any) -> Any:
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(point)
+                value = score(point, *others)
+            return tape.gradient(value, point, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+        # Called itself, it would warn of being traced, where several layers are read.
+        return lambda *tensors: slope.get_concrete_function(*tensors)(*tensors)
+    if keras.backend.backend() == "jax":
         import jax
 
-        slope = jax.grad(score)(tensor)
-    else:
-        import torch
+        return jax.grad(score)
+    import torch
 
+    def torch_slope(point: Any, *others: Any) -> Any:
         with torch.enable_grad():
-            tensor = tensor.detach().requires_grad_(True)
-            value = score(tensor)
-            slope = torch.autograd.grad(value, tensor)[0] if value.requires_grad else torch.zeros_like(tensor)
-    return np.asarray(ops.convert_to_numpy(slope), np.float32)
+            point = point.detach().requires_grad_(True)
+            value = score(point, *others)
+            return torch.autograd.grad(value, point)[0] if value.requires_grad else torch.zeros_like(point)
+
+    return torch_slope
 
 
 def shares_cpu() -> bool:

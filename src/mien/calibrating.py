@@ -72,7 +72,7 @@ def calibrate_model(
     spec = replace(
         opened.spec,
         temperature=fit.temperature,
-        trained_on={**opened.spec.trained_on, "calibration": {"split": split, "n": fit.n}},
+        trained_on={**opened.spec.trained_on, "calibration": {"split": split, "n": fit.n, "format": dataset.format}},
     )
     with replacing(target) as temporary:
         shutil.copyfile(path, temporary)

@@ -105,11 +105,13 @@ class Calibration:
         after: at the temperature that the model's file states, which is what users get.
         fitted_on: the split whose pictures the temperature was fitted on, as the file says; None where it does not.
             Where these are the pictures judged here, `after` flatters: see `flatters`.
+        same_data: whether that split may be one of the judged data: see `mien.kinship.may_be_fitted`.
     """
 
     before: Reliability
     after: Reliability
     fitted_on: str | None = None
+    same_data: bool = True
 
     @property
     def temperature(self) -> float:
@@ -118,7 +120,8 @@ class Calibration:
 
     def flatters(self, split: str) -> bool:
         """Whether `after` is too good to be true on a split, as the temperature was fitted on pictures of it."""
-        return self.fitted_on is not None and split in SHARED.get(self.fitted_on, (self.fitted_on,))
+        shared = self.fitted_on is not None and split in SHARED.get(self.fitted_on, (self.fitted_on,))
+        return shared and self.same_data
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: ``temperature``, ``fitted_on``, ``before`` and ``after``."""
@@ -196,16 +199,17 @@ def reliability(
     )
 
 
-def measure_calibration(answers: Answers, *, fitted_on: str | None = None) -> Calibration:
+def measure_calibration(answers: Answers, *, fitted_on: str | None = None, same_data: bool = True) -> Calibration:
     """Compare what a network says by itself with what its file's temperature makes of it.
 
     Args:
         answers: at least one.
         fitted_on: the split that the temperature was fitted on; only noted.
+        same_data: whether it may be one of the judged data; only noted.
     """
     before = reliability(answers.uncalibrated, answers.labels)
     after = reliability(answers.probabilities, answers.labels, temperature=answers.temperature)
-    return Calibration(before, after, fitted_on)
+    return Calibration(before, after, fitted_on, same_data)
 
 
 def fit_temperature(probabilities: NDArray[np.floating[Any]], labels: NDArray[np.int64]) -> TemperatureFit:

@@ -6,6 +6,7 @@ import io
 import time
 from importlib.util import find_spec
 
+from mien.animations import AnimationDecoder, is_animation
 from mien.decoding import DEFAULT_FPS, Decoder, LargeFrameError, Place, raise_failure, refuse_large
 from mien.errors import DataError, MissingExtraError
 from mien.opencv_decoder import OpenCVDecoder, quiet
@@ -34,7 +35,8 @@ def open_decoder(place: Place, backend: str = "auto", *, live: bool = False, sec
     """Open a video.
 
     Args:
-        place: a path, an address, a webcam's number (always OpenCV), or a file object, which the decoder closes.
+        place: a path (animated GIF and WebP always by Pillow), an address, a webcam's number (always OpenCV), or a file
+            object, which the decoder closes.
         backend: one of `mien.frames.VIDEO_BACKENDS`.
         live: decode each frame as it comes, without waiting for later ones.
         seconds: how long a stream may keep silent.
@@ -46,6 +48,8 @@ def open_decoder(place: Place, backend: str = "auto", *, live: bool = False, sec
     if backend == "pyav" and not has_pyav():
         raise MissingExtraError("video_backend 'pyav'", "video")
     begun = time.monotonic()
+    if isinstance(place, str) and is_animation(place):
+        return AnimationDecoder(place)
     try:
         if isinstance(place, int) or backend == "opencv" or not has_pyav():
             return OpenCVDecoder(place, seconds=seconds)

@@ -30,6 +30,7 @@ class Decoder(Protocol):
             watched.
         finished: whether the end of a live source is its proper end.
         max_pixels: larger frames are refused; moved before the first is asked for.
+        every: pictures are wanted of every so-many-th frame, from the first on; moved before the first is asked for.
     """
 
     fps: float
@@ -40,9 +41,10 @@ class Decoder(Protocol):
     damaged: int
     finished: bool
     max_pixels: int
+    every: int
 
-    def __iter__(self) -> Iterator[tuple[float | None, Image]]:
-        """(Seconds on the container's clock or None, uint8 (height, width, 3) RGB).
+    def __iter__(self) -> Iterator[tuple[float | None, Image | None]]:
+        """(Seconds on the container's clock or None, uint8 (height, width, 3) RGB); None for pictures not wanted.
 
         Raises:
             DataError: a frame is too large, or after all there were: the file object failed.

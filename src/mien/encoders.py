@@ -16,6 +16,7 @@ import numpy as np
 from mien.decoders import has_pyav, quiet
 from mien.errors import DataError
 from mien.images import Image
+from mien.sound import Sound
 
 TICKS = 90_000
 """Ticks a second of the timestamps written: MPEG's clock."""
@@ -44,13 +45,14 @@ class Encoder(Protocol):
         """Finish the file."""
 
 
-def open_encoder(path: Path, fps: float, size_wh: tuple[int, int]) -> Encoder:
+def open_encoder(path: Path, fps: float, size_wh: tuple[int, int], sound: Path | None = None) -> Encoder:
     """Begin an ``.mp4``: H.264 where PyAV is installed and has an encoder for it, MPEG-4 part 2 by OpenCV otherwise.
 
     Args:
         path: where.
         fps: frames a second, on average.
         size_wh: width and height in pixels, both even.
+        sound: the video file whose sound is heard with it, where it can be (`mien.sound`); OpenCV writes none.
 
     Raises:
         DataError: the file cannot be written.
@@ -59,14 +61,14 @@ def open_encoder(path: Path, fps: float, size_wh: tuple[int, int]) -> Encoder:
         import av
 
         if "libx264" in av.codecs_available:
-            return PyAVEncoder(path, fps, size_wh)
+            return PyAVEncoder(path, fps, size_wh, Sound.open(sound) if sound is not None else None)
     return OpenCVEncoder(path, fps, size_wh)
 
 
 class PyAVEncoder:
     """H.264, yuv420p, index in front, with the timestamps as they are. See `Encoder`."""
 
-    def __init__(self, path: Path, fps: float, size_wh: tuple[int, int]) -> None:
+    def __init__(self, path: Path, fps: float, size_wh: tuple[int, int], sound: Sound | None = None) -> None:
         import av
 
         self._av = av
@@ -87,6 +89,8 @@ class PyAVEncoder:
         context.colorspace = BT601
         context.color_primaries = context.color_trc = BT709
         context.color_range = LIMITED
+        self._sound = sound
+        self._heard = self._container.add_stream_from_template(sound.stream) if sound is not None else None
 
     def write(self, image: Image, time: float) -> None:
         """See `Encoder`. Frames of equal time come a tick apart.
@@ -100,11 +104,24 @@ class PyAVEncoder:
         frame.pts, frame.time_base = self._last, self._tick
         with self._named():
             self._mux(self._stream.encode(frame))
+            self._hear(self._last)
 
     def _mux(self, packets: list[Any]) -> None:
         for packet in packets:
             packet.duration = packet.duration or self._step
             self._container.mux(packet)
+
+    def _hear(self, ticks: int) -> None:
+        """Add what is heard before this time; what goes wrong ends the sound, not the video."""
+        if self._sound is None:
+            return
+        try:
+            for packet in self._sound.until(ticks / TICKS):
+                packet.stream = self._heard
+                self._container.mux(packet)
+        except (self._av.FFmpegError, ValueError):
+            self._sound.close()
+            self._sound = None
 
     @contextmanager
     def _named(self) -> Iterator[None]:
@@ -119,7 +136,10 @@ class PyAVEncoder:
             try:
                 if self._last >= 0:
                     self._mux(self._stream.encode())
+                    self._hear(self._last + self._step)
             finally:
+                if self._sound is not None:
+                    self._sound.close()
                 self._container.close()
 
 

@@ -14,12 +14,14 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import compose, helper
+from onnx import compose, helper, version_converter
+from onnx.inliner import inline_local_functions
 
 from mien import litert
 from mien.classifier import KERAS_SUFFIXES, Classifier
 from mien.errors import ModelError, UsageError
 from mien.files import refuse_existing, replacing
+from mien.kerasfiles import first_line
 from mien.modelspec import ModelSpec, write_to_onnx
 from mien.precisions import PRECISION_KEY, PRECISIONS, read_precision
 
@@ -31,7 +33,7 @@ def save_ensemble(members: Sequence[str | Path], destination: str | Path, *, for
     """Write the mean of several ``.onnx`` models as one; kept only if it agrees with them.
 
     Args:
-        members: two or more files with the same input and the same classes.
+        members: two or more files with the same input and the same classes, whose order is the first one's.
         destination: an ``.onnx`` file.
         force: replace a file that is there.
 
@@ -50,7 +52,7 @@ def save_ensemble(members: Sequence[str | Path], destination: str | Path, *, for
     refuse_existing(target, force=force)
     opened = [_open(Path(path)) for path in members]
     spec = _common_spec(opened)
-    merged = _merge([onnx.load(path) for path in members], [member.spec.temperature for member in opened])
+    merged = _merge([onnx.load(path) for path in members], [member.spec for member in opened])
     precision = max((read_precision(path)["precision"] for path in members), key=PRECISIONS.index)
     if precision != "float32":
         onnx.helper.set_model_props(merged, {PRECISION_KEY: json.dumps({"precision": precision})})
@@ -82,11 +84,10 @@ def _common_spec(members: Sequence[Classifier]) -> ModelSpec:
     """
     first = members[0].spec
     for member in members:
-        spec = member.spec
-        if _sees(spec) != _sees(first):
+        if differ := [words for words, own, other in _sees(member.spec, first) if own != other]:
             raise UsageError(
-                f"members: {member.path} has another input, other classes, another margin or another cut to the face "
-                f"than {members[0].path}; an ensemble's members must have the same"
+                f"members: {member.path} has {', '.join(differ)} than {members[0].path}; an ensemble's members must "
+                "have the same"
             )
     return ModelSpec(
         first.classes,
@@ -98,9 +99,17 @@ def _common_spec(members: Sequence[Classifier]) -> ModelSpec:
     )
 
 
-def _sees(spec: ModelSpec) -> tuple[object, ...]:
-    """What decides which pictures a model is given, and what its outputs mean."""
-    return spec.input, spec.classes, spec.crop_margin, bool(spec.trained_on.get("detect_faces", False))
+def _sees(spec: ModelSpec, first: ModelSpec) -> list[tuple[str, object, object]]:
+    """What decides which pictures a model is given, and what its outputs mean: in words, its own and the first's."""
+    one, other = spec.input, first.input
+    pictures = f"another input ({one.size}x{one.size} with {one.channels} channels"
+    cut, cuts = (bool(member.trained_on.get("detect_faces", False)) for member in (spec, first))
+    return [
+        (f"{pictures}, not {other.size}x{other.size} with {other.channels})", one, other),
+        (f"other classes ({', '.join(spec.classes)})", sorted(spec.classes), sorted(first.classes)),
+        (f"another crop margin ({spec.crop_margin:g}, not {first.crop_margin:g})", spec.crop_margin, first.crop_margin),
+        ("another cut to the face in training", cut, cuts),
+    ]
 
 
 def _agreed(members: Sequence[Classifier]) -> dict[str, Any]:
@@ -109,8 +118,12 @@ def _agreed(members: Sequence[Classifier]) -> dict[str, Any]:
     return {key: value for key, value in first.items() if all(key in other and other[key] == value for other in others)}
 
 
-def _merge(members: Sequence[Any], temperatures: Sequence[float]) -> Any:
-    """One graph: the members side by side on one input, and the mean of their outputs, each at its own temperature."""
+def _merge(members: Sequence[Any], specs: Sequence[ModelSpec]) -> Any:
+    """One graph: the members side by side on one input, and the mean of their outputs.
+
+    Each is brought to its own temperature, and to the first one's order of classes.
+    """
+    members = _of_one_version([inline_local_functions(member) if member.functions else member for member in members])
     opsets = {(entry.domain, entry.version) for member in members for entry in member.opset_import}
     if len(opsets) != len({domain for domain, _ in opsets}):
         raise UsageError("members: were exported with different versions of ONNX's operators; export them anew")
@@ -123,16 +136,41 @@ def _merge(members: Sequence[Any], temperatures: Sequence[float]) -> Any:
     probabilities.CopyFrom(members[0].graph.output[0])
     initializers = [item for part in parts for item in part.graph.initializer]
     outputs = [part.graph.output[0].name for part in parts]
-    for index, temperature in enumerate(temperatures):
-        if temperature != 1.0:
-            scaling, constant, outputs[index] = _scaled(outputs[index], f"m{index}/temperature", temperature)
+    for index, spec in enumerate(specs):
+        if spec.temperature != 1.0:
+            scaling, constant, outputs[index] = _scaled(outputs[index], f"m{index}/temperature", spec.temperature)
             nodes += scaling
             initializers.append(constant)
+        if spec.classes != specs[0].classes:
+            order, name = np.array(_order(spec, specs[0]), np.int64), f"m{index}/order"
+            initializers.append(onnx.numpy_helper.from_array(order, name))
+            nodes.append(helper.make_node("Gather", [outputs[index], name], [f"{name}/ed"], axis=1))
+            outputs[index] = f"{name}/ed"
     nodes.append(helper.make_node("Mean", outputs, [probabilities.name]))
     graph = helper.make_graph(nodes, "ensemble", [faces], [probabilities], initializers)
     merged = helper.make_model(graph, opset_imports=[helper.make_opsetid(*entry) for entry in sorted(opsets)])
-    merged.ir_version = max(member.ir_version for member in members)
+    merged.ir_version = max(4, *(member.ir_version for member in members))  # below 4, weights are inputs too
     return merged
+
+
+def _order(spec: ModelSpec, first: ModelSpec) -> list[int]:
+    """Where each class of the first model stands in another one's output."""
+    return [spec.classes.index(name) for name in first.classes]
+
+
+def _of_one_version(members: Sequence[Any]) -> Sequence[Any]:
+    """The members with ONNX's operators of the newest version among them, where its converter can bring them there."""
+    versions = [next((e.version for e in member.opset_import if not e.domain), 0) for member in members]
+    try:
+        return [
+            member if version == max(versions) else version_converter.convert_version(member, max(versions))
+            for member, version in zip(members, versions, strict=True)
+        ]
+    except Exception as error:  # the converter's are RuntimeError and others
+        raise UsageError(
+            "members: were exported with different versions of ONNX's operators, and cannot be brought to one "
+            f"({first_line(error)}); export them anew"
+        ) from error
 
 
 def _scaled(output: str, name: str, temperature: float) -> tuple[list[Any], Any, str]:
@@ -147,7 +185,8 @@ def _scaled(output: str, name: str, temperature: float) -> tuple[list[Any], Any,
 
 def _check(ensemble: Classifier, members: Sequence[Classifier], name: str) -> None:
     images = np.random.default_rng(0).integers(0, 256, (5, *ensemble.spec.input.shape), np.uint8)
-    mean = np.mean([member.predict(images) for member in members], axis=0)
+    first = members[0].spec
+    mean = np.mean([member.predict(images)[:, _order(member.spec, first)] for member in members], axis=0)
     difference = float(np.abs(ensemble.predict(images) - mean).max())
     if not difference <= TOLERANCE:
         raise ModelError(f"{name}: differs from the mean of its members by {difference:.2g}; it was not kept")

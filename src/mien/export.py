@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,25 +19,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien import litert, litert_writing
-from mien.adopting import Intake, with_hint
 from mien.classifier import Classifier, apply_temperature, check_batch
 from mien.convertible import convertible, teach_erfc
 from mien.errors import MissingExtraError, ModelError, UsageError, unknown_choice
 from mien.files import refuse_existing, replacing
-from mien.kerasfiles import PARITY_TOLERANCE, KerasClassifier, first_line, load_network, quietly, save_h5, save_keras
+from mien.kerasfiles import PARITY_TOLERANCE, KerasClassifier, first_line, quietly, save_h5, save_keras
 from mien.modelspec import ModelSpec, write_to_onnx
 from mien.piping import predict
 from mien.precisions import COMPARE, check_precision, lower_precision, pictures_to_compare
 from mien.preprocessing import InputSpec, to_input
 from mien.quantising import calibration_images
 from mien.restoring import restore, write_recipe
-from mien.usermodels import check_model
 from mien.weights import BUNDLED, find_model
 
 __all__ = [
     "WRITERS",
     "KerasClassifier",
-    "adopt_keras",
     "describe",
     "export_model",
     "load_model",
@@ -249,66 +246,6 @@ def export_model(
         save = {"onnx": save_onnx, "litert": save_litert}[kind]
         save(model, spec, target, precision, images)
     return target
-
-
-def adopt_keras(
-    source: str | Path,
-    destination: str | Path,
-    classes: Sequence[str],
-    *,
-    intake: Intake | None = None,
-    logits: bool = False,
-    crop_margin: float = 0.0,
-    force: bool = False,
-) -> Path:
-    """Write a Keras model from elsewhere with a description, which says what its outputs mean.
-
-    Args:
-        source: a ``.keras`` or ``.h5`` file: pixels (n, size, size, channels) to probabilities (n, classes).
-        destination: the file to write, of a format in `WRITERS`.
-        classes: names of the outputs, in output order.
-        intake: how it wants its pixels, `most`, `mean` and `std` of it, for which a layer is put in front; None: in
-            [0, 1].
-        logits: whether it ends without a softmax, which is added then.
-        crop_margin: see `mien.modelspec.ModelSpec`.
-        force: replace a file that is there.
-
-    Returns:
-        The file that was written.
-
-    Raises:
-        UsageError: a file or a name is not what it must be, or the model takes or gives something else.
-        ModelError: Keras cannot read it, or it cannot be written in that format.
-    """
-    target, writers = Path(destination), dict(WRITERS.values())
-    if target.suffix not in writers:
-        raise UsageError(f"{target}: must end in {', '.join(writers)}, received {target.suffix or 'no ending'!r}")
-    refuse_existing(target, force=force)
-    if not Path(source).is_file():
-        raise UsageError(f"{source}: no such file; give the path of a .keras or .h5 model")
-    model = _with_ends(load_network(Path(source)), intake or Intake(), logits=logits)
-    try:
-        check_model(model, classes)
-    except ModelError as error:
-        raise ModelError(f"{source}: {with_hint(str(error), logits=logits)}") from error
-    writers[target.suffix](model, describe(model, tuple(classes), crop_margin=crop_margin), target)
-    return target
-
-
-def _with_ends(model: keras.Model, intake: Intake, *, logits: bool) -> keras.Model:
-    """The network from pixels in [0, 1] to probabilities, where it takes pictures at all."""
-    scale, offset = (values.tolist() for values in intake.scaling())
-    shape = getattr(model, "input_shape", None)
-    if not isinstance(shape, tuple) or len(shape) != 4 or (not logits and {*scale} == {1.0} and {*offset} == {0.0}):
-        return model
-    if max(len(scale), len(offset)) not in (1, shape[-1]):
-        raise UsageError(f"mean and std: must be one number each, as the network takes {shape[-1]} channels")
-    faces = keras.Input(shape[1:])
-    answers = keras.layers.Rescaling(*(v[0] if len(v) == 1 else v for v in (scale, offset)))(faces)
-    with quietly():
-        for layer in model.layers if isinstance(model, keras.Sequential) else [model]:  # maps are explained one by one
-            answers = layer(answers)
-    return keras.Model(faces, keras.layers.Softmax()(answers) if logits else answers, name=model.name)
 
 
 def _beside(source: Path, suffix: str, precision: str) -> Path:

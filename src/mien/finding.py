@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from mien.addresses import without_secrets
+from mien.animations import is_animation
 from mien.containers import HEAD, VIDEO_SUFFIXES, is_marked, is_video_head
 from mien.errors import DataError, UsageError, listing
 from mien.frames import in_utf8, printable
@@ -183,7 +184,9 @@ def _file(path: Path, place: str) -> list[Item]:
         return _members(Archive(path))
     if path.name.lower().endswith(SHARD_SUFFIXES) and is_file(path):
         return [Item(Kind.BROKEN, in_utf8(str(path)), path=path, reason="holds many pictures; --engine ray reads it")]
-    moving = suffix in VIDEO_SUFFIXES or (suffix not in IMAGE_SUFFIXES and is_file(path) and looks_like_video(path))
+    moving = suffix in VIDEO_SUFFIXES or (
+        is_file(path) and (is_animation(path) if suffix in IMAGE_SUFFIXES else looks_like_video(path))
+    )
     return [Item(Kind.VIDEO if moving else Kind.PICTURE, in_utf8(str(path)), in_utf8(place), path)]
 
 
@@ -377,5 +380,5 @@ def looks_like_video(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             return is_video_head(file.read(HEAD))
-    except OSError:
+    except (OSError, ValueError):  # a path may hold what no file's name can
         return False

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from mien.errors import DataError, UsageError, listing, unknown_choice
 from mien.images import MAX_PIXELS, Image
+from mien.numeric import is_whole
 
 GROUP_BYTES = 48_000_000
 """Pictures are analysed in groups of so many bytes together: enough to share work, few enough to keep memory flat."""
@@ -28,7 +29,8 @@ class Clip:
 
     Attributes:
         name: what messages call it: a path, an address without its password, ``webcam 0``.
-        fps: frames a second, on average, as the container says; 25 where it says nothing.
+        fps: frames a second, on average, as the container says, of those that are given (`Reading.every`); 25 where it
+            says nothing.
         frames: how many there are, as the container says or as its length implies, so not always exact; None where it
             is not known.
         size_wh: width and height in pixels, upright and with square pixels, as it is shown.
@@ -83,6 +85,8 @@ class Reading:
         video_backend: ``opencv``, ``pyav`` (the extra ``video``), or ``auto``: PyAV where installed, which is about as
             fast and knows better when a file is cut off.
         ahead: frames of a video that are decoded ahead, and pictures that are read ahead.
+        every: of videos and streams every so-many-th frame is given, from the first on; the others are decoded only.
+            Numbers and times stay those of the video.
 
     Raises:
         UsageError: a value is out of range.
@@ -94,11 +98,14 @@ class Reading:
     allow_private: bool = False
     video_backend: str = "auto"
     ahead: int = 8
+    every: int = 1
 
     def __post_init__(self) -> None:
         for name in ("max_pixels", "max_bytes", "seconds", "ahead"):
             if not getattr(self, name) > 0:
                 raise UsageError(f"{name}: must be above 0, received {getattr(self, name)}")
+        if not (is_whole(self.every) and self.every >= 1):
+            raise UsageError(f"every: must be 1 or more, a whole number, received {self.every!r}")
         if self.video_backend not in VIDEO_BACKENDS:
             raise unknown_choice("video_backend", self.video_backend, VIDEO_BACKENDS)
 

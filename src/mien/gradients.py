@@ -20,7 +20,7 @@ import numpy as np
 from keras import layers, ops
 from numpy.typing import NDArray
 
-from mien.backend import gradients
+from mien.backend import gradient
 from mien.errors import UsageError
 from mien.occlusion import check_targets
 from mien.preprocessing import to_input
@@ -36,6 +36,10 @@ BATCH = 64
 
 Cam = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
 """Activations and gradients (n, height, width, channels) to maps (n, height, width), 0 or more."""
+
+
+Slope = Callable[..., NDArray[np.float32]]
+"""What `mien.backend.gradient` gives: values of a layer, pictures and targets to gradients of the values."""
 
 
 def _gradcam(values: NDArray[np.float32], slopes: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -87,7 +91,8 @@ class Activations:
         self._classes = int(model.output_shape[-1])
         with _forgetting_calls(model):
             self._body = keras.Model(graph.faces, list(chosen.values()))
-            self._heads = [keras.Model([tensor, graph.faces], graph.answers) for tensor in chosen.values()]
+            heads = [keras.Model([tensor, graph.faces], graph.answers) for tensor in chosen.values()]
+        self._slopes = [gradient(_score_of(head)) for head in heads]
 
     def maps(self, images: NDArray[np.uint8], targets: NDArray[np.int64]) -> NDArray[np.float32]:
         """Which places of pictures speak for a class.
@@ -113,29 +118,34 @@ class Activations:
     def _batch(self, images: NDArray[np.uint8], targets: NDArray[np.int64]) -> NDArray[np.float32]:
         faces = to_input(images)
         found = [ops.convert_to_numpy(values) for values in _listed(self._body(faces, training=False))]
-        stages = [self._stage(head, values, faces, targets) for head, values in zip(self._heads, found, strict=True)]
+        stages = [self._stage(slope, values, faces, targets) for slope, values in zip(self._slopes, found, strict=True)]
         return _to_unit(np.mean(stages, axis=0))
 
     def _stage(
-        self, head: keras.Model, values: NDArray[np.float32], faces: NDArray[np.float32], targets: NDArray[np.int64]
+        self, slope: Slope, values: NDArray[np.float32], faces: NDArray[np.float32], targets: NDArray[np.int64]
     ) -> NDArray[np.float32]:
         """One layer's maps at the picture's size, the strongest place of each 1, so that stages weigh the same."""
-
-        def score(point: Any) -> Any:
-            return ops.sum(log_odds(head([point, ops.convert_to_tensor(faces)], training=False), targets))
-
-        maps = _to_unit(self._cam(values, gradients(score, values)))
+        maps = _to_unit(self._cam(values, slope(values, faces, targets)))
         return np.stack([_enlarge(one, self._shape[:2]) for one in maps])
 
 
-def log_odds(shares: Any, targets: NDArray[np.int64]) -> Any:
+def _score_of(head: keras.Model) -> Callable[..., Any]:
+    """The sum of log-odds of the targets, as a function of a layer's values, the pictures and the targets."""
+
+    def score(point: Any, faces: Any, targets: Any) -> Any:
+        return ops.sum(log_odds(head([point, faces], training=False), targets))
+
+    return score
+
+
+def log_odds(shares: Any, targets: Any) -> Any:
     """The logarithm of how much more probable a class is than all others together.
 
     Unlike the probability it still has a gradient where that is rounded to 1, as long as the others are above 1e-30.
 
     Args:
         shares: a tensor of probabilities (n, classes).
-        targets: int64 (n,).
+        targets: integers (n,).
 
     Returns:
         A tensor (n,). For a softmax it is the class's logit less the log-sum-exp of the others': what speaks for the

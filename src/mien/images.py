@@ -43,7 +43,7 @@ _PILLOW_FORMATS = (
 )
 """Not those of measurements rather than pictures, and not EPS, for which Pillow starts a program."""
 
-_PILLOW_ERRORS = (
+PILLOW_ERRORS = (
     *(OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError),
     AttributeError,  # of a reader that gives up half-way
     RuntimeError,  # of AVIF's
@@ -118,7 +118,7 @@ def _decode_with_pillow(data: bytes, channels: int, name: str, max_pixels: int) 
         raise DataError(
             f"too many pixels for Pillow; PIL.Image.MAX_IMAGE_PIXELS is its limit ({error})", [name]
         ) from error
-    except (*_PILLOW_ERRORS, struct.error) as error:
+    except (*PILLOW_ERRORS, struct.error) as error:
         unknown = isinstance(error, PIL.UnidentifiedImageError) and data.startswith(_TIFF_STARTS)
         raise DataError(f"cannot be decoded as an image{_TIFF_HINT if unknown else ''}", [name]) from error
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8) if channels == 1 else image
@@ -198,7 +198,7 @@ def read_pixels(image: ImageLike, *, bgr: bool = False, max_pixels: int = MAX_PI
             return to_rgb(image)
         except DataError as error:
             raise DataError(f"the Pillow image {error}") from error
-        except (*_PILLOW_ERRORS, struct.error) as error:
+        except (*PILLOW_ERRORS, struct.error) as error:
             raise DataError(f"the Pillow image cannot be decoded ({error})") from error
     if not isinstance(image, np.ndarray) and hasattr(image, "read"):
         data = image.read()

@@ -18,6 +18,7 @@ from mien.datasets.storage import encode_names
 from mien.datasets.streaming import in_parts
 from mien.errors import UsageError
 from mien.evaluation import Evaluation, align_labels, judge_splits
+from mien.kinship import may_have_learnt
 from mien.leakage import Leakage, measure_leakage
 from mien.preprocessing import InputSpec
 
@@ -36,6 +37,7 @@ class Judgement:
         duplicates_left_out: how many labelled faces were left out as they also stand in Training; None where none was
             to be left out.
         leakage: scores with and without the faces that also stand in Training; None where these were not looked for.
+        learnt: whether the model may have learned from this dataset: see `mien.kinship.may_have_learnt`.
         answers: what the model said of each face that `scores` are of. In memory only.
         dataset: these images in this order, cut to faces where that was asked for. In memory only.
     """
@@ -47,6 +49,7 @@ class Judgement:
     without_face: int | None
     duplicates_left_out: int | None
     leakage: Leakage | None
+    learnt: bool
     answers: Answers = field(repr=False, compare=False)
     dataset: Dataset = field(repr=False, compare=False)
 
@@ -89,9 +92,9 @@ def judge_dataset(
         detect_faces: whether each image is cut to its largest face; None: as the model was trained.
         without_duplicates: leave out faces whose pixels, at the model's input size, also stand in the dataset's
             training split, which is read for that.
-        find_duplicates: measure what these faces do to the score, and leave them in. Where there is no Training, or the
-            split has it in itself, nothing is looked for. Nearly identical ones are looked for too, where that does not
-            take too long.
+        find_duplicates: measure what these faces do to the score, and leave them in. Where there is no Training, the
+            split has it in itself, or the model's file says that it learned from other data, nothing is looked for.
+            Nearly identical ones are looked for too, where that does not take too long.
         learnt_from: the dataset whose training split is compared with; None: `dataset`. Where faces were left out of
             that, give the whole: a model may have learned from them all the same.
         progress: called with how many are read and how many there are.
@@ -111,8 +114,9 @@ def judge_dataset(
         _refuse_no_training(source, split)
     cut, _ = with_faces(dataset, detect_faces, progress=progress)
     chosen = replace(cut.select(split), problems=())  # which are counted apart
+    kin = may_have_learnt(model.spec.trained_on, source.format, source.counts())
     learnt = None
-    if without_duplicates or (find_duplicates and _comparable(source, split)):
+    if without_duplicates or (find_duplicates and kin and _comparable(source, split)):
         whole = cut if source is dataset else with_faces(source, detect_faces, progress=progress)[0]
         learnt = _learnt(whole, len(chosen), model.spec.input, progress)
     parts, skipped, unlabelled = list[Answers](), list(dataset.problems), 0
@@ -133,6 +137,7 @@ def judge_dataset(
         count_without_face(judged),
         len(everything) - len(answers) if without_duplicates else None,
         measure_leakage(everything),
+        kin,
         answers,
         judged,
     )

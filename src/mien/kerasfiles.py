@@ -7,7 +7,7 @@ import math
 import shutil
 import warnings
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.classifier import apply_temperature, check_batch, check_probabilities
+from mien.classifier import apply_temperature, check_batch, check_probabilities, classify
 from mien.errors import MienError, ModelError, UsageError
 from mien.files import ZIP_DAMAGE, replacing
+from mien.images import Image
 from mien.modelspec import MEMBER, METADATA_KEY, ModelSpec
 from mien.preprocessing import to_input
+from mien.results import Prediction
 
 if TYPE_CHECKING:
     import keras
@@ -76,6 +78,10 @@ class KerasClassifier:
         output = predict(self.model, to_input(images), batch_size)
         probabilities = check_probabilities(output, len(images), len(self.classes), str(self.path))
         return apply_temperature(probabilities, self.spec.temperature)
+
+    def classify(self, images: Sequence[Image], batch_size: int | None = None) -> list[Prediction]:
+        """`mien.classifier.classify` with this model."""
+        return classify(self, images, batch_size)
 
 
 def save_keras(model: keras.Model, spec: ModelSpec, path: str | Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -245,6 +246,8 @@ def _fit(
     first = len(recorder.history)
     feed.epoch = first
     averaging = [AveragedValidation(trainee.twin, feed)] if config.ema else []
+    talk = logging.getLogger("tensorflow")
+    talk.addFilter(_no_retracing)
     try:
         trainee.model.fit(
             _as_it_runs(trainee, feed),
@@ -263,7 +266,14 @@ def _fit(
         if current().count > 1 or not isinstance(error.__context__, KeyboardInterrupt):
             raise
         return True
+    finally:
+        talk.removeFilter(_no_retracing)
     return False
+
+
+def _no_retracing(record: logging.LogRecord) -> bool:
+    """Leaves out what TensorFlow says of several trainings in one process: each has functions of its own to compile."""
+    return "triggered tf.function retracing" not in record.getMessage()
 
 
 def _as_it_runs(trainee: Trainee, feed: EpochFeed) -> Any:

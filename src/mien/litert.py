@@ -62,6 +62,15 @@ def read_precision(path: Path) -> str | None:
     return None if text is None else text.decode()
 
 
+def read_spec(path: Path) -> ModelSpec:
+    """The description inside a file, without running it.
+
+    Raises:
+        ModelError: the file cannot be read, is damaged, or has no description that can be used.
+    """
+    return _read_spec(_read(path), path)
+
+
 class Session:
     """A ``.tflite`` model, ready to run on the CPU. Threads may share it: their calls take turns.
 

@@ -132,7 +132,7 @@ class ModelSpec:
             UsageError: there is no such file.
             ModelError: it is not an ONNX file, or has no usable description.
         """
-        properties = _load_onnx(Path(path)).metadata_props
+        properties = load_onnx(Path(path)).metadata_props
         return cls.from_metadata({item.key: item.value for item in properties}, name=str(path))
 
     @classmethod
@@ -163,7 +163,7 @@ def write_to_onnx(path: str | Path, spec: ModelSpec) -> None:
         ModelError: it is not an ONNX file.
     """
     path = Path(path)
-    model = _load_onnx(path)
+    model = load_onnx(path)
     others = [(item.key, item.value) for item in model.metadata_props if item.key != METADATA_KEY]
     del model.metadata_props[:]
     for key, value in [*others, (METADATA_KEY, json.dumps(spec.to_dict()))]:
@@ -184,7 +184,13 @@ def write_beside(path: str | Path, spec: ModelSpec) -> Path:
     return config
 
 
-def _load_onnx(path: Path) -> Any:
+def load_onnx(path: Path) -> Any:
+    """An ``.onnx`` file as ONNX's own object, without weights that lie in files beside it.
+
+    Raises:
+        UsageError: there is no such file.
+        ModelError: it is not an ONNX file.
+    """
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped,unused-ignore]
 

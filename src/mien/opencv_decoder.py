@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ class OpenCVDecoder:
         self.damaged = 0
         self.finished = isinstance(place, io.RawIOBase)
         self.max_pixels = MAX_PIXELS
+        self.every = 1
         self._shape = self._shape_of_pixels()
 
     def _shape_of_pixels(self) -> float:
@@ -58,27 +60,45 @@ class OpenCVDecoder:
         lying = self._capture.get(cv2.CAP_PROP_ORIENTATION_META) % 180 == 90
         return pixel_shape((high / wide if lying else wide / high) if wide > 0 and high > 0 else None)
 
-    def __iter__(self) -> Iterator[tuple[float | None, Image]]:
+    def __iter__(self) -> Iterator[tuple[float | None, Image | None]]:
         """See `Decoder`."""
         width, height = self._capture.get(cv2.CAP_PROP_FRAME_WIDTH), self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
         refuse_large(*shown_size(width, height, self._shape), self.max_pixels)
         begin: float | None = None
-        while (image := self._read()) is not None:
-            refuse_large(*shown_size(image.shape[1], image.shape[0], self._shape), self.max_pixels)
+        for index in count():
+            if not self._grab():
+                break
             time = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
             begin = self._begin(time) if begin is None else begin
-            image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB)
-            image = with_square_pixels(np.asarray(image, np.uint8), self._shape)
+            wanted = index % self.every == 0
+            image = self._picture() if wanted else None
+            if wanted and image is None:
+                break
             yield time + begin if math.isfinite(time) else None, image
         raise_failure(self._place)
 
-    def _read(self) -> Any:
-        """The next frame; None at the end."""
+    def _grab(self) -> bool:
+        """Decode the next frame; False at the end."""
         try:
-            there, image = self._capture.read()
+            return bool(self._capture.grab())
         except cv2.error as error:
             raise DataError("cannot be decoded") from error
-        return image if there else None
+
+    def _picture(self) -> Image | None:
+        """What is shown of the frame that was grabbed; None where there is nothing more.
+
+        Raises:
+            DataError: it is too large, or cannot be decoded.
+        """
+        try:
+            there, image = self._capture.retrieve()
+        except cv2.error as error:
+            raise DataError("cannot be decoded") from error
+        if not there:
+            return None
+        refuse_large(*shown_size(image.shape[1], image.shape[0], self._shape), self.max_pixels)
+        image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB)
+        return with_square_pixels(np.asarray(image, np.uint8), self._shape)
 
     def _begin(self, time: float) -> float:
         """How late OpenCV's clock begins on the container's; `time` is what it says of the frame that was just read.

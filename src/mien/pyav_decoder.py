@@ -46,6 +46,7 @@ class PyAVDecoder:
         self.damaged = 0
         self.finished = isinstance(place, io.RawIOBase)
         self.max_pixels = MAX_PIXELS
+        self.every = 1
         self._shape = pixel_shape(self._stream.sample_aspect_ratio)
         self._first: int | None = None
 
@@ -81,11 +82,11 @@ class PyAVDecoder:
             return float(self._stream.duration * self._stream.time_base)
         return self._container.duration / 1e6 if self._container.duration else None
 
-    def __iter__(self) -> Iterator[tuple[float | None, Image]]:
+    def __iter__(self) -> Iterator[tuple[float | None, Image | None]]:
         """See `Decoder`. Damaged packets are passed over."""
         context = self._stream.codec_context
         refuse_large(*shown_size(context.width, context.height, self._shape), self.max_pixels)
-        packets = decoded = failed = 0
+        packets = decoded = failed = shown = 0
         for packet in self._packets():
             packets += packet.size > 0 and not packet.is_discard
             try:
@@ -98,11 +99,15 @@ class PyAVDecoder:
                 if self._first is not None and frame.pts is not None and frame.pts < self._first:
                     continue
                 refuse_large(*shown_size(frame.width, frame.height, self._shape), self.max_pixels)
-                image = with_square_pixels(frame.to_ndarray(format="rgb24"), self._shape)
-                yield frame.time, _turn(image, _display_matrix(frame))
+                yield frame.time, None if shown % self.every else self._picture(frame)
+                shown += 1
         if failed and self.exact and packets == self.frames:  # an edit list shows fewer
             self.damaged = max(0, packets - decoded)
         raise_failure(self._place)
+
+    def _picture(self, frame: Any) -> Image:
+        """What is shown."""
+        return _turn(with_square_pixels(frame.to_ndarray(format="rgb24"), self._shape), _display_matrix(frame))
 
     def _packets(self) -> Iterator[Any]:
         """The video's packets; sound is looked at for its time only, to know where the file ends."""

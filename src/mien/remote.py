@@ -197,6 +197,7 @@ class MultipartDecoder:
         self.seconds: float | None = None
         self.end: float | None = None
         self.damaged = 0
+        self.every = 1
 
     def __iter__(self) -> Iterator[tuple[float | None, Image]]:
         """See `Decoder`. Damaged pictures are passed over.

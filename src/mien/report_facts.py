@@ -71,6 +71,7 @@ class ReportFacts:
         without_face: how many pictures have no face that was found and stayed whole; None where they were not cut.
         duplicates_left_out: how many pictures that also stand in Training were not judged; None where none was sought.
         excluded: how many pictures of the split a list left out (``--exclude``).
+        learnt: whether the model may have learned from the data that was judged; False where its file says otherwise.
 
     Raises:
         UsageError: there is no score, or the sheet is not a picture.
@@ -96,6 +97,7 @@ class ReportFacts:
     without_face: int | None = None
     duplicates_left_out: int | None = None
     excluded: int = 0
+    learnt: bool = True
 
     def __post_init__(self) -> None:
         if not self.scores:
@@ -128,6 +130,7 @@ class ReportFacts:
             skipped=len(judgement.skipped),
             without_face=judgement.without_face,
             duplicates_left_out=judgement.duplicates_left_out,
+            learnt=judgement.learnt,
             **measured,
         )
 
@@ -158,8 +161,15 @@ class ReportFacts:
 
     def cautions(self) -> tuple[str, ...]:
         """What a reader must know to take the numbers for what they are, each a sentence or two."""
-        lines = (self._one_class(), self._watched(), *self._leaked(), self._flattered(), *self._left_out())
+        seen = (self._watched(), *self._leaked()) if self.learnt else (self._foreign(),)
+        lines = (self._one_class(), *seen, self._flattered(), *self._left_out())
         return tuple(filter(None, lines))
+
+    def _foreign(self) -> str:
+        return (
+            f"As its file says, the model learned from other data than this: {self.spec.trained_on.get('format')}. It "
+            "was not looked whether these pictures stand there as well."
+        )
 
     def _one_class(self) -> str:
         only = self.evaluation.only_class

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -33,6 +34,12 @@ OWN_FONT = "DejaVuSans.ttf"
 
 MOST_LABELLED = 30
 """With more classes the cells are too small to write in."""
+
+LONGEST_NAME = 32
+"""Longer names of classes are cut in the middle in pictures, where they would leave no room for the cells."""
+
+LETTER_WIDTH, STEEP = 0.085, 0.75
+"""About how wide a letter of 10 points is, in inches, and how high a slanting text is, of its length."""
 
 FILE_BACKENDS = frozenset({"agg", "cairo", "pdf", "pgf", "ps", "svg", "template"})
 """Matplotlib's backends that open no window."""
@@ -103,8 +110,9 @@ def plot_confusion(evaluation: Evaluation, path: str | Path) -> Path:
         MissingExtraError: Matplotlib is not installed.
     """
     k = len(evaluation.classes)
-    side = 12.0 if k > MOST_LABELLED else max(4.4, 1.6 + 0.78 * k)
-    figure = new_figure(side + 0.2, side)
+    cells = max(3.0, 0.78 * k) if k <= MOST_LABELLED else min(max(10.0, 0.16 * k), 40.0)
+    names = LETTER_WIDTH * max(map(len, _short_names(evaluation.classes)))
+    figure = new_figure(max(4.6, cells + max(0.8, names) + 1.0), cells + names * STEEP + 1.2)
     _draw_confusion(figure.add_subplot(), evaluation)
     return _save(figure, path)
 
@@ -136,7 +144,8 @@ def _save(figure: Figure, path: str | Path) -> Path:
     if path.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise UsageError(f"path: must end in .png, .svg or .pdf, received {str(path)!r}")
     show_as_written(figure)
-    with replacing(path) as temporary:
+    with replacing(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # of which boxes tell
         figure.savefig(temporary, facecolor="white")
     return path
 
@@ -276,11 +285,14 @@ def _draw_confusion(axes: Axes, evaluation: Evaluation) -> None:
     axes.grid(which="minor", color="white", linewidth=1.5)
     if len(counts) <= MOST_LABELLED:
         _label_cells(axes, counts, shares)
-    names = list(evaluation.classes)
+    names = _short_names(evaluation.classes)
+    crowded = len(names) > MOST_LABELLED
+    size = min(10.0, 500 / len(names)) if crowded else 10.0
     rotation = 45 if max(map(len, names)) > 9 or len(names) > 12 else 0
-    axes.set_xticks(range(len(names)), names, rotation=rotation, ha="right" if rotation else "center")
-    rows = [f"{name}\nn = {int(total):,}" for name, total in zip(names, totals[:, 0], strict=True)]
-    axes.set_yticks(range(len(names)), rows)
+    axes.set_xticks(range(len(names)), names, rotation=rotation, ha="right" if rotation else "center", fontsize=size)
+    between = ", " if crowded else "\n"
+    rows = [f"{name}{between}n = {int(total):,}" for name, total in zip(names, totals[:, 0], strict=True)]
+    axes.set_yticks(range(len(names)), rows, fontsize=size)
     axes.tick_params(which="both", length=0, colors=INK)
     axes.spines[:].set_visible(False)
     axes.set_xlabel("predicted", fontweight="bold", color=INK)
@@ -288,6 +300,12 @@ def _draw_confusion(axes: Axes, evaluation: Evaluation) -> None:
     low, high = evaluation.accuracy_interval
     accuracy = f"accuracy {evaluation.accuracy:.1%} (95% interval {low:.1%} to {high:.1%})"
     axes.set_title(f"{evaluation.split}, n = {evaluation.n:,}\n{accuracy}", fontsize=10, color=INK)
+
+
+def _short_names(classes: Sequence[str]) -> list[str]:
+    """Names of classes, long ones without their middle, as those that begin alike often end otherwise."""
+    half = LONGEST_NAME // 2
+    return [name if len(name) <= LONGEST_NAME else f"{name[: half - 1]}…{name[-half:]}" for name in classes]
 
 
 def _label_cells(axes: Axes, counts: NDArray[np.int64], shares: NDArray[np.float64]) -> None:

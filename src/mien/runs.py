@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import shlex
 import shutil
@@ -76,7 +77,7 @@ class RunFolder:
         path = Path(out) if out is not None else None
         if path is not None and path.exists() and (not path.is_dir() or _holds_more_than_a_start(path)):
             way = f", or go on with it: --resume {shlex.quote(str(path))}" if cls._can_resume(path) else ""
-            raise UsageError(f"{path}: already there; name a new folder with --out{way}")
+            raise UsageError(f"{path}: already there; name a new folder with --out (in Python out=...){way}")
 
     @classmethod
     def _can_resume(cls, path: Path) -> bool:
@@ -93,6 +94,9 @@ class RunFolder:
         Raises:
             UsageError: it is not a run folder, its data was given as arrays, or it is complete.
         """
+        given: object = path
+        if not isinstance(given, str | os.PathLike):
+            raise UsageError(f"run: must be the folder that 'mien train' wrote, received {type(path).__name__}")
         folder = cls(Path(path))
         if not (folder.path / CONFIG).is_file():
             raise UsageError(f"{path}: not a run folder (no {CONFIG}); name the folder that 'mien train' wrote")

@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +14,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from mien.addresses import resolve
+from mien.animations import ANIMATION_SUFFIXES
 from mien.decoders import Decoder, open_decoder
 from mien.errors import DataError
 from mien.fetching import FetchLimits
@@ -22,7 +24,7 @@ from mien.images import Image
 from mien.items import Item, Kind
 from mien.pictures import decode_or_say, fetch_picture, read_file
 from mien.remote import open_moving
-from mien.videos import read_video
+from mien.videos import read_video, share_of
 
 __all__ = ["Clip", "Frame", "Reading", "Sources", "open_sources"]
 
@@ -50,7 +52,8 @@ def open_sources(
     Args:
         sources: each one of
 
-            - an image or video file, by its ending, or by how it begins where the ending says nothing;
+            - an image or video file, by its ending, or by how it begins where the ending says nothing; a GIF or WebP of
+              several pictures is a video;
             - a folder: all images and videos in it and in its folders, sorted, without those that
               `mien.outputs.Annotated` wrote; links are followed, each folder is entered once;
             - a glob pattern, where no file has that very name: ``faces/*.png``, ``**`` for any depth; sorted, without
@@ -67,7 +70,8 @@ def open_sources(
         reading: limits and options.
         on_failure: called with a source's name and what is wrong with it, where it cannot be read or ends too early;
             the rest goes on. None: a `DataError` ends the iteration.
-        pictures_only: whether videos, streams and webcams count as what cannot be read; they are not opened.
+        pictures_only: whether videos, streams and webcams count as what cannot be read; they are not opened. Of an
+            animation the first picture is read.
 
     Raises:
         UsageError: nothing was found at all.
@@ -93,7 +97,8 @@ class Sources:
         *,
         pictures_only: bool = False,
     ) -> None:
-        self._items, self._reading, self._on_failure = tuple(items), reading, on_failure
+        self._items = tuple(map(_still, items)) if pictures_only else tuple(items)
+        self._reading, self._on_failure = reading, on_failure
         self._pictures_only = pictures_only
         self._limits = FetchLimits(reading.max_bytes, reading.seconds, reading.allow_private)
         self._running: list[Generator[Frame]] = []
@@ -129,7 +134,7 @@ class Sources:
         except DataError:
             return 0
         decoder.close()
-        return decoder.frames
+        return share_of(decoder.frames, self._reading.every)
 
     def __iter__(self) -> Iterator[Frame]:
         frames = self._frames()
@@ -173,7 +178,13 @@ class Sources:
         opening, live = self._opening(item)
         limits = self._reading
         yield from read_video(
-            item.name, opening, place=item.place, live=live, ahead=limits.ahead, max_pixels=limits.max_pixels
+            item.name,
+            opening,
+            place=item.place,
+            live=live,
+            ahead=limits.ahead,
+            max_pixels=limits.max_pixels,
+            every=limits.every,
         )
 
     def _load(self, item: Item) -> Image | None:
@@ -247,6 +258,12 @@ def _look_for_an_end(opening: Callable[[], Decoder]) -> tuple[Callable[[], Decod
     """What opens a stream, and whether it is live: one whose own header says how long it is waits, as a file does."""
     decoder = opening()
     return lambda: decoder, not decoder.frames
+
+
+def _still(item: Item) -> Item:
+    """An animation as the picture that it begins with; anything else as it is."""
+    moves = item.kind is Kind.VIDEO and item.path is not None and item.path.suffix.lower() in ANIMATION_SUFFIXES
+    return replace(item, kind=Kind.PICTURE) if moves else item
 
 
 def _size(waiting: deque[tuple[Item, Future[Image | None] | None]]) -> int:

@@ -31,6 +31,12 @@ INK, FAINT, NEVER = "#333333", "#D9D9D9", "#F4F4F4"
 _COLUMNS = 900
 """Steps in time that a panel shows at most."""
 
+_MOST_LABELS = 9
+"""So many spans of time are labelled below a panel, at most."""
+
+_CLOCK_STEPS = (15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
+"""Seconds that such a span may have where labels are minutes and hours."""
+
 _SUFFIXES = (".png", ".svg", ".pdf")
 _DPI = 150
 
@@ -184,10 +190,11 @@ def _new_figure(width: float, height: float) -> Figure:
 
 def _label_time(axes: Axes, end: float, *, shown: bool) -> None:
     """Seconds, or minutes and hours where there are so many."""
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import MaxNLocator, MultipleLocator
 
-    steps = [1, 2, 5, 10] if end < 120 else [1, 1.2, 1.5, 2, 3, 6, 10]
-    axes.xaxis.set_major_locator(MaxNLocator(9, steps=steps))
+    step = next((step for step in _CLOCK_STEPS if end <= _MOST_LABELS * step), end / _MOST_LABELS)
+    few = MaxNLocator(_MOST_LABELS, steps=[1, 2, 5, 10])
+    axes.xaxis.set_major_locator(few if end < 120 else MultipleLocator(step))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g} s" if end < 120 else _clock(value))
     axes.tick_params(axis="x", labelbottom=shown)
 

@@ -23,8 +23,9 @@ LOST = 0.5
 FRAME_SECONDS = 1 / 30
 """How long a frame lasts where no time is given."""
 
-DETECT_EVERY = 6
-"""The whole picture is searched in every so-many-th frame, where nothing else is asked for."""
+DETECT_EVERY, DETECT_SECONDS = 6, 0.3
+"""Where nothing else is asked for, the whole picture is searched in every so-many-th frame; where frames are further
+apart, about so often: whoever comes into a video of a frame a second is seen at once."""
 
 _SAME = 0.5
 """Two followed boxes that overlap so much lie on one face."""
@@ -34,6 +35,11 @@ _JUMPED = 0.3
 
 _UNCONFIRMED = 3
 """So many detections in a row may miss a face that can still be followed."""
+
+
+def detect_every_at(fps: float) -> int:
+    """In every how many-th frame of a video the whole picture is searched, where nothing else is asked for."""
+    return min(DETECT_EVERY, max(1, round(DETECT_SECONDS * fps)))
 
 
 @dataclass(eq=False)

@@ -40,6 +40,7 @@ def train(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     say: Say | None = None,
     progress: Progress | None = None,
+    verbose: bool = True,
 ) -> TrainingResult:
     """Train a network on a dataset, judge it, and write a run folder.
 
@@ -53,14 +54,33 @@ def train(
         selection: which part of the data to use.
         tests: whether the test splits are judged on; not while settings are being chosen.
         callbacks: further Keras callbacks.
-        say: called with a line as each stage begins.
+        say: called with a line as each stage begins, instead of printing anything.
         progress: called with images read so far and in all.
+        verbose: print each stage, each epoch and the scores.
 
     Raises:
         UsageError: the path, a setting or the folder is wrong.
         DataError: the data cannot be used.
     """
-    config, selection, say = _given(config), selection or Selection(), say or _silent
+    with shown(verbose and say is None) as show:
+        watched = [*callbacks, *show.callbacks]
+        chosen = selection or Selection()
+        result = _train(data, _given(config), out, chosen, tests, watched, say or show.say, progress or show.reading)
+        _tell(result, show.say, resumable=True)
+    return result
+
+
+def _train(
+    data: str | Path,
+    config: TrainingConfig,
+    out: str | Path | None,
+    selection: Selection,
+    tests: bool,
+    callbacks: Sequence[keras.callbacks.Callback],
+    say: Say,
+    progress: Progress | None,
+) -> TrainingResult:
+    """`train`, shown by what is called."""
     if current().leads:
         RunFolder.refuse_used(out)
     check_network(config.network, config.input.size)
@@ -93,14 +113,31 @@ def resume(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     say: Say | None = None,
     progress: Progress | None = None,
+    verbose: bool = True,
 ) -> TrainingResult:
     """Go on with a run that was killed or interrupted, with its own data and settings, as if it had not been.
+
+    Args:
+        run: the run's folder.
+        callbacks: see `train`.
+        say: see `train`.
+        progress: see `train`.
+        verbose: see `train`.
 
     Raises:
         UsageError: the folder is not a run, or the run is complete; or this mien's network of that name is another.
         DataError: its data is not what it was.
     """
-    say = say or _silent
+    with shown(verbose and say is None) as show:
+        result = _resume(run, [*callbacks, *show.callbacks], say or show.say, progress or show.reading)
+        _tell(result, show.say, resumable=True)
+    return result
+
+
+def _resume(
+    run: str | Path, callbacks: Sequence[keras.callbacks.Callback], say: Say, progress: Progress | None
+) -> TrainingResult:
+    """`resume`, shown by what is called."""
     record = current().told_json(lambda: RunFolder.open(run).read_config())
     config = dataclasses.replace(TrainingConfig.from_dict(record["training"]), precision=record["precision"])
     data = record["data"]["path"]
@@ -178,13 +215,24 @@ def fit(
     check_models(config, classes)
     materials = from_faces(faces_from_arrays(halves, config.input, tuple(classes)), config, Selection())
     folder, config = _begin(out, {"data": materials.facts}, materials, config)
-    with _no_trace_if_refused(folder), shown(verbose) as (say, bars):
-        result = run_stages(folder, materials, config, [*callbacks, *bars], say, model, own=True)
-        for split, score in result.scores.items():
-            low, high = score.accuracy_interval
-            say(f"{split}: accuracy {score.accuracy:.1%} (95% interval {low:.1%} to {high:.1%}), n = {score.n:,}")
-        say(f"Saved in {folder.path}")
+    with _no_trace_if_refused(folder), shown(verbose) as show:
+        result = run_stages(folder, materials, config, [*callbacks, *show.callbacks], show.say, model, own=True)
+        _tell(result, show.say, resumable=False)
         return result
+
+
+def _tell(result: TrainingResult, say: Say, *, resumable: bool) -> None:
+    """Say what came of a run; of several hosts the first does."""
+    if not current().leads:
+        return
+    for split, score in result.scores.items():
+        low, high = score.accuracy_interval
+        say(f"{split}: accuracy {score.accuracy:.1%} (95% interval {low:.1%} to {high:.1%}), n = {score.n:,}")
+    if not result.interrupted:
+        say(f"Saved in {result.folder}")
+        return
+    way = f"; mien.resume({str(result.folder)!r}) goes on" if resumable else ""
+    say(f"Interrupted: the model of epoch {result.epoch} is saved in {result.folder}{way}")
 
 
 def _given(config: TrainingConfig | None) -> TrainingConfig:
@@ -228,7 +276,3 @@ def _begin(
     if hosts.leads:
         folder.write_config({**record, "training": config.to_dict(), "precision": precision})
     return folder, dataclasses.replace(config, precision=precision) if hosts.count > 1 else config
-
-
-def _silent(line: str) -> None:
-    """Say nothing."""

@@ -41,7 +41,7 @@ Say = Callable[[str], None]
 """Takes a line for people as a stage of the work begins."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainingResult:
     """What a run gave.
 
@@ -62,6 +62,17 @@ class TrainingResult:
     scores: dict[str, Evaluation]
     epoch: int
     interrupted: bool
+
+    def __repr__(self) -> str:
+        scores = "".join(f", {name} {score.accuracy:.1%}" for name, score in self.scores.items())
+        ended = ", interrupted" if self.interrupted else ""
+        epochs = len(self.history.get("epoch", ()))
+        return f"<TrainingResult in {self.folder}: epoch {self.epoch} of {epochs} kept{scores}{ended}>"
+
+    def _repr_png_(self) -> bytes | None:
+        """The curves, where a notebook shows the result."""
+        curves = self.folder / "curves.png"
+        return curves.read_bytes() if curves.is_file() else None
 
 
 def run_stages(

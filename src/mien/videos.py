@@ -113,6 +113,7 @@ def read_video(
     live: bool = False,
     ahead: int = 8,
     max_pixels: int = MAX_PIXELS,
+    every: int = 1,
 ) -> Iterator[Frame]:
     """Decode a video or stream.
 
@@ -124,6 +125,7 @@ def read_video(
             most two frames old; `Frame.index` counts them too.
         ahead: frames that are decoded ahead.
         max_pixels: larger frames are refused.
+        every: see `mien.frames.Reading`.
 
     Yields:
         Its frames, in order.
@@ -132,7 +134,7 @@ def read_video(
         DataError: after the frames there were: it cannot be opened, is cut off or damaged, or the stream dropped, or
             was a file of which frames were left out. The message does not name it, `items` does.
     """
-    frames = Ahead(_decode(name, opening, place, live, max_pixels), 2 if live else ahead, newest=live)
+    frames = Ahead(_decode(name, opening, place, live, max_pixels, every), 2 if live else ahead, newest=live)
     try:
         yield from frames
     except _HurriedError as error:
@@ -145,20 +147,30 @@ def read_video(
         frames.close()
 
 
-def _decode(name: str, opening: Callable[[], Decoder], place: str, live: bool, max_pixels: int) -> Iterator[Frame]:
+def _decode(
+    name: str, opening: Callable[[], Decoder], place: str, live: bool, max_pixels: int, every: int
+) -> Iterator[Frame]:
     decoder = opening()
-    decoder.max_pixels = max_pixels
+    decoder.max_pixels, decoder.every = max_pixels, every
     try:
         clip: Clip | None = None
         clock = _Clock(decoder.fps, live)
         for index, (stamp, image) in enumerate(decoder):
+            seconds = clock.tell(stamp)
+            if image is None or index % every:
+                continue
             if clip is None:
-                frames = None if live else decoder.frames
-                clip = Clip(name, decoder.fps, frames, (image.shape[1], image.shape[0]), live)
-            yield Frame(name, index, clock.tell(stamp), image, clip, place)
+                frames = None if live else share_of(decoder.frames, every)
+                clip = Clip(name, decoder.fps / every, frames, (image.shape[1], image.shape[0]), live)
+            yield Frame(name, index, seconds, image, clip, place)
         _check_end(decoder, clock, live)
     finally:
         decoder.close()
+
+
+def share_of(frames: int | None, every: int) -> int | None:
+    """How many of a video's frames are given where it is every so-many-th."""
+    return None if frames is None else -(-frames // every)
 
 
 class _Clock:

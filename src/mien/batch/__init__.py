@@ -95,7 +95,7 @@ def run_batch(
     asked = describe(settings, model_file, sources)
     tally = _Tally(folder, progress) if check_folder(folder, asked, resume=resume) else None
     if tally is not None and not tally.waiting:  # there is no need of Ray
-        say(f"0 of {len(tally.parts):,} parts to do")
+        say(f"0 of {len(tally.parts):,} parts to do; for files added since the run was planned, name a new --out")
         return tally.finish()
     from mien.batch.cluster import connected, count_workers, do_parts, need_ray, on_this_machine
 

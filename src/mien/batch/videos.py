@@ -14,7 +14,7 @@ from mien.batch.stores import Store, first_line, told
 from mien.decoders import Decoder, PyAVDecoder, has_pyav, open_decoder
 from mien.errors import DataError
 from mien.frames import Frame, Reading
-from mien.tracking import DETECT_EVERY
+from mien.tracking import detect_every_at
 from mien.videos import read_video
 
 SEGMENT_FRAMES = 600
@@ -120,7 +120,7 @@ def cut_video(target: str, reading: Reading, detect_every: int | None) -> list[t
             stamps = decoder.stamps()
     except DataError:
         return []  # which the part itself will say
-    every = detect_every or DETECT_EVERY
+    every = detect_every or detect_every_at(decoder.fps)
     length = every * max(1, SEGMENT_FRAMES // every)
     starts = range(0, max(1, len(stamps) - length // 2), length)
     return [(start, stamps[start]) for start in starts] if len(starts) > 1 else []

@@ -54,7 +54,7 @@ def adopt_command(
         if given := [name for name in ONNX_ONLY if on_command_line(context, name)]:
             raise UsageError(f"--{given[0]}: is for .onnx files; leave it out, or change the network in Keras")
         load_keras("adopting a Keras model")
-        from mien.export import adopt_keras
+        from mien.adopting_keras import adopt_keras
 
         written = adopt_keras(model, out, names, intake=intake, logits=logits, crop_margin=crop_margin, force=force)
     else:

@@ -1,4 +1,4 @@
-"""``mien info``: what this machine has for mien to work with."""
+"""``mien info``: what this machine has for mien to work with, or what a model file says of itself."""
 
 from __future__ import annotations
 
@@ -38,14 +38,25 @@ CPU_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "am
 
 
 def info_command(
+    model: Annotated[
+        Path | None, typer.Argument(metavar="[MODEL]", help="A model file, or a bundled name.", show_default=False)
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
 ) -> None:
-    """Tell versions, backends, devices, bundled models and the size of the cache."""
-    facts = collect()
+    """Tell versions, backends, devices, bundled models and the size of the cache; of a MODEL, what it is."""
+    if model is not None:
+        from mien.cli.model_lines import model_lines
+        from mien.modelfacts import read_facts
+
+        found = read_facts(model)
+        facts, lines = found.to_dict(), model_lines(found)
+    else:
+        facts = collect()
+        lines = _lines(facts)
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
     else:
-        _print_table(facts)
+        _print_table(lines)
 
 
 def collect() -> dict[str, Any]:
@@ -119,16 +130,17 @@ def _gpus(folder: Path) -> list[str]:
     return names
 
 
-def _print_table(facts: dict[str, Any]) -> None:
+def _print_table(lines: Iterable[tuple[str, str]]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in _lines(facts):
-        table.add_row(name, value)
-    Console(emoji=False).print(table, markup=False, highlight=False)
+    for name, value in lines:
+        table.add_row(name, Text(value))
+    Console(emoji=False).print(table)
 
 
 def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:

@@ -28,6 +28,7 @@ NOT_FOR: dict[str, dict[str, str]] = {
         "timeline": "nothing is drawn there",
         "batch_size": "leave it out",
         "threads": "use --cpus-per-worker",
+        "every": "all frames are read there",
     },
 }
 """For each engine, options that are for the other one only, and what to do instead."""
@@ -71,7 +72,14 @@ def predict_command(
     smooth: Annotated[float, typer.Option(help="Average a video's expressions over so many seconds; 0: not.")] = 0.5,
     detect_every: Annotated[
         int | None,
-        typer.Option(min=1, help="Look for faces in every n-th frame, follow them between.", show_default="6"),
+        typer.Option(
+            min=1,
+            help="Look for faces in every n-th frame, follow them between.",
+            show_default="6, less below 20 a second",
+        ),
+    ] = None,
+    every: Annotated[
+        int | None, typer.Option(min=1, help="Of videos, read every n-th frame only.", show_default="1")
     ] = None,
     max_pixels: Annotated[
         int | None, typer.Option(min=1, help="Refuse larger pictures.", show_default="89 million")

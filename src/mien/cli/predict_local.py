@@ -45,7 +45,7 @@ def predict_locally(sources: Sequence[str], asked: dict[str, Any]) -> None:
     names = ("margin", "align", "tta", "min_confidence", "batch_size", "device", "threads")
     options = {**{name: asked[name] for name in names}, "max_pixels": max_pixels}
     analyzer = _open_analyzer(asked["model"], asked["detector"], asked["min_face_size"], options)
-    reading = Reading(allow_private=asked["allow_private"], max_pixels=max_pixels)
+    reading = Reading(allow_private=asked["allow_private"], max_pixels=max_pixels, every=asked["every"] or 1)
     work = _Work(analyzer, reading, asked["smooth"], asked["detect_every"])
     out = None if asked["out"] is None else Path(asked["out"])
     wanted = _Wanted(asked["output_format"] or "table", out, asked["save"], asked["timeline"])

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from mien.frames import in_utf8, printable
+from mien.results import Prediction
 
 if TYPE_CHECKING:
     from mien.analysis import Analysis
@@ -102,11 +103,23 @@ class _Track:
 
     begin: float
     end: float
-    seen: Counter[str] = field(default_factory=Counter)
+    shares: Counter[str] = field(default_factory=Counter)
+    min_confidence: float = 0.0
+
+    def add(self, time: float, prediction: Prediction) -> None:
+        """Take the face as it is in one more frame."""
+        self.end = time
+        self.shares.update(prediction.probabilities)
+        self.min_confidence = prediction.min_confidence
+
+    def average(self) -> Prediction:
+        """What it shows on average."""
+        total = self.shares.total()
+        return Prediction({name: share / total for name, share in self.shares.items()}, self.min_confidence)
 
 
 class Table(Printer):
-    """A line a face of a picture, a line a track of a video."""
+    """A line a face of a picture; a line a track of a video, with the averages of its probabilities."""
 
     def __init__(self, stream: TextIO, classes: Sequence[str]) -> None:
         super().__init__(stream, classes)
@@ -124,10 +137,8 @@ class Table(Printer):
             self._note(frame, analysis)
             return
         for face in analysis:
-            after = int(face.expression == face.prediction.best)  # an uncertain face's best stands here
-            second = " ".join(f"{name} {share:.0%}" for name, share in face.prediction.ranked()[after : after + 1])
             place = f"{face.box.width:.0f}x{face.box.height:.0f} at {face.box.x1:.0f},{face.box.y1:.0f}"
-            self._line(face.expression, f"{face.confidence:.1%}", second, place, printable(frame.source))
+            self._line(*_told(face.prediction), place, printable(frame.source))
         if not analysis:
             self._line("no face", "", "", "", printable(frame.source))
 
@@ -138,17 +149,12 @@ class Table(Printer):
     def _note(self, frame: Frame, analysis: Analysis) -> None:
         time = frame.time or 0.0
         for face in analysis:
-            track = self._tracks.setdefault(face.track_id or 0, _Track(time, time))
-            track.end = time
-            track.seen[face.expression] += 1
+            self._tracks.setdefault(face.track_id or 0, _Track(time, time)).add(time, face.prediction)
 
     def _tell_tracks(self) -> None:
         for number, track in self._tracks.items():
-            total = track.seen.total()
-            shares = [(name, count / total) for name, count in track.seen.most_common(2)]
-            second = " ".join(f"{name} {share:.0%}" for name, share in shares[1:])
             span = f"track {number}, {track.begin:.1f}-{track.end:.1f} s"
-            self._line(shares[0][0], f"{shares[0][1]:.1%}", second, span, self._name)
+            self._line(*_told(track.average()), span, self._name)
         if self._clip is not None and not self._tracks:
             self._line("no face", "", "", "", self._name)
         self._tracks = {}
@@ -161,6 +167,13 @@ class Table(Printer):
         padded = [f"{cell:<{width}}" if width else cell for cell, width in zip(cells, WIDTHS, strict=True)]
         self.stream.write(" ".join(padded).rstrip() + "\n")
         self.stream.flush()
+
+
+def _told(prediction: Prediction) -> tuple[str, str, str]:
+    """The first three cells of a line: the expression, how sure, and the next; of what is uncertain the best."""
+    after = int(prediction.expression == prediction.best)
+    second = " ".join(f"{name} {share:.0%}" for name, share in prediction.ranked()[after : after + 1])
+    return prediction.expression, f"{prediction.confidence:.1%}", second
 
 
 def _records(analysis: Analysis) -> list[dict[str, Any]]:

@@ -56,9 +56,14 @@ def _calibration_lines(calibration: Calibration, split: str) -> Iterator[str]:
 
 
 def _tendency(found: Reliability) -> str:
+    from mien.evaluation import wilson_interval
+
     gap = found.confidence - found.accuracy
+    low, high = wilson_interval(round(found.accuracy * found.n), found.n)
     if abs(gap) < ABOUT:
         return "about as sure as it should be, on average"
+    if low <= found.confidence <= high:
+        return f"as sure as it should be, as far as {found.n:,} pictures tell"
     return "too sure" if gap > 0 else "not sure enough"
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mien.datasets.storage import (
+    ARCHIVE_ENDINGS,
     MAX_IMAGE_BYTES,
     TABLE_ENDINGS,
     Blob,
@@ -59,18 +60,27 @@ class Zip:
         with _damage_named(self.path):
             return zipfile.ZipFile(self.path)
 
+    @cached_property
+    def _members(self) -> dict[str, zipfile.ZipInfo]:
+        r"""Members by name, the last where several have one; folders end in ``/``.
+
+        Where nothing but ``\`` stands between folders, as PowerShell 5 packs, it is ``/`` here.
+        """
+        members = self._file.infolist()
+        windows = not any("/" in info.filename for info in members)
+        return {info.filename.replace("\\", "/") if windows else info.filename: info for info in members}
+
     def listing(self) -> Listing:
         """See `Storage.listing`."""
-        members = self._file.infolist()
-        stamps = [(info.file_size, info.CRC) for info in members if not info.is_dir()]
-        files = [info.filename for info in members if not info.is_dir()]
-        folders = [info.filename.rstrip("/") for info in members if info.is_dir()]
-        return _listing(self.path, files, stamps, folders)
+        files = {name: info for name, info in self._members.items() if not name.endswith("/")}
+        stamps = [(info.file_size, info.CRC) for info in files.values()]
+        folders = [name.rstrip("/") for name in self._members if name.endswith("/")]
+        return _listing(self.path, list(files), stamps, folders)
 
     def read(self, name: str, limit: int = MAX_IMAGE_BYTES) -> bytes:
         """See `Storage.read`."""
         try:
-            with self._file.open(name) as member:
+            with self._file.open(self._members[name]) as member:
                 data = member.read(limit + 1)  # never more, whatever size the archive claims
         except KeyError:
             raise DataError(f"is not in {self.path.name}") from None
@@ -211,6 +221,7 @@ def _listing(path: Path, files: list[str], stamps: list[tuple[int, int]], folder
         stamps=np.array([stamp for _, stamp in images], np.int64).reshape(-1, 2),
         folders=sorted(_folders(name for name in (*(name + "/" for name in folders), *(name for name, _ in shown)))),
         tables=[name for name, _ in shown if name.lower().endswith(TABLE_ENDINGS)],
+        packed=[name for name, _ in shown if name.lower().endswith(ARCHIVE_ENDINGS)],
     )
 
 

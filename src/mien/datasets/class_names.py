@@ -23,6 +23,15 @@ ReadFn = Callable[[str], bytes | None]
 _NUMBERED = re.compile(r"\s*(\d+)\s*[._\-:,;)\s]\s*([^\W\d_].*)", re.DOTALL)
 
 
+def is_text(name: str) -> bool:
+    """Whether a name is Unicode text; what was read from bytes that are not UTF-8 is none."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def split_number(name: str) -> tuple[int, str] | None:
     """``(1, "sad")`` for ``"1. sad"``, ``"01_sad"`` or ``"1-sad"``; None for a name without a number in front."""
     match = _NUMBERED.fullmatch(name)

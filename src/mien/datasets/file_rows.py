@@ -1,6 +1,6 @@
 """The rows of a table of files: a CSV or TSV file with a column of files and a column of classes.
 
-Columns are found by their names (`FILE_COLUMNS`, `CLASS_COLUMNS`, `SPLIT_COLUMNS`), in any case and order. What the
+Columns are found by their names (`FILE_COLUMNS`, and those of `mien.datasets.tables`), in any case and order. What the
 rows mean is decided in `mien.datasets.file_tables`.
 """
 
@@ -17,18 +17,24 @@ from typing import IO, Any
 
 from mien.datasets.splits import folder_split, table_split
 from mien.datasets.storage import base_name
-from mien.datasets.tables import MAX_LINE_BYTES, whole_number
+from mien.datasets.tables import (
+    CLASS_COLUMNS,
+    DELIMITERS,
+    MAX_LINE_BYTES,
+    SPLIT_COLUMNS,
+    Columns,
+    column_name,
+    place_of,
+    whole_number,
+)
 from mien.errors import DataError
 from mien.labels import AFFECTNET_NUMBERS, AFFECTNET_WITHOUT, RAFDB_NUMBERS
 
 FILE_COLUMNS: tuple[str, ...] = (
     *("path", "file", "filename", "file_name", "image", "img", "image_path", "pth", "subdirectory_filepath"),
+    *("filepath", "file_path", "img_path", "image_file", "image_name", "img_name", "image_id", "images", "id"),
 )
-CLASS_COLUMNS: tuple[str, ...] = ("label", "emotion", "expression", "class")
-SPLIT_COLUMNS: tuple[str, ...] = ("split", "usage", "set", "subset")
-"""What columns may be called, in lower case; where there are several of a kind, the first of these is taken."""
-
-DELIMITERS = ",;\t"
+"""What columns of files may be called (`mien.datasets.tables.column_name`); of several the first of these is taken."""
 
 OpenFn = Callable[[str], IO[bytes]]
 """Opens a file of the dataset by its name; raises `DataError` where it cannot be read."""
@@ -81,7 +87,7 @@ class Header:
         text = line.decode("utf-8-sig", "replace").strip("\r\n")
         for delimiter in DELIMITERS:
             names = _column_names(text, delimiter)
-            file, word, split = (_place(names, kind) for kind in (FILE_COLUMNS, CLASS_COLUMNS, SPLIT_COLUMNS))
+            file, word, split = (place_of(names, kind) for kind in (FILE_COLUMNS, CLASS_COLUMNS, SPLIT_COLUMNS))
             if file is not None and word is not None and "pixels" not in names:
                 return cls(file, word, split, delimiter, names)
         return None
@@ -108,18 +114,34 @@ class FileTable:
 
 def _column_names(line: str, delimiter: str) -> tuple[str, ...]:
     try:
-        return tuple(name.strip().lower() for name in next(_reader([line], delimiter), []))
+        return tuple(column_name(name) for name in next(_reader([line], delimiter), []))
     except csv.Error:
         return ()
-
-
-def _place(names: Sequence[str], kind: Sequence[str]) -> int | None:
-    return next((names.index(name) for name in kind if name in names), None)
 
 
 def _reader(lines: Iterable[str], delimiter: str) -> Any:
     """`csv.reader`, which refuses quotes that are not closed rather than take the rest of the file for one field."""
     return csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
+
+
+def refuse_unknown_columns(name: str, open_fn: OpenFn) -> None:
+    """Refuse a table that is neither one of files nor one of pixels, where nothing else says what pictures show.
+
+    Raises:
+        DataError: says how it begins.
+    """
+    try:
+        with open_fn(name) as file:
+            line = file.readline(MAX_LINE_BYTES)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"cannot be read ({error})", [name]) from error
+    if Columns.of(line) is None:
+        text = line.decode("utf-8-sig", "replace").strip()
+        raise DataError(
+            "no columns of files and of what they show (such as path,label) in the first line, which begins "
+            f"{text[:80]!r}",
+            [name],
+        )
 
 
 def is_file_table(name: str, open_fn: OpenFn) -> bool:

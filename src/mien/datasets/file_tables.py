@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 import numpy as np
 
-from mien.datasets.class_names import NAMES_FILE, ReadFn, guess, known_classes, names_by_number, read_names
+from mien.datasets.class_names import NAMES_FILE, ReadFn, guess, is_text, known_classes, names_by_number, read_names
 from mien.datasets.file_rows import FileTable, OpenFn, Row, Scheme, read_table
 from mien.datasets.splits import FOLDER_NAMES, USAGES, path_split, word_split
 from mien.datasets.storage import Listing, base_name, encode_names
 from mien.datasets.tree import Index
 from mien.errors import DataError, listing
+from mien.images import is_image_name
 from mien.labels import EXPRESSIONS, canonical, class_order
 
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
@@ -56,6 +58,7 @@ def read_file_tables(
         return None
     found = [(table, Finder(listing_.names, table)) for table in tables]
     there = [(table, finder) for table, finder in found if finder.any_found()]
+    there = there or [(table, moved) for table, _ in found if (moved := _moved(listing_.names, table)) is not None]
     if not there:
         raise _none_there(found)
     _check_together([table for table, _ in there])
@@ -75,6 +78,21 @@ def _none_there(tables: Sequence[tuple[FileTable, Finder]]) -> NoneThereError:
         "folders in it",
         missing,
     )
+
+
+def _moved(names: Sequence[str], table: FileTable) -> Finder | None:
+    """What finds the pictures of a table whose paths are those of another machine (``C:/faces/train/1.png``).
+
+    As few as will do of the folders with which all its paths begin are left off. More than half of its files must be
+    there then, so that no table is taken for one of other pictures.
+    """
+    folders = zip(*(_plain(row.file).split("/")[:-1] for row in table.rows), strict=False)
+    shared = [level[0] for level in takewhile(lambda level: len(set(level)) == 1, folders)]
+    for count in range(1, len(shared) + 1):
+        finder = Finder(names, table, "/".join(shared[:count]) + "/")
+        if 2 * sum(not isinstance(finder.find(row), str) for row in table.rows) > len(table.rows):
+            return finder
+    return None
 
 
 def _listed_names(folder: str, read_fn: ReadFn) -> tuple[str, ...] | None:
@@ -97,18 +115,20 @@ class Finder:
     Args:
         names: the pictures, relative to the root.
         table: its folder and split tell files of one name apart.
+        without: what is left off in front of each of its paths.
     """
 
-    def __init__(self, names: Sequence[str], table: FileTable) -> None:
+    def __init__(self, names: Sequence[str], table: FileTable, without: str = "") -> None:
+        self.without = without
         self._names = names
         self._table = table
         self._folder = posixpath.dirname(table.name)
-        self._wanted = {base_name(_plain(row.file)) for row in table.rows}
+        wanted = {base_name(_plain(row.file)).casefold() for row in table.rows}
         self._places: dict[str, list[int]] = {}
         for place, name in enumerate(names):
-            base = base_name(name)
-            if base in self._wanted:
-                self._places.setdefault(base, []).append(place)
+            base = base_name(name).casefold()
+            for key in {base, _without_ending(base)} & wanted:
+                self._places.setdefault(key, []).append(place)
 
     def any_found(self) -> bool:
         """Whether a single row's file is there."""
@@ -117,15 +137,12 @@ class Finder:
     def find(self, row: Row) -> int | str:
         """The place of a row's picture among the names, or why there is none.
 
-        It is the file of that path, from the table's folder; else the one below, or below the root, whose path ends so.
+        It is the file of that path, from the table's folder; else the one below, or below the root, whose path ends so;
+        else one whose path differs in capital letters or, where the row has none, in having an ending.
         """
-        path = _plain(row.file)
-        candidates = self._places.get(base_name(path), [])
-        exact = posixpath.normpath(f"{self._folder}/{path}" if self._folder and path[:1] != "/" else path)
-        fitting = [place for place in candidates if self._names[place] == exact]
-        if not fitting:
-            ending = f"/{posixpath.normpath(path)}"
-            fitting = [place for place in candidates if f"/{self._names[place]}".endswith(ending)]
+        path = _plain(row.file).removeprefix(self.without)
+        candidates = self._places.get(base_name(path).casefold(), [])
+        fitting = next(filter(None, (self._fitting(path, candidates, fold) for fold in _FOLDS)), [])
         if len(fitting) > 1:
             fitting = self._below(fitting) or fitting
         if len(fitting) > 1:
@@ -133,6 +150,14 @@ class Finder:
         if len(fitting) > 1:
             return f"{row.file} stands in several folders: {listing([self._names[place] for place in fitting])}"
         return fitting[0] if fitting else f"{row.file} is not there"
+
+    def _fitting(self, path: str, candidates: Sequence[int], fold: Callable[[str], str]) -> list[int]:
+        """Candidates whose path is this one, from the table's folder, once both are folded; else those that end so."""
+        exact = posixpath.normpath(f"{self._folder}/{path}" if self._folder and path[:1] != "/" else path)
+        folded = [(place, fold(self._names[place])) for place in candidates]
+        fitting = [place for place, name in folded if name == fold(exact)]
+        ending = "/" + fold(posixpath.normpath(path))
+        return fitting or [place for place, name in folded if f"/{name}".endswith(ending)]
 
     def _below(self, places: Sequence[int]) -> list[int]:
         start = f"{self._folder}/" if self._folder else ""
@@ -146,6 +171,14 @@ class Finder:
 def _plain(path: str) -> str:
     """A path with the slashes of all systems but Windows, and without ``./`` in front."""
     return path.replace("\\", "/").removeprefix("./")
+
+
+def _without_ending(name: str) -> str:
+    return name.rpartition(".")[0] if is_image_name(name) else name
+
+
+_FOLDS: tuple[Callable[[str], str], ...] = (str, str.casefold, lambda name: _without_ending(name.casefold()))
+"""How a row's path and a picture's are made alike, the strictest first."""
 
 
 @dataclass
@@ -194,6 +227,8 @@ def build_index(
                 found.add(row, place, _split_of(row, table, "" if isinstance(place, str) else names[place]))
     words = scheme.name if scheme else "table of files"
     told = f"{words} ({passed:,} rows without an expression passed over)" if passed else words
+    if any(finder.without for _, finder in tables):
+        told += ", found by the ends of its paths"
     classes = _classes({name for name in meaning.values() if name}, scheme, listed)
     return _index(found, meaning, classes, names, told)
 
@@ -247,6 +282,8 @@ def class_names(
         DataError: a class that is none, numbers that nothing names, or numbers beside names.
     """
     words = {row.word for row in rows}
+    if not all(is_text(word) for word in words):
+        raise DataError("classes are not UTF-8 text; save the table as UTF-8", list(tables))
     numbers = {word for word in words if _NUMBER.fullmatch(word)}
     if numbers and numbers != words:
         fewer = min(numbers, words - numbers, key=lambda some: sum(row.word in some for row in rows))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,11 +17,12 @@ import numpy as np
 
 from mien.config import FerPlus
 from mien.datasets import cache as cache_files
+from mien.datasets.affectnet import read_affectnet
 from mien.datasets.archives import open_storage
 from mien.datasets.class_names import is_expression
 from mien.datasets.dataset import Dataset
 from mien.datasets.ferplus import MAX_VOTES_BYTES, VOTES_FILE, read_votes, with_votes
-from mien.datasets.file_rows import is_file_table
+from mien.datasets.file_rows import is_file_table, refuse_unknown_columns
 from mien.datasets.file_tables import NoneThereError, read_file_tables
 from mien.datasets.npz import read_npz
 from mien.datasets.pixels import Files, Held
@@ -35,10 +37,9 @@ from mien.datasets.storage import (
     encode_names,
     single_file,
 )
-from mien.datasets.tables import READING, Table, join_tables, read_csv
+from mien.datasets.tables import PIXEL_TABLES, READING, Table, classes_of, join_tables, read_csv
 from mien.datasets.tree import Index, read_tree
 from mien.errors import DataError, UsageError, listing, unknown_choice
-from mien.labels import EXPRESSIONS
 
 MAX_TABLE_BYTES = 2 * 1024**3
 """A CSV or npz file within an archive may unpack to this much. ``fer2013.csv`` has 301 MB."""
@@ -49,9 +50,6 @@ PREFERRED_TABLES: tuple[tuple[str, ...], ...] = (
     ("train.csv", "test.csv"),
 )
 """CSV files that are taken first where a folder holds several; the last two belong together."""
-
-PIXEL_TABLES = ("fer2013.csv", "icml_face_data.csv")
-"""CSV files of these names hold pixels."""
 
 FORMATS = {
     "fer2013.csv": "FER2013 CSV",
@@ -68,9 +66,22 @@ def refuse_missing(path: str | Path) -> None:
     Raises:
         UsageError: names it.
     """
-    path = Path(path).expanduser()
+    path = _as_path(path)
     if not path.exists():
         raise UsageError(f"no such file or folder: {path}")
+
+
+def _as_path(path: str | Path) -> Path:
+    """What was given as a path.
+
+    Raises:
+        UsageError: it is none.
+    """
+    given: object = path
+    if not isinstance(given, str | os.PathLike):
+        received = "None" if path is None else type(path).__name__
+        raise UsageError(f"path: must be that of a folder or file of labelled faces, received {received}")
+    return Path(path).expanduser()
 
 
 def open_dataset(
@@ -90,7 +101,7 @@ def open_dataset(
         UsageError: there is no such path, or it is a file of another kind.
         DataError: it holds no dataset, or a broken one; names the files.
     """
-    path = Path(path).expanduser()
+    path = _as_path(path)
     refuse_missing(path)
     try:
         storage = open_storage(path)
@@ -123,6 +134,8 @@ def _find_index(files: Listing, root_name: str, classes: Sequence[str] | None, s
     read_fn = partial(_bytes_of, storage)
     missing: NoneThereError | None = None
     index = read_rafdb(files, read_fn)
+    if index is None and storage.random_access:
+        index = read_affectnet(files, read_fn)
     if index is None and files.names and not any(is_expression(base_name(folder)) for folder in files.folders):
         try:
             index = read_file_tables(files, _file_tables(files), partial(_stream, storage), classes, read_fn)
@@ -130,8 +143,12 @@ def _find_index(files: Listing, root_name: str, classes: Sequence[str] | None, s
             missing = error
     if index is None:
         index = read_tree(files, root_name, classes, read_fn)
-    if missing is not None and (index is None or len(index.classes) < 2):
-        raise missing
+    if index is None or len(index.classes) < 2:
+        if missing is not None:
+            raise missing
+        tables = _file_tables(files) if files.names else []
+        if len(tables) == 1:
+            refuse_unknown_columns(tables[0], partial(_stream, storage))
     return index
 
 
@@ -159,7 +176,12 @@ def _bytes_of(storage: Storage, name: str) -> bytes | None:
 
 def _nothing_found(path: Path, files: Listing) -> DataError:
     seen = f"its {len(files.names):,} images stand in no class folders" if files.names else "it holds no images"
-    return DataError(f"no class folders (such as train/happy) and no CSV of faces found: {seen}", [str(path)])
+    packed = f", but {listing(files.packed)}; unpack what is packed there, or name one archive" if files.packed else ""
+    return DataError(
+        "no class folders (such as train/happy), no table of files (path,label) and no CSV of faces found: "
+        f"{seen}{packed}",
+        [str(path)],
+    )
 
 
 def _dataset(path: Path, index: Index, source: Files | Held, archive: str) -> Dataset:
@@ -182,11 +204,12 @@ def _listing(storage: Storage, path: Path, *, cache: bool) -> Listing:
         return storage.listing()
     fingerprint = f"{_file_fingerprint(path)} {' '.join(TABLE_ENDINGS)}"
     stored = cache_files.recall(path, "listing", fingerprint)
-    if stored is not None and {"names", "stamps", "folders", "tables"} <= stored.keys():
-        texts = {field: stored[field].tolist() for field in ("names", "folders", "tables")}
+    lists = ("names", "folders", "tables", "packed")
+    if stored is not None and {"stamps", *lists} <= stored.keys():
+        texts = {field: stored[field].tolist() for field in lists}
         return Listing(stamps=stored["stamps"], **texts)
     found = storage.listing()
-    texts = {field: np.array(getattr(found, field), np.str_) for field in ("names", "folders", "tables")}
+    texts = {field: np.array(getattr(found, field), np.str_) for field in lists}
     cache_files.keep(path, "listing", fingerprint, {"stamps": found.stamps, **texts})
     return found
 
@@ -285,7 +308,8 @@ def _open_tables(path: Path, names: Sequence[str], storage: Storage, *, cache: b
         if cache:
             _keep_table(path, fingerprint, table)
     words = FORMATS.get(_without_gz(base_name(names[0])), "CSV")
-    index = Index(words, EXPRESSIONS, encode_names(table.names.tolist()), table.labels, table.splits, table.problems)
+    labels, classes = classes_of(table.labels)
+    index = Index(words, classes, encode_names(table.names.tolist()), labels, table.splits, table.problems)
     return _dataset(path, index, Held(table.pixels, fingerprint), storage.kind)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,16 @@ class LoadedData(_FourArrays):
     classes: tuple[str, ...]
     skipped: tuple[str, ...]
     without_face: int | None
+
+    def __repr__(self) -> str:
+        named: dict[str, NDArray[Any]] = {
+            "x_train": self.x_train,
+            "y_train": self.y_train,
+            "x_test": self.x_test,
+            "y_test": self.y_test,
+        }
+        arrays = ", ".join(f"{name} {part.dtype} {part.shape}" for name, part in named.items())
+        return f"<LoadedData: {arrays}; {', '.join(self.classes)}>"
 
 
 def load_data(

@@ -49,7 +49,9 @@ USAGES: dict[str, str] = {
 
 _USAGES = {usage.lower(): split for usage, split in USAGES.items()}
 
-_LENGTHENED = re.compile(r"(.+?)[ _-]?(?:set|split|images?|imgs?|pictures|faces|data|files|folder)")
+_KINDS = "set|split|images?|imgs?|pictures|faces|data|files|folder"
+_LENGTHENED = re.compile(rf"(.+?)[ _-]?(?:{_KINDS})")
+_CONTAINER = re.compile(f"{_KINDS}|photos|dataset")
 
 _WHERE = {"train": "a folder train/, or Usage Training", "test": "a folder test/, or Usage PublicTest or PrivateTest"}
 
@@ -91,6 +93,11 @@ def table_split(stem: str) -> str | None:
     words = re.split(r"[ ._-]+", stem.strip().lower())
     found = {split for word in (words[0], words[-1]) if (split := (FOLDER_NAMES | OTHER_NAMES).get(word))}
     return found.pop() if len(found) == 1 else None
+
+
+def is_container(name: str) -> bool:
+    """Whether a folder's name says that it holds pictures, and not what they show: ``images``, ``data``."""
+    return _CONTAINER.fullmatch(name.strip().lower()) is not None
 
 
 def path_split(name: str) -> str:

@@ -29,6 +29,9 @@ SAMPLE_MARKER = "SAMPLE-FACES.txt"
 TABLE_ENDINGS = (".csv", ".csv.gz", ".tsv", ".npz")
 """File endings, in lower case, of datasets that are one file and of tables of files."""
 
+ARCHIVE_ENDINGS = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2", ".rar", ".7z")
+"""File endings, in lower case, of archives: within a dataset they are not opened, but named where nothing else is."""
+
 Blob = Callable[[], bytes]
 """Gives one file's bytes; raises `DataError` without a name where they cannot be read."""
 
@@ -42,12 +45,14 @@ class Listing:
         stamps: int64 (n, 2): size in bytes and time of change in nanoseconds of each.
         folders: every folder, relative to the root, empty ones too; hidden ones are left out.
         tables: files that end as `TABLE_ENDINGS`.
+        packed: files that end as `ARCHIVE_ENDINGS`.
     """
 
     names: list[str] = field(default_factory=list)
     stamps: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
     folders: list[str] = field(default_factory=list)
     tables: list[str] = field(default_factory=list)
+    packed: list[str] = field(default_factory=list)
 
     def fingerprint(self) -> str:
         """A digest that changes when an image comes, goes or changes."""
@@ -110,7 +115,7 @@ class Folder:
         stamps = array("q")
         self._walk(str(self.root), "", found, stamps, ())
         table = np.frombuffer(stamps, np.int64).reshape(-1, 2)
-        return Listing(found.names, table, found.folders, found.tables)
+        return Listing(found.names, table, found.folders, found.tables, found.packed)
 
     def _walk(
         self, path: str, prefix: str, found: Listing, stamps: array[int], above: tuple[tuple[int, int], ...]
@@ -128,6 +133,8 @@ class Folder:
                 stamps.extend(_stamp(entry))
             elif name.lower().endswith(TABLE_ENDINGS) and _leads_to(entry.is_file):
                 found.tables.append(prefix + name)
+            elif name.lower().endswith(ARCHIVE_ENDINGS):
+                found.packed.append(prefix + name)
 
     def _identity(self, path: str, above: tuple[tuple[int, int], ...]) -> tuple[int, int]:
         status = os.stat(path)  # noqa: PTH116 - os.DirEntry.stat has no inode on Windows

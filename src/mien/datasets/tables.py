@@ -2,8 +2,8 @@
 
 One row holds one face on one line, its grey pixels as numbers with spaces between them. Columns are found by their
 names, with spaces around them taken off; ``emotion`` and ``Usage`` may be missing, and others may stand beside them,
-quoted where they hold commas. Emotions are names, or the numbers of `mien.labels.FER2013_INDICES`, mapped to class
-names here and nowhere else.
+quoted where they hold commas. Emotions are names, or the numbers of `mien.labels.FER2013_INDICES` and 7 for contempt,
+mapped to class names here and nowhere else.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from mien.datasets.splits import USAGES, folder_split, word_split
 from mien.errors import DataError
-from mien.labels import EXPRESSIONS, FER2013_INDICES, canonical
+from mien.labels import EXPRESSIONS, FER2013_INDICES, canonical, class_order
 
 FER2013_SIDE = 48
 """Side of FER2013's faces in pixels."""
@@ -31,12 +31,24 @@ FER2013_SIDE = 48
 MAX_LINE_BYTES = 8 * 1024**2
 """No row is longer: 1024 x 1024 pixels of three digits take 4 MB."""
 
-READING = 3
+READING = 4
 """Raised when rows are read otherwise, so that tables are not recalled from the cache as they were read before."""
 
-_LABELS = {name: label for label, name in enumerate(EXPRESSIONS)} | {
-    str(number): EXPRESSIONS.index(name) for number, name in enumerate(FER2013_INDICES)
-}
+CLASS_COLUMNS: tuple[str, ...] = (
+    *("label", "emotion", "expression", "class", "labels", "emotions", "class_name", "label_name", "emotion_label"),
+    *("category", "target"),
+)
+SPLIT_COLUMNS: tuple[str, ...] = ("split", "usage", "set", "subset")
+"""What columns of classes and splits may be called (`column_name`); where there are several of a kind, the first of
+these is taken, in tables of pixels ``emotion`` and ``usage`` before these."""
+
+DELIMITERS = ",;\t"
+
+PIXEL_TABLES = ("fer2013.csv", "icml_face_data.csv")
+"""CSV files of these names hold pixels, and FER2013's emotions alone."""
+
+_WITH_CONTEMPT = (*EXPRESSIONS, "contempt")
+_LABELS = {name: label for label, name in enumerate(_WITH_CONTEMPT)}
 _ROWS_TO_GUESS_FROM = 64
 _WHOLE = re.compile(r"([0-9]{1,9})(?:\.0*)?")
 
@@ -47,7 +59,7 @@ class Table:
 
     Attributes:
         pixels: uint8 (n, side, side).
-        labels: int64 (n,) into `mien.labels.EXPRESSIONS`, -1 where the file has no column ``emotion``.
+        labels: int64 (n,) into the seven expressions and contempt behind them; -1 where there is no column of classes.
         splits: (n,).
         names: (n,) ``"fer2013.csv:17"``: file and line.
         problems: rows that cannot be used, with the reason.
@@ -62,25 +74,46 @@ class Table:
 
 @dataclass(frozen=True)
 class Columns:
-    """Where a CSV file's columns stand, from 0; None where it has no such column."""
+    """Where a CSV file's columns stand, from 0, None where it has no such column; and what stands between them.
+
+    `names` are what its numbers mean from 0 on; none unless it is called ``emotion``. Other files than FER2013's have
+    contempt behind its seven, as ``ckextended.csv`` has, which is CK+ in the same form.
+    """
 
     pixels: int
     emotion: int | None
     usage: int | None
+    delimiter: bytes = b","
+    names: tuple[str, ...] = FER2013_INDICES
 
     @classmethod
-    def of(cls, header: bytes) -> Columns | None:
+    def of(cls, header: bytes, *, contempt: bool = True) -> Columns | None:
         """Find the columns in a header line; None where there is no column ``pixels``."""
-        texts = _fields(header.removeprefix(b"\xef\xbb\xbf"))
-        fields = [text.strip().strip(b'"').strip().lower() for text in texts]
-        places = {name: place for place, name in enumerate(fields)}
-        if b"pixels" not in places:
-            return None
-        return cls(places[b"pixels"], places.get(b"emotion"), places.get(b"usage"))
+        numbers = (*FER2013_INDICES, "contempt") if contempt else FER2013_INDICES
+        for delimiter in DELIMITERS.encode():
+            between = bytes([delimiter])
+            texts = _fields(header.removeprefix(b"\xef\xbb\xbf"), between)
+            names = [column_name(text.decode("utf-8", "replace").strip().strip('"')) for text in texts]
+            if "pixels" in names:
+                emotion = place_of(names, ("emotion", *CLASS_COLUMNS))
+                usage = place_of(names, ("usage", *SPLIT_COLUMNS))
+                meaning = numbers if emotion is not None and names[emotion] == "emotion" else ()
+                return cls(names.index("pixels"), emotion, usage, between, meaning)
+        return None
 
     def __len__(self) -> int:
         """How many fields a row must at least have."""
         return 1 + max(place for place in (self.pixels, self.emotion, self.usage) if place is not None)
+
+
+def column_name(text: str) -> str:
+    """A column's name as it is looked for: ``"image_name"`` for ``" Image Name"``."""
+    return text.strip().lower().replace(" ", "_").replace("-", "_")
+
+
+def place_of(names: Sequence[str], kind: Sequence[str]) -> int | None:
+    """Where the first of the names of a kind stands that there is."""
+    return next((names.index(name) for name in kind if name in names), None)
 
 
 class RowError(Exception):
@@ -108,7 +141,11 @@ def read_csv(file: IO[bytes], name: str) -> Table:
     Raises:
         DataError: it has no column ``pixels`` or no row at all. Bad rows are `Table.problems`.
     """
-    columns = Columns.of(file.readline(MAX_LINE_BYTES))
+    header = file.readline(MAX_LINE_BYTES)
+    if header[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise DataError("is UTF-16 text; save it as UTF-8", [name])
+    base = PurePosixPath(name)
+    columns = Columns.of(header, contempt=base.name.lower().removesuffix(".gz") not in PIXEL_TABLES)
     if columns is None:
         raise DataError(
             "no column named pixels in the first line, nor one of files beside one of classes; expected "
@@ -119,7 +156,6 @@ def read_csv(file: IO[bytes], name: str) -> Table:
     first = list(islice(lines, _ROWS_TO_GUESS_FROM))
     side = _side(columns, [line for _, line in first])
     rows = _Rows()
-    base = PurePosixPath(name)
     split = folder_split(base.stem) or "train"
     with warnings.catch_warnings():
         warnings.simplefilter("error", DeprecationWarning)  # how numpy says that a text holds no numbers
@@ -144,19 +180,19 @@ def _numbered_lines(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
             yield number, line
 
 
-def _fields(line: bytes) -> list[bytes]:
+def _fields(line: bytes, delimiter: bytes) -> list[bytes]:
     """The fields of a line, quotes and spaces around them still there.
 
-    A line whose last quote is not closed is split at every comma.
+    A line whose last quote is not closed is split at every comma, or what stands in its place.
     """
-    pieces = line.split(b",")
+    pieces = line.split(delimiter)
     # Kaggle quotes the pixels of every row, which hold no comma: then each piece has an even number of quotes.
     if b'"' not in line or not any(piece.count(b'"') % 2 for piece in pieces):
         return pieces
-    return _joined_within_quotes(pieces) or pieces
+    return _joined_within_quotes(pieces, delimiter) or pieces
 
 
-def _joined_within_quotes(pieces: Sequence[bytes]) -> list[bytes]:
+def _joined_within_quotes(pieces: Sequence[bytes], delimiter: bytes) -> list[bytes]:
     """The fields that were split at commas within quotes; none where a quote is not closed.
 
     Not left to `csv.reader`, which refuses fields of more than 128 KiB for the whole process: pixels may take 4 MB.
@@ -168,7 +204,7 @@ def _joined_within_quotes(pieces: Sequence[bytes]) -> list[bytes]:
         parts.append(piece)
         within ^= piece.count(b'"') % 2 == 1
         if not within:
-            fields.append(b",".join(parts))
+            fields.append(delimiter.join(parts))
             parts = []
     return [] if within else fields
 
@@ -177,20 +213,20 @@ def _side(columns: Columns, lines: Sequence[bytes]) -> int:
     """Side of the faces: what most of the first rows hold where that is a square, else FER2013's."""
     counts: Counter[int] = Counter()
     for line in lines:
-        fields = _fields(line)
+        fields = _fields(line, columns.delimiter)
         if len(fields) > columns.pixels:
-            counts[len(fields[columns.pixels].split())] += 1
+            counts[len(_bare(fields[columns.pixels]).split())] += 1
     most = counts.most_common(1)[0][0] if counts else 0
     side = math.isqrt(most)
     return side if side * side == most and side >= 8 else FER2013_SIDE
 
 
 def _read_row(rows: _Rows, line: bytes, name: str, columns: Columns, side: int, split: str) -> None:
-    fields = [text.strip().strip(b'"') for text in _fields(line)]
+    fields = [text.strip().strip(b'"') for text in _fields(line, columns.delimiter)]
     try:
         if len(fields) < len(columns):
             raise RowError(f"{len(fields)} fields where {len(columns)} are expected")
-        label = -1 if columns.emotion is None else _label(fields[columns.emotion])
+        label = -1 if columns.emotion is None else _label(fields[columns.emotion], columns)
         split = split if columns.usage is None else _usage(fields[columns.usage])
         pixels = _pixels(fields[columns.pixels], side * side)
     except RowError as error:
@@ -202,12 +238,27 @@ def _read_row(rows: _Rows, line: bytes, name: str, columns: Columns, side: int, 
     rows.names.append(name)
 
 
-def _label(text: bytes) -> int:
+def _label(text: bytes, columns: Columns) -> int:
     word = text.decode("utf-8", "replace").strip()
     known = canonical(whole_number(word))
-    if known not in _LABELS:
-        raise RowError(f"emotion {word[:20]!r} has no name; allowed are 0 to 6 and {', '.join(EXPRESSIONS)}")
+    number = int(known) if _WHOLE.fullmatch(known) else None
+    if number is not None and not columns.names:
+        raise RowError(f"class {word[:20]} is a number; only those of a column named emotion are known, FER2013's")
+    known = dict(enumerate(columns.names)).get(number, "") if number is not None else known
+    if known not in (columns.names or _LABELS):
+        numbers = f"0 to {len(columns.names) - 1} and " if columns.names else ""
+        allowed = ", ".join((*EXPRESSIONS, *(columns.names or _WITH_CONTEMPT)[len(EXPRESSIONS) :]))
+        raise RowError(f"emotion {word[:20]!r} has no name; allowed are {numbers}{allowed}")
     return _LABELS[known]
+
+
+def classes_of(labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """The labels of a `Table` into classes in order, and these classes: the seven, with contempt where a row has it."""
+    if not (labels == _LABELS["contempt"]).any():
+        return labels, EXPRESSIONS
+    classes = class_order(set(_WITH_CONTEMPT))
+    order = np.array([*(classes.index(name) for name in _WITH_CONTEMPT), -1])  # -1, no label, takes the last
+    return order[labels], classes
 
 
 def whole_number(word: str) -> str:
@@ -224,12 +275,22 @@ def _usage(text: bytes) -> str:
     return split
 
 
+def _bare(text: bytes) -> bytes:
+    """Pixels without the brackets and commas with which lists are written."""
+    inner = text.strip().strip(b'"').strip()
+    return inner[1:-1].replace(b",", b" ") if inner[:1] == b"[" and inner[-1:] == b"]" else text
+
+
 def _pixels(text: bytes, expected: int) -> NDArray[np.uint8]:
-    """uint8 (expected,) from ``"70 80 82"``. Relies on DeprecationWarning being an error while it runs."""
+    """uint8 (expected,) from ``"70 80 82"`` or ``"[70, 80, 82]"``.
+
+    Relies on DeprecationWarning being an error while it runs.
+    """
+    text = _bare(text)
     try:
         values = np.fromstring(text, np.int64, sep=" ") if text.strip() else np.empty(0, np.int64)
     except (DeprecationWarning, ValueError):
-        raise RowError("pixels that are not whole numbers") from None
+        raise RowError("pixels that are not whole numbers from 0 to 255") from None
     if len(values) != expected:
         raise RowError(f"{len(values):,} pixels where {expected:,} are expected")
     if values.min() < 0 or values.max() > 255:

@@ -14,12 +14,14 @@ from mien.datasets.class_names import (
     ReadFn,
     guess,
     is_expression,
+    is_text,
     known_classes,
     mostly_expressions,
+    names_by_number,
     read_names,
     split_number,
 )
-from mien.datasets.splits import FILE_PREFIXES, file_split, folder_split, folder_splits
+from mien.datasets.splits import FILE_PREFIXES, file_split, folder_split, folder_splits, is_container, long_split
 from mien.datasets.storage import Listing, base_name, encode_names
 from mien.errors import DataError
 from mien.labels import EXPRESSIONS, canonical, class_order
@@ -98,7 +100,10 @@ def read_tree(
     folders = _without_numbers(list(_class_folders(root, root_name)))
     if not any(folder.label is not None for folder in folders):
         return None
-    named = _check_classes(folders, classes, lambda: read_names(f"{root.path}/{NAMES_FILE}".lstrip("/"), read_fn))
+    folders, listed = _named_by_number(folders, root, read_fn)
+    if classes is None and listed is not None:
+        classes = listed
+    named = _check_classes(folders, classes, lambda: _listed_names(root, read_fn))
     strays = tuple(f"{listing.names[position]} (in no class folder)" for position in _strays(root))
     return _index(listing, folders, named, strays)
 
@@ -127,7 +132,11 @@ def _find_root(node: _Node) -> _Node | None:
     holders = node.holders()
     known = [child for child in holders.values() if _holds_known_names(child)]
     if len(known) > 1:
-        raise DataError("several datasets side by side; name one of them", [child.path for child in known])
+        raise DataError(
+            "several datasets side by side; name one of them, or, where they are people, put each one's pictures below "
+            "the classes (happy/anna, sad/anna)",
+            [child.path for child in known],
+        )
     if known:
         return known[0]
     if len(holders) == 1:
@@ -156,15 +165,41 @@ def _has_splits(node: _Node) -> bool:
 
 
 def _splits_of(node: _Node) -> dict[str, str]:
-    """Which folders in it are splits, and which; of a plain name, empty ones too."""
-    plain = {name: split for name in node.children if (split := folder_split(name))}
+    """Which folders in it are splits, and which; of a plain name, empty ones too, but for one with splits in it."""
+    plain = {
+        name: split
+        for name, child in node.children.items()
+        if (split := folder_split(name)) and len(_split_names(child)) < 2
+    }
     return plain | folder_splits(
         name for name, child in node.holders().items() if name in plain or not _wraps_splits(child)
     )
 
 
 def _wraps_splits(node: _Node) -> bool:
-    return any(folder_split(name) for name in node.holders())
+    return bool(_split_names(node))
+
+
+def _split_names(node: _Node) -> list[str]:
+    return [name for name in node.holders() if folder_split(name)]
+
+
+def _halves(root: _Node) -> dict[str, tuple[str, _Node]]:
+    """The splits that a folder holds by the names of their folders: each with the folder that holds its classes."""
+    return {name: (split, _class_parent(root.children[name], split)) for name, split in _splits_of(root).items()}
+
+
+def _class_parent(node: _Node, split: str) -> _Node:
+    """Go down from a split's folder to its classes: ``train/train/happy``, ``train/images/happy``."""
+    holders = node.holders()
+    while len(holders) == 1 and not node.images:
+        ((name, only),) = holders.items()
+        holders = only.holders()
+        says_nothing = long_split(name) == split or is_container(name) or any(map(is_expression, holders))
+        if only.images or not holders or is_expression(name) or not says_nothing:
+            break
+        node = only
+    return node
 
 
 def _holds_known_names(node: _Node) -> bool:
@@ -178,12 +213,11 @@ def _class_folders(root: _Node, root_name: str) -> Iterator[_ClassFolder]:
         split = folder_split(root.path.rpartition("/")[2] or root_name)
         yield from (_ClassFolder(child, name, split) for name, child in root.children.items())
         return
-    splits = _splits_of(root)
-    unknown = [child.path for name, child in root.holders().items() if name not in splits]
+    halves = _halves(root)
+    unknown = [child.path for name, child in root.holders().items() if name not in halves]
     if unknown:
         raise DataError("folders of images beside train, val and test that are none of these", unknown)
-    for split_name, split in splits.items():
-        split_node = root.children[split_name]
+    for split, split_node in halves.values():
         if not split_node.children and split_node.images:
             yield _ClassFolder(split_node, None, split)
         yield from (_ClassFolder(child, name, split) for name, child in split_node.children.items())
@@ -200,12 +234,39 @@ def _without_numbers(folders: Sequence[_ClassFolder]) -> list[_ClassFolder]:
     return [replace(folder, label=one and one[1]) for folder, one in zip(folders, numbered, strict=True)]
 
 
+def _listed_names(root: _Node, read_fn: ReadFn) -> tuple[str, ...] | None:
+    return read_names(f"{root.path}/{NAMES_FILE}".lstrip("/"), read_fn)
+
+
+def _named_by_number(
+    folders: list[_ClassFolder], root: _Node, read_fn: ReadFn
+) -> tuple[list[_ClassFolder], tuple[str, ...] | None]:
+    """Class folders that are all called by a number (``train/3``) get the names that `NAMES_FILE` has for these.
+
+    Returns:
+        The folders, and all the names; the folders as they are and None where there is no such file.
+
+    Raises:
+        DataError: the file has no name for a number.
+    """
+    labels = [folder.label for folder in folders if folder.label is not None]
+    if not _are_numbers(labels) or (lines := _listed_names(root, read_fn)) is None:
+        return folders, None
+    names = names_by_number(lines)
+    unnamed = [f.node.path for f in folders if f.label is not None and int(f.label) not in names]
+    if unnamed:
+        known = ", ".join(f"{number} {name}" for number, name in names.items())
+        raise DataError(f"numbers without a name; by {NAMES_FILE} they are {known}", unnamed)
+    told = [folder if folder.label is None else replace(folder, label=names[int(folder.label)]) for folder in folders]
+    classes = class_order(set(names.values()))
+    return told, classes if classes == EXPRESSIONS else tuple(names.values())
+
+
 def _strays(root: _Node) -> list[int]:
     """Images beside class folders: a face without a label."""
     if not _has_splits(root):
         return root.images.tolist()
-    halves = [root.children[name] for name in _splits_of(root)]
-    return [position for half in halves if half.children for position in half.images]
+    return [position for _, half in _halves(root).values() if half.children for position in half.images]
 
 
 def _check_classes(
@@ -216,6 +277,9 @@ def _check_classes(
     nameless = [repr(node.path) for node, name in labelled if not name]
     if nameless:
         raise DataError("class folders without a name", nameless)
+    if not all(is_text(name) for _, name in labelled):
+        broken = [ascii(node.path) for node, name in labelled if not is_text(name)]
+        raise DataError("class folders whose names are not UTF-8 text; rename them", broken)
     names = {name for _, name in labelled}
     allowed = None if allowed is None else [canonical(name) for name in allowed]
     if allowed is None and not names <= known_classes(names, None):
@@ -271,7 +335,7 @@ def _index(
     used = np.concatenate(positions)[order].tolist()
     names = listing.names if len(used) == len(listing.names) else [listing.names[position] for position in used]
     return Index(
-        format=_format(names),
+        format=_format(names, classes),
         classes=classes,
         keys=encode_names(names),
         labels=np.concatenate(labels)[order],
@@ -288,6 +352,11 @@ def _splits(listing: Listing, positions: NDArray[np.int64], folder: str | None) 
     return np.array(found, "U7")
 
 
-def _format(names: Sequence[str]) -> str:
+def _format(names: Sequence[str], classes: Sequence[str]) -> str:
     prefixed = bool(names) and base_name(names[0]).startswith(tuple(FILE_PREFIXES))
-    return "FER2013 folder" if prefixed else "class folders"
+    numbers = f" named by numbers ({NAMES_FILE} may say what they mean)" if _are_numbers(classes) else ""
+    return "FER2013 folder" if prefixed else f"class folders{numbers}"
+
+
+def _are_numbers(names: Sequence[str]) -> bool:
+    return all(name.strip().isdecimal() for name in names)

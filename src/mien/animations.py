@@ -1,0 +1,94 @@
+"""Animations that come as pictures, GIF and WebP, as videos: by Pillow, whole pictures one after the other."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import PIL.Image
+
+from mien.decoding import refuse_large, sane_fps
+from mien.errors import DataError
+from mien.images import MAX_PIXELS, PILLOW_ERRORS, Image, to_rgb
+
+ANIMATION_SUFFIXES = frozenset({".gif", ".webp"})
+"""Endings, in lower case, of pictures that may move."""
+
+FORMATS = ("GIF", "WEBP")
+
+UNTOLD = 100.0
+"""For how many milliseconds browsers show a picture that says ten or less."""
+
+_WEBP_HEAD, _WEBP_MOVES = 21, 2
+"""Bytes up to the flags of an extended WebP file, and the flag of animations (RFC 9649, section 2.7)."""
+
+_DAMAGE = (*PILLOW_ERRORS, struct.error, PIL.Image.DecompressionBombError)
+
+
+def is_animation(path: str | Path) -> bool:
+    """Whether a file is a GIF or WebP of more than one picture, by ending and content; little of it is read."""
+    if Path(path).suffix.lower() not in ANIMATION_SUFFIXES:
+        return False
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(_WEBP_HEAD)
+        if head[:4] == b"RIFF":  # for which Pillow would read the whole file
+            return head[8:16] == b"WEBPVP8X" and bool(head[-1] & _WEBP_MOVES)
+        with _open(path) as picture:
+            return bool(getattr(picture, "is_animated", False))
+    except _DAMAGE:
+        return False
+
+
+def _open(path: str | Path) -> PIL.Image.Image:
+    """The animation, nothing of it decoded; our own limit on pixels is asked later."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
+        return PIL.Image.open(path, formats=FORMATS)
+
+
+class AnimationDecoder:
+    """GIF and WebP through Pillow; transparent parts are laid on white. See `mien.decoding.Decoder`."""
+
+    def __init__(self, path: str | Path) -> None:
+        try:
+            self._picture = _open(path)
+            refuse_large(*self._picture.size, MAX_PIXELS)
+            self.frames: int | None = getattr(self._picture, "n_frames", 1)
+            self._picture.load()  # WebP says how long a picture is shown once it is decoded
+        except _DAMAGE as error:
+            raise DataError("cannot be decoded as an animation") from error
+        self.fps = sane_fps(1000 / _milliseconds_of(self._picture))
+        self.exact = True
+        self.seconds: float | None = None
+        self.end: float | None = None
+        self.damaged = 0
+        self.finished = False
+        self.max_pixels = MAX_PIXELS
+        self.every = 1
+
+    def __iter__(self) -> Iterator[tuple[float | None, Image | None]]:
+        """See `mien.decoding.Decoder`."""
+        refuse_large(*self._picture.size, self.max_pixels)
+        milliseconds = 0.0
+        for index in range(self.frames or 0):
+            try:
+                self._picture.seek(index)
+                self._picture.load()
+                image = None if index % self.every else to_rgb(self._picture)
+            except _DAMAGE as error:
+                raise DataError(f"ended after {index:,} frames; the file is cut off or damaged") from error
+            yield milliseconds / 1000, image
+            milliseconds += _milliseconds_of(self._picture)
+
+    def close(self) -> None:
+        """See `mien.decoding.Decoder`."""
+        self._picture.close()
+
+
+def _milliseconds_of(picture: PIL.Image.Image) -> float:
+    """How long the present picture is shown."""
+    told = float(picture.info.get("duration") or 0)
+    return told if told > 10 else UNTOLD
