@@ -51,6 +51,14 @@ def test_pictures_without_a_time_are_shown_as_browsers_do(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ["a.gif", "a.webp"])
+def test_a_title_that_stands_longer_does_not_make_the_video_slow(tmp_path: Path, name: str) -> None:
+    frames, _ = read(animation(tmp_path / name, durations=[5000, 40, 40, 40, 40]))
+    assert [frame.time for frame in frames] == pytest.approx([0, 5, 5.04, 5.08, 5.12])
+    assert frames[0].clip is not None
+    assert frames[0].clip.fps == pytest.approx(25)
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.webp"])
 def test_a_single_picture_is_no_animation(tmp_path: Path, name: str) -> None:
     (frame,), _ = read(animation(tmp_path / name, count=1))
     assert (frame.clip, frame.time) == (None, None)
@@ -69,6 +77,19 @@ def test_a_damaged_animation_is_named(tmp_path: Path, name: str) -> None:
     frames, (failure,) = read(path)
     assert len(frames) < 30
     assert ("the file is cut off or damaged" if frames else "cannot be decoded") in failure
+
+
+def test_pictures_before_the_damage_are_read_wherever_a_gif_is_cut_off(tmp_path: Path) -> None:
+    path = animation(tmp_path / "a.gif", count=6)
+    data = path.read_bytes()
+    counts = []
+    for length in range(len(data) // 2, len(data)):
+        path.write_bytes(data[:length])
+        frames, failures = read(path)
+        counts.append(len(frames))
+        assert all("is cut off" in failure for failure in failures)
+    assert counts == sorted(counts)
+    assert (counts[0], counts[-1]) == (2, 6)
 
 
 def test_large_animations_are_refused(tmp_path: Path) -> None:

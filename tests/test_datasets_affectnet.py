@@ -71,6 +71,17 @@ def test_numbers_of_any_form(tmp_path, value):
     assert read_number((tmp_path / "x.npy").read_bytes()) == "3"
 
 
-@pytest.mark.parametrize("data", [None, b"", b"rubbish", b"\x93NUMPY"])
+@pytest.mark.parametrize("data", [None, b"", b"rubbish", b"\x93NUMPY", b"PK\x03\x04rubbish"])
 def test_what_is_no_number(data):
     assert read_number(data) == ""
+
+
+@pytest.mark.parametrize("value", ["happy", 1j, [1, 2], np.datetime64("NaT")])
+def test_values_that_are_no_number(tmp_path, value):
+    np.save(tmp_path / "x.npy", np.asarray(value))
+    assert read_number((tmp_path / "x.npy").read_bytes()) == ""
+
+
+def test_an_archive_of_arrays_is_no_number(tmp_path):
+    np.savez(tmp_path / "x.npz", np.array(3))
+    assert read_number((tmp_path / "x.npz").read_bytes()) == ""

@@ -478,6 +478,55 @@ def test_folders_of_numbers_are_named_by_a_file(tmp_path):
     assert caught.value.items == ("test/2", "train/2")
 
 
+def test_folders_of_numbers_are_named_by_what_is_given_before_a_file(tmp_path):
+    for number in "123":
+        draw(tmp_path / number / "a.png")
+    (tmp_path / "classes.txt").write_text("1 sad\n2 happy\n3 fear\n")
+    assert open_dataset(tmp_path, classes=["1", "2", "3"]).classes == ("1", "2", "3")
+    dataset = open_dataset(tmp_path, classes=["none", "Anger", "sleepy", "happy"])
+    assert dataset.classes == ("none", "angry", "sleepy", "happy")
+    assert [dataset.classes[label] for label in dataset.labels] == ["angry", "sleepy", "happy"]
+    with pytest.raises(DataError, match=r"by the names given they are 0 sad, 1 happy: 2, 3$"):
+        open_dataset(tmp_path, classes=["sad", "happy"])
+
+
+def test_a_file_of_numbers_names_folders_of_numbers_as_they_are(tmp_path):
+    for number in "123":
+        draw(tmp_path / number / "a.png")
+    (tmp_path / "classes.txt").write_text("1\n2\n3\n")
+    dataset = open_dataset(tmp_path)
+    assert [dataset.classes[label] for label in dataset.labels] == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("kind", ["folders", "table"])
+def test_numbers_that_mean_the_same_are_one_class(tmp_path, kind):
+    for number in "012":
+        draw(tmp_path / (number if kind == "folders" else "faces") / f"{number}.png")
+    (tmp_path / "classes.txt").write_text("0 tired\n1 weary\n2 tired\n")
+    if kind == "table":
+        (tmp_path / "labels.csv").write_text("file,label\n0.png,0\n1.png,1\n2.png,2\n")
+    dataset = open_dataset(tmp_path)
+    assert dataset.classes == ("tired", "weary")
+    assert dataset.labels.tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize("folders", [("0", "1"), ("calm", "tense")])
+def test_a_list_of_what_numbers_mean_is_no_table_of_files(tmp_path, folders):
+    for place in range(6):
+        draw(tmp_path / folders[place % 2] / f"{place}.png", place)
+    (tmp_path / "labels.csv").write_text("id,label\n0,calm\n1,tense\n")
+    dataset = open_dataset(tmp_path)
+    assert len(dataset) == 6
+    assert dataset.classes == folders
+
+
+def test_a_table_of_two_numbered_files_is_no_such_list(tmp_path):
+    for place in range(2):
+        draw(tmp_path / "faces" / f"{place}.png", place)
+    (tmp_path / "labels.csv").write_text("id,label\n0,calm\n1,tense\n")
+    assert open_dataset(tmp_path).classes == ("calm", "tense")
+
+
 def test_a_class_whose_name_is_no_text(tmp_path):
     for name in ("tired", "awake"):
         draw(tmp_path / name / "a.png")

@@ -32,6 +32,10 @@ OWN = {"train": {"happy": 9, "sad": 9}, "public": {"happy": 1, "sad": 1}}
         (FER2013 | {"counts": {"public": {"happy": 0}}}, "class folders", {"public": {"happy": 0}}, False),
         ({"format": "class folders", "counts": {}}, "class folders", OWN, True),  # which may have grown
         ({"format": "class folders", "counts": {}}, "RAF-DB", OWN, False),
+        ({"format": "AffectNet (12 rows without an expression passed over)", "counts": {}}, "AffectNet", OWN, True),
+        ({"format": "table of files, found by the ends of its paths", "counts": {}}, "table of files", OWN, True),
+        ({"format": "class folders", "counts": {}}, "class folders named by numbers (...) in a zip archive", OWN, True),
+        ({"format": "arrays", "counts": {}}, "FER2013 folder", OWN, True),  # of load_data, it may be
         ({}, "class folders", OWN, True),
         ({"format": "class folders"}, "FER2013 folder", OWN, True),  # nobody counted
     ],

@@ -5,7 +5,10 @@ from mien.labels import EXPRESSIONS, FER2013_INDICES, canonical, class_order
 
 @pytest.mark.parametrize(
     ("spelling", "name"),
-    [("Angry", "angry"), (" happiness ", "happy"), ("ANGER", "angry"), ("surprised", "surprise"), ("Cats", "Cats")],
+    [
+        *(("Angry", "angry"), (" happiness ", "happy"), ("ANGER", "angry"), ("surprised", "surprise")),
+        *(("Contempt", "contempt"), ("Cats", "Cats")),
+    ],
 )
 def test_spellings(spelling, name):
     assert canonical(spelling) == name

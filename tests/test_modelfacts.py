@@ -146,6 +146,28 @@ def test_a_tflite_described_or_not(tmp_path: Path) -> None:
     assert "LiteRT (TensorFlow Lite), int8-dynamic" in told(path)
 
 
+@pytest.mark.parametrize("config", [{"layers": [{"config": None}]}, {"layers": [{"config": {"batch_shape": 5}}]}, [1]])
+def test_a_network_of_another_form_has_no_shape(config: object, tmp_path: Path) -> None:
+    path = save_archive(tmp_path / "a.keras", config={"class_name": "Theirs", "config": config})
+    assert read_facts(path).network["input_shape"] is None
+
+
+def test_what_is_json_and_no_network(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="holds no network"):
+        read_facts(save_hdf5(tmp_path / "a.h5", model_config=[1]))
+
+
+def test_an_input_whose_shape_is_not_told(tmp_path: Path) -> None:
+    import onnx
+
+    path = save_brightness(tmp_path / "theirs.onnx", ("dark", "light"), (0.2, 0.8), described=False)
+    model = onnx.load(path)
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    onnx.save(model, path)
+    assert read_facts(path).network["inputs"][0]["shape"] is None
+    assert "(any shape)" in told(path)
+
+
 @pytest.mark.parametrize("suffix", [".onnx", ".tflite", ".keras", ".h5"])
 def test_what_is_no_model_is_refused(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"noise{suffix}"

@@ -597,6 +597,15 @@ def test_a_real_video_all_the_way(tmp_path: Path, encoder: str) -> None:
     assert (found, clip.size_wh) == (20, (48, 64))
 
 
+@pytest.mark.parametrize("fps", [30 / 100_000, 30 / 10_000_000])
+def test_videos_of_which_few_frames_are_read_are_saved(tmp_path: Path, encoder: str, fps: float) -> None:
+    clip = Clip("a.mp4", fps, 3, (64, 48))
+    with Annotated(tmp_path) as saved:
+        for index in range(3):
+            saved.write(moving(clip, index, index / fps), picture(index))
+    assert files(tmp_path) == ["a.mp4"]
+
+
 def test_an_encoder_that_fails_is_a_data_error_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -255,6 +255,12 @@ def test_what_flatters_is_said():
     assert "remembered" in learnt.cautions()[0]
 
 
+def test_pictures_that_were_left_out_of_data_that_the_model_did_not_learn_from_are_told():
+    told = replace(made_up(), learnt=False, duplicates_left_out=5).cautions()
+    assert "learned from other data" in told[0]
+    assert told[1].startswith("5 pictures that also stand in Training")
+
+
 def test_a_calibration_that_was_fitted_on_the_same_pictures_is_said_to_flatter(facts):
     assert not any("flatters" in line or "these very" in line for line in facts.cautions())
     same = replace(facts, calibration=replace(facts.calibration, fitted_on="test"))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import struct
 import warnings
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
+from statistics import median
 
 import PIL.Image
 
@@ -20,6 +22,9 @@ FORMATS = ("GIF", "WEBP")
 
 UNTOLD = 100.0
 """For how many milliseconds browsers show a picture that says ten or less."""
+
+FIRST_PICTURES = 10
+"""The rate is that of so many pictures at the beginning; the very first alone is often a title that stands longer."""
 
 _WEBP_HEAD, _WEBP_MOVES = 21, 2
 """Bytes up to the flags of an extended WebP file, and the flag of animations (RFC 9649, section 2.7)."""
@@ -56,11 +61,10 @@ class AnimationDecoder:
         try:
             self._picture = _open(path)
             refuse_large(*self._picture.size, MAX_PIXELS)
-            self.frames: int | None = getattr(self._picture, "n_frames", 1)
-            self._picture.load()  # WebP says how long a picture is shown once it is decoded
+            self.frames = _count(self._picture)
+            self.fps = sane_fps(1000 / median(self._first_durations()))
         except _DAMAGE as error:
             raise DataError("cannot be decoded as an animation") from error
-        self.fps = sane_fps(1000 / _milliseconds_of(self._picture))
         self.exact = True
         self.seconds: float | None = None
         self.end: float | None = None
@@ -69,11 +73,24 @@ class AnimationDecoder:
         self.max_pixels = MAX_PIXELS
         self.every = 1
 
+    def _first_durations(self) -> list[float]:
+        """How long each of the first pictures is shown, which WebP says once it is decoded."""
+        durations = []
+        try:
+            for index in range(min(self.frames or 1, FIRST_PICTURES)):
+                self._picture.seek(index)
+                self._picture.load()
+                durations.append(_milliseconds_of(self._picture))
+        except _DAMAGE:
+            if not durations:
+                raise
+        return durations
+
     def __iter__(self) -> Iterator[tuple[float | None, Image | None]]:
         """See `mien.decoding.Decoder`."""
         refuse_large(*self._picture.size, self.max_pixels)
         milliseconds = 0.0
-        for index in range(self.frames or 0):
+        for index in count() if self.frames is None else range(self.frames):
             try:
                 self._picture.seek(index)
                 self._picture.load()
@@ -86,6 +103,14 @@ class AnimationDecoder:
     def close(self) -> None:
         """See `mien.decoding.Decoder`."""
         self._picture.close()
+
+
+def _count(picture: PIL.Image.Image) -> int | None:
+    """How many pictures there are; None where the file is cut off in such a way that they cannot be counted."""
+    try:
+        return int(getattr(picture, "n_frames", 1))
+    except _DAMAGE:
+        return None
 
 
 def _milliseconds_of(picture: PIL.Image.Image) -> float:

@@ -16,6 +16,10 @@ DEFAULT_FPS = 25.0
 MAX_FPS = 1000.0
 """More than that is a clock's rate, not a video's."""
 
+BACK_SECONDS = 0.5
+"""Where the container's clock goes back further, another recording begins, as in files that were put together: its
+frames and its sound follow those before."""
+
 
 class Decoder(Protocol):
     """An opened video. Used by one thread; close it.

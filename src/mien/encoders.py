@@ -31,6 +31,9 @@ bytes."""
 MAX_PAUSE = 60.0
 """Seconds that repeated frames fill at most, where timestamps cannot be written: more is a broken clock."""
 
+SLOWEST = 0.01
+"""Frames a second that are written at least: encoders refuse lower rates, such as those of every 100,000th frame."""
+
 WAITING = 4
 """Frames that wait for the encoder."""
 
@@ -57,6 +60,7 @@ def open_encoder(path: Path, fps: float, size_wh: tuple[int, int], sound: Path |
     Raises:
         DataError: the file cannot be written.
     """
+    fps = max(fps, SLOWEST)
     if has_pyav():
         import av
 
@@ -76,7 +80,8 @@ class PyAVEncoder:
         self._step = max(1, round(TICKS / fps))
         self._last = -1
         try:
-            self._container = av.open(str(path), "w", options={"movflags": "+faststart"})
+            options = {"movflags": "+faststart", "strict": "unofficial"}  # for MP3 of less than 16 kHz
+            self._container = av.open(str(path), "w", options=options)
         except (av.FFmpegError, OSError) as error:
             raise DataError(f"cannot be written ({error.strerror or error})", [str(path)]) from error
         rate = Fraction(fps).limit_denominator(1001)
@@ -109,7 +114,15 @@ class PyAVEncoder:
     def _mux(self, packets: list[Any]) -> None:
         for packet in packets:
             packet.duration = packet.duration or self._step
+            self._add(packet)
+
+    def _add(self, packet: Any) -> None:
+        """Put it in its place. What is refused then is damaged sound that waited for its turn, and is left out."""
+        try:
             self._container.mux(packet)
+        except self._av.InvalidDataError:
+            if self._heard is None:
+                raise
 
     def _hear(self, ticks: int) -> None:
         """Add what is heard before this time; what goes wrong ends the sound, not the video."""
@@ -118,7 +131,7 @@ class PyAVEncoder:
         try:
             for packet in self._sound.until(ticks / TICKS):
                 packet.stream = self._heard
-                self._container.mux(packet)
+                self._add(packet)
         except (self._av.FFmpegError, ValueError):
             self._sound.close()
             self._sound = None

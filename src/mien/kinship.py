@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,9 @@ from mien.evaluation import Evaluation
 
 FER2013 = ("FER2013", "ICML", "Kaggle", "CSV")
 """How the names of formats begin in which FER2013 comes."""
+
+ARRAYS = "arrays"
+"""The format of faces that were handed over in Python, wherever they are from: `mien.datasets.dataset.Faces.format`."""
 
 Counts = Mapping[str, Mapping[str, int]]
 """Split to class to how many pictures, as `mien.Dataset.counts` gives them."""
@@ -23,7 +27,9 @@ def may_have_learnt(trained_on: Mapping[str, Any], form: str, counts: Counts) ->
         counts: of the dataset.
     """
     learnt = trained_on.get("format")
-    return not isinstance(learnt, str) or _alike(learnt, form) or _same_split(trained_on.get("counts"), counts)
+    if not isinstance(learnt, str) or learnt == ARRAYS:
+        return True
+    return _alike(learnt, form) or _same_split(trained_on.get("counts"), counts)
 
 
 def may_be_fitted(trained_on: Mapping[str, Any], form: str, counts: Counts, scores: Mapping[str, Evaluation]) -> bool:
@@ -51,8 +57,8 @@ def _alike(one: str, other: str) -> bool:
 
 
 def _family(form: str) -> str:
-    """What a format is called, without its archive and its labels."""
-    words = form.split(" in a ")[0].split(" with ")[0]
+    """What a format is called, without its archive, its labels, and what was met in one copy of it."""
+    words = re.split(r" in a | with | named by |,| \(", form)[0]
     return FER2013[0] if words.startswith(FER2013) else words
 
 

@@ -45,12 +45,12 @@ ALIASES: dict[str, str] = {
 def canonical(name: str) -> str:
     """Give the expression's own name for a spelling of it: ``"Anger "`` gives ``"angry"``.
 
-    A name that is no spelling of the seven comes back stripped and otherwise as it was.
+    A name that is no spelling of the seven, nor contempt, comes back stripped and otherwise as it was.
     """
     stripped = name.strip()
     lowered = stripped.lower()
     lowered = ALIASES.get(lowered, lowered)
-    return lowered if lowered in EXPRESSIONS else stripped
+    return lowered if lowered in EXPRESSIONS or lowered == "contempt" else stripped
 
 
 def class_order(names: set[str]) -> tuple[str, ...]:

@@ -153,7 +153,8 @@ def _onnx_facts(model: Any) -> dict[str, Any]:
 def _tensor(value: Any) -> dict[str, Any]:
     """An input or output: its name, its type and its shape, of which a name or None stands for what is free."""
     kind = value.type.tensor_type
-    shape = [dim.dim_value if dim.HasField("dim_value") else (dim.dim_param or None) for dim in kind.shape.dim]
+    dims = [dim.dim_value if dim.HasField("dim_value") else (dim.dim_param or None) for dim in kind.shape.dim]
+    shape = dims if kind.HasField("shape") else None
     return {"name": value.name, "type": onnx.TensorProto.DataType.Name(kind.elem_type).lower(), "shape": shape}
 
 
@@ -164,21 +165,22 @@ def _keras_facts(path: Path) -> dict[str, Any]:
         ModelError: it is neither, is damaged, or holds weights alone.
     """
     config, version = _from_archive(path) if zipfile.is_zipfile(path) else _from_hdf5(path)
-    if config is None:
+    if not isinstance(config, dict):
         raise ModelError(f"{path}: holds no network, perhaps its weights alone; save the whole model: model.save(...)")
     inner = config.get("config")
     inner = inner if isinstance(inner, Mapping) else {"layers": inner}  # a Sequential of the first Keras
     layers = inner.get("layers")
-    first = layers[0].get("config", {}) if isinstance(layers, list) and layers and isinstance(layers[0], dict) else {}
+    first = layers[0].get("config") if isinstance(layers, list) and layers and isinstance(layers[0], dict) else None
+    shape = (first.get("batch_shape") or first.get("batch_input_shape")) if isinstance(first, dict) else None
     return {
         "kind": config.get("class_name"),
         "name": inner.get("name"),
-        "input_shape": first.get("batch_shape") or first.get("batch_input_shape"),
+        "input_shape": shape if isinstance(shape, list) else None,
         "keras_version": version,
     }
 
 
-def _from_archive(path: Path) -> tuple[dict[str, Any] | None, str | None]:
+def _from_archive(path: Path) -> tuple[Any, str | None]:
     try:
         with zipfile.ZipFile(path) as archive:
             there = archive.namelist()
@@ -187,10 +189,10 @@ def _from_archive(path: Path) -> tuple[dict[str, Any] | None, str | None]:
     except ZIP_DAMAGE as error:
         raise ModelError(f"{path}: is damaged ({kerasfiles.first_line(error)})") from error
     version = metadata.get("keras_version") if isinstance(metadata, dict) else None
-    return config if isinstance(config, dict) else None, version
+    return config, version
 
 
-def _from_hdf5(path: Path) -> tuple[dict[str, Any] | None, str | None]:
+def _from_hdf5(path: Path) -> tuple[Any, str | None]:
     try:
         import h5py
     except ImportError as error:
@@ -200,8 +202,8 @@ def _from_hdf5(path: Path) -> tuple[dict[str, Any] | None, str | None]:
             texts = [file.attrs.get(name) for name in ("model_config", "keras_version")]
     except OSError as error:
         raise ModelError(f"{path}: is neither a .keras archive nor an HDF5 file; it may be cut short") from error
-    config, version = (text.decode() if isinstance(text, bytes) else text for text in texts)
     try:
+        config, version = (text.decode() if isinstance(text, bytes) else text for text in texts)
         return (None if config is None else json.loads(config)), version
     except ValueError as error:
         raise ModelError(f"{path}: is damaged: what it says of its network is not JSON ({error})") from error

@@ -161,7 +161,7 @@ class ReportFacts:
 
     def cautions(self) -> tuple[str, ...]:
         """What a reader must know to take the numbers for what they are, each a sentence or two."""
-        seen = (self._watched(), *self._leaked()) if self.learnt else (self._foreign(),)
+        seen = (self._watched(), *self._leaked()) if self.learnt else (self._foreign(), self._without_copies())
         lines = (self._one_class(), *seen, self._flattered(), *self._left_out())
         return tuple(filter(None, lines))
 
@@ -187,8 +187,7 @@ class ReportFacts:
     def _leaked(self) -> tuple[str, ...]:
         leak = self.leakage
         if self.duplicates_left_out is not None:
-            told = f"{self.duplicates_left_out:,} pictures that also stand in Training, pixel for pixel, were left out."
-            return (told, self._not_learnt())
+            return (self._without_copies(), self._not_learnt())
         if leak is None:
             return ("It was not looked whether these pictures also stand in Training.",)
         near = ""
@@ -198,6 +197,11 @@ class ReportFacts:
             return ("None of these pictures stands in Training as well, pixel for pixel." + near, self._not_learnt())
         told = f"{leak.copies:,} of the {leak.n:,} pictures also stand in Training, pixel for pixel.{near}"
         return (f"{told} A model that remembers them looks better than it is.", self._not_learnt())
+
+    def _without_copies(self) -> str:
+        if self.duplicates_left_out is None:
+            return ""
+        return f"{self.duplicates_left_out:,} pictures that also stand in Training, pixel for pixel, were left out."
 
     def _not_learnt(self) -> str:
         """What of Training the model did not learn from, as its file says."""

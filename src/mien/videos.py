@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from mien.decoders import Decoder, LargeFrameError
+from mien.decoding import BACK_SECONDS
 from mien.errors import DataError
 from mien.frames import Clip, Frame, reason
 from mien.images import MAX_PIXELS
@@ -16,10 +17,6 @@ from mien.images import MAX_PIXELS
 SLACK_SECONDS, SLACK_SHARE = 1.0, 0.01
 """How far before its announced end a video may end without being called cut, where nothing but its frames was watched:
 sound may go on longer."""
-
-BACK_SECONDS = 0.5
-"""Where the container's clock goes back further, another recording begins, as in files that were put together: its
-frames follow those before."""
 
 HURRY = 1.25
 """A stream that came so many times as fast as it plays was no live one, but a file whose length nobody told."""

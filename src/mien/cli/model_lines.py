@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def _file_lines(facts: ModelFacts) -> Iterator[tuple[str, str]]:
     yield "file", str(facts.path)
     if facts.bundled:
         yield "bundled", f"as {facts.bundled}"
-    yield "format", f"{FORMAT_NAMES[facts.format]}, {_precision(facts.precision)}" if facts.spec else facts.format
+    yield "format", FORMAT_NAMES[facts.format] + (f", {_precision(facts.precision)}" if facts.spec else "")
     yield "size", f"{facts.size:,} bytes"
     yield "SHA-256", facts.sha256
 
@@ -108,7 +108,7 @@ def _network_lines(facts: ModelFacts) -> Iterator[tuple[str, str]]:
     found = facts.network
     for name, key in (("takes", "inputs"), ("gives", "outputs")):
         for tensor in found.get(key, ()):
-            shape = ", ".join("any" if length is None else str(length) for length in tensor["shape"])
+            shape = "any shape" if tensor["shape"] is None else _shape(tensor["shape"])
             yield name, f"{tensor['name']}: {tensor['type']} ({shape})"
     if "operators" in found:
         operators = ", ".join(f"{domain} {version}" for domain, version in found["operators"].items())
@@ -117,6 +117,10 @@ def _network_lines(facts: ModelFacts) -> Iterator[tuple[str, str]]:
         yield "written by", found["producer"] or "not stated"
     if "kind" in found:
         shape = found["input_shape"]
-        takes = "" if shape is None else f", takes ({', '.join('any' if n is None else str(n) for n in shape)})"
+        takes = "" if shape is None else f", takes ({_shape(shape)})"
         yield "network", f"{found['name'] or 'without a name'}: {found['kind']}{takes}"
         yield "written by", f"Keras {found['keras_version'] or '(version not stated)'}"
+
+
+def _shape(lengths: Sequence[object]) -> str:
+    return ", ".join("any" if length is None else str(length) for length in lengths)

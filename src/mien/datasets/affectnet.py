@@ -50,6 +50,6 @@ def read_affectnet(listing: Listing, read_fn: ReadFn) -> Index | None:
 def read_number(data: bytes | None) -> str:
     """The number of an expression that a file of NumPy holds, as text or as a number; "" for none."""
     try:
-        return str(int(np.load(io.BytesIO(data or b""), allow_pickle=False).item()))
-    except (EOFError, MemoryError, OverflowError, ValueError):
+        return str(int(np.lib.format.read_array(io.BytesIO(data or b""), allow_pickle=False).item()))
+    except (EOFError, MemoryError, OverflowError, TypeError, ValueError):
         return ""

@@ -53,7 +53,9 @@ def read_file_tables(
         NoneThereError: there are tables of files, and none of their files.
         DataError: several that do not belong together, an unknown class, numbers that nothing names, a broken table.
     """
-    tables = [table for name in names if (table := read_table(name, open_fn)) is not None]
+    read = [table for name in names if (table := read_table(name, open_fn)) is not None]
+    folders = {base_name(folder) for folder in listing_.folders}
+    tables = [table for table in read if not _is_of_folders(table.rows, folders)]
     if not tables:
         return None
     found = [(table, Finder(listing_.names, table)) for table in tables]
@@ -65,6 +67,12 @@ def read_file_tables(
     folder = posixpath.dirname(there[0][0].name)
     listed = tuple(map(canonical, classes)) if classes is not None else _listed_names(folder, read_fn)
     return build_index(there, listed, listing_.names)
+
+
+def _is_of_folders(rows: Sequence[Row], folders: set[str]) -> bool:
+    """Whether a table lists what numbers mean (``0,tired``), each a folder's name or that of a folder's class."""
+    once = 1 < len(rows) == len({row.word for row in rows})
+    return once and all(row.file.isdecimal() and not folders.isdisjoint((row.file, row.word)) for row in rows)
 
 
 def _none_there(tables: Sequence[tuple[FileTable, Finder]]) -> NoneThereError:
@@ -243,7 +251,7 @@ def _classes(present: set[str], scheme: Scheme | None, listed: Sequence[str] | N
     if present <= set(EXPRESSIONS):
         return EXPRESSIONS
     if listed is not None:
-        return tuple(names_by_number(listed).values())
+        return tuple(dict.fromkeys(names_by_number(listed).values()))
     return class_order(set(scheme.names.values()) if scheme else present)
 
 

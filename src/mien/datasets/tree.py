@@ -100,10 +100,9 @@ def read_tree(
     folders = _without_numbers(list(_class_folders(root, root_name)))
     if not any(folder.label is not None for folder in folders):
         return None
-    folders, listed = _named_by_number(folders, root, read_fn)
-    if classes is None and listed is not None:
-        classes = listed
-    named = _check_classes(folders, classes, lambda: _listed_names(root, read_fn))
+    names_file = f"{root.path}/{NAMES_FILE}".lstrip("/")
+    folders, told = _named_by_number(folders, classes, lambda: read_names(names_file, read_fn))
+    named = _check_classes(folders, told or classes, lambda: read_names(names_file, read_fn))
     strays = tuple(f"{listing.names[position]} (in no class folder)" for position in _strays(root))
     return _index(listing, folders, named, strays)
 
@@ -234,32 +233,32 @@ def _without_numbers(folders: Sequence[_ClassFolder]) -> list[_ClassFolder]:
     return [replace(folder, label=one and one[1]) for folder, one in zip(folders, numbered, strict=True)]
 
 
-def _listed_names(root: _Node, read_fn: ReadFn) -> tuple[str, ...] | None:
-    return read_names(f"{root.path}/{NAMES_FILE}".lstrip("/"), read_fn)
-
-
 def _named_by_number(
-    folders: list[_ClassFolder], root: _Node, read_fn: ReadFn
+    folders: list[_ClassFolder], given: Sequence[str] | None, read_names: Callable[[], Sequence[str] | None]
 ) -> tuple[list[_ClassFolder], tuple[str, ...] | None]:
-    """Class folders that are all called by a number (``train/3``) get the names that `NAMES_FILE` has for these.
+    """Class folders that are all called by a number (``train/3``) get the names that are listed for these.
 
     Returns:
-        The folders, and all the names; the folders as they are and None where there is no such file.
+        The folders, and all the names; the folders as they are and None where nothing but numbers is listed.
 
     Raises:
-        DataError: the file has no name for a number.
+        DataError: a number has no name.
     """
     labels = [folder.label for folder in folders if folder.label is not None]
-    if not _are_numbers(labels) or (lines := _listed_names(root, read_fn)) is None:
+    if not _are_numbers(labels):
+        return folders, None
+    lines = read_names() if given is None else [canonical(name) for name in given]
+    if lines is None or _are_numbers(lines):
         return folders, None
     names = names_by_number(lines)
     unnamed = [f.node.path for f in folders if f.label is not None and int(f.label) not in names]
     if unnamed:
         known = ", ".join(f"{number} {name}" for number, name in names.items())
-        raise DataError(f"numbers without a name; by {NAMES_FILE} they are {known}", unnamed)
+        source = NAMES_FILE if given is None else "the names given"
+        raise DataError(f"numbers without a name; by {source} they are {known}", unnamed)
     told = [folder if folder.label is None else replace(folder, label=names[int(folder.label)]) for folder in folders]
     classes = class_order(set(names.values()))
-    return told, classes if classes == EXPRESSIONS else tuple(names.values())
+    return told, classes if classes == EXPRESSIONS else tuple(dict.fromkeys(names.values()))
 
 
 def _strays(root: _Node) -> list[int]:
