@@ -27,6 +27,7 @@ from mien.decoders import open_decoder, quiet
 from mien.errors import DataError, MissingExtraError
 from mien.frames import Frame
 from mien.images import Image
+from mien.pyav_decoder import open_container
 from mien.videos import Ahead, _Clock, read_video
 
 pytest.importorskip("av")
@@ -594,3 +595,14 @@ def test_time_keeps_the_steps_of_the_container(first: float, steps: list[float])
 def test_pictures_of_clips_differ() -> None:
     """What the tests above rely on."""
     assert len({picture(index).tobytes() for index in range(60)}) == 60
+
+
+@pytest.mark.parametrize(("version", "given"), [("18.1.0", {"metadata_errors": "replace"}), ("19.0.2", {})])
+def test_pyav_is_told_about_metadata_where_it_asks(
+    monkeypatch: pytest.MonkeyPatch, version: str, given: dict[str, str]
+) -> None:
+    """PyAV 19, which needs Python 3.12, takes metadata as they are and has no such option."""
+    av = pytest.importorskip("av")
+    monkeypatch.setattr(av, "__version__", version)
+    monkeypatch.setattr(av, "open", lambda place, **options: (place, options))
+    assert open_container("a.mp4", timeout=3) == ("a.mp4", {"timeout": 3, **given})

@@ -16,6 +16,14 @@ from mien.images import MAX_PIXELS, Image
 from mien.squares import pixel_shape, shown_size, with_square_pixels
 
 
+def open_container(place: Any, **options: Any) -> Any:
+    """`av.open` of what is read, which may have metadata in any encoding: PyAV 19 takes them as they are."""
+    import av
+
+    lenient = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
+    return av.open(place, **options, **lenient)
+
+
 class PyAVDecoder:
     """FFmpeg through PyAV. See `Decoder`."""
 
@@ -30,7 +38,7 @@ class PyAVDecoder:
             options["protocol_whitelist"] = "crypto,data"  # a playlist in disguise opens nothing
         waits = (seconds, seconds) if is_address else None
         try:
-            self._container = av.open(place, timeout=waits, options=options, metadata_errors="replace")
+            self._container = open_container(place, timeout=waits, options=options)
         except self._errors as error:
             raise DataError(f"cannot be opened as a video ({_detail(error)})") from error
         self._stream: Any = self._container.streams.best("video")  # not an album's cover

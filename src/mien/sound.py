@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from mien.decoding import BACK_SECONDS
 from mien.errors import DataError
-from mien.pyav_decoder import PyAVDecoder
+from mien.pyav_decoder import PyAVDecoder, open_container
 
 CODECS = ("aac", "mp3", "ac3", "eac3", "alac", "opus")
 """What an ``.mp4`` holds as it is."""
@@ -42,7 +42,7 @@ class Sound:
         with suppress(av.FFmpegError, OSError, ValueError, DataError):
             begin = _first_picture(path)
             options = {"protocol_whitelist": "file"}
-            container = av.open(str(path.absolute()), options=options, metadata_errors="replace")
+            container = open_container(str(path.absolute()), options=options)
             stream = _held_stream(container)
             if stream is not None:
                 return cls(container, stream, begin)

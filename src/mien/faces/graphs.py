@@ -15,11 +15,13 @@ that layout for PReLU, which then costs as much as all the convolutions. So
 from __future__ import annotations
 
 import importlib.util
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import joblib
+import lz4.frame
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -52,8 +54,9 @@ def load_weights(network: str) -> list[Array]:
         raise ModelError("the weights of MTCNN come with the package mtcnn, which is not installed: pip install mtcnn")
     path = Path(folders[0]) / "assets" / "weights" / f"{network}.lz4"
     try:
-        arrays = joblib.load(path)
-    except (OSError, ValueError, EOFError, KeyError) as error:
+        # Not by joblib from the path: under Python 3.13 lz4's file says on stderr that it is closed twice.
+        arrays = joblib.load(io.BytesIO(lz4.frame.decompress(path.read_bytes())))
+    except (OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
         raise ModelError(f"{path}: cannot be read as weights of MTCNN ({error}); {_HINT}") from error
     return [np.asarray(array, np.float32) for array in arrays]
 

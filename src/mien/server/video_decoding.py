@@ -25,6 +25,7 @@ from typing import IO, Any
 from mien.decoders import Decoder, LargeFrameError, has_pyav, open_decoder, refuse_large
 from mien.errors import DataError
 from mien.frames import reason
+from mien.pyav_decoder import open_container
 from mien.videos import read_video
 
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpeg,mpegts,mpegvideo,asf,ogg"
@@ -105,7 +106,7 @@ def _check_header(file: FileIO, max_pixels: int) -> None:
 
     options = {"format_whitelist": FORMATS, "protocol_whitelist": "crypto,data"}
     try:
-        with av.open(file, options=options, metadata_errors="replace") as container:
+        with open_container(file, options=options) as container:
             video = container.streams.best("video")
             context = video.codec_context if video is not None else None
             width, height = (context.width, context.height) if context is not None else (0, 0)
