@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +17,7 @@ from mien import studies
 from mien.errors import MissingExtraError, UsageError
 from mien.pulses import BEAT, SILENCE
 from mien.spaces import Choices, Span
+from mien.storages import close_storage
 from mien.studies import JOURNAL, SharedStudy, draw, need_optuna, open_study
 from mien.trials import TRIES, counts, state_word
 from processes import PATIENCE
@@ -29,9 +31,21 @@ FIRST = {"learning_rate": 0.01, "batch_size": 32, "optimizer": "adam"}
 COMPLETE = optuna.trial.TrialState.COMPLETE
 
 
+OPENED: list[SharedStudy] = []
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    """No connection to a database is left open: Python warns of those from 3.13 on."""
+    yield
+    while OPENED:
+        close_storage(OPENED.pop().study._storage)
+
+
 def opened(folder: Path, **changes) -> SharedStudy:
     given = {"name": "mien", "storage": None, "space": SPACE, "settings": {"a": 1, "b": {"c": [1, 2]}}, "first": FIRST}
-    return open_study(folder, **{**given, "pruner": optuna.pruners.NopPruner(), **changes})
+    OPENED.append(open_study(folder, **{**given, "pruner": optuna.pruners.NopPruner(), **changes}))
+    return OPENED[-1]
 
 
 def states(shared: SharedStudy) -> list[str]:
