@@ -175,6 +175,16 @@ def test_the_command(tmp_path, capsys):
         assert end.value.code == 2
 
 
+def test_who_brings_files_of_tensorflow_is_told_how_to_convert_them(tmp_path):
+    (tmp_path / "theirs.tflite").write_bytes(b"rubbish")
+    with pytest.raises(UsageError, match=r"is a model of LiteRT .*tf2onnx\.convert --tflite \S+\.tflite --output"):
+        adopt_onnx(tmp_path / "theirs.tflite", tmp_path / "ours.onnx", CLASSES)
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "saved_model.pb").write_bytes(b"rubbish")
+    with pytest.raises(UsageError, match=r"is a SavedModel .*tf2onnx\.convert --saved-model \S+theirs --output"):
+        adopt_onnx(tmp_path / "theirs", tmp_path / "ours.onnx", CLASSES)
+
+
 def test_who_brings_a_file_of_pytorch_is_told_how_to_export_it(tmp_path):
     (tmp_path / "theirs.pth").write_bytes(b"PK")
     with pytest.raises(UsageError, match=r"torch\.onnx\.export"):
@@ -207,3 +217,6 @@ def test_what_the_runtime_does_not_know_is_told_in_a_line(tmp_path, head, ends, 
         adopt_onnx(source, tmp_path / "ours.onnx", CLASSES)
     assert "src" not in str(raised.value)
     assert not (tmp_path / "ours.onnx").exists()
+    with pytest.raises(ModelError, match=told) as raised:  # of one that is described, every command says the same
+        Classifier(source)
+    assert "src" not in str(raised.value)

@@ -95,3 +95,28 @@ def test_logits_are_told(tmp_path):
     sequential(bias_initializer="ones").save(tmp_path / "theirs.keras")
     with pytest.raises(ModelError, match=r"not probabilities.*--logits"):
         adopt_keras(tmp_path / "theirs.keras", tmp_path / "ours.keras", "abc")
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5", ".onnx"])
+def test_one_of_several_outputs_that_takes_bgr_of_a_size_that_is_open(tmp_path, suffix):
+    faces = keras.Input((None, None, 3))
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3, **DENSE)(faces))
+    outputs = [layers.Dense(1, name="age")(x), layers.Dense(3, name="expression", **DENSE)(x)]
+    model = keras.Model(faces, outputs)
+    model.save(tmp_path / "theirs.keras")
+    arguments = (tmp_path / "theirs.keras", tmp_path / f"ours{suffix}", "abc")
+    intake = Intake(bgr=True, size=8, mean=(0.1, 0.2, 0.3))
+    with pytest.raises(UsageError, match=r"output: is required, as \S+theirs\.keras has 2: age, expression"):
+        adopt_keras(*arguments, intake=intake)
+    with pytest.raises(UsageError, match="output: no such choice 'face'; choose from age, expression"):
+        adopt_keras(*arguments, intake=intake, output="face")
+    path = adopt_keras(*arguments, intake=intake, logits=True, output="expression")
+    pixels = (PICTURES / np.float32(255) - np.float32([0.1, 0.2, 0.3]))[..., ::-1]
+    wanted = keras.ops.softmax(model(np.ascontiguousarray(pixels))[1])
+    np.testing.assert_allclose(open_model(path).predict(PICTURES), np.asarray(wanted), atol=1e-5)
+
+
+def test_a_size_that_the_model_does_not_take_is_told(tmp_path):
+    sequential(activation="softmax").save(tmp_path / "theirs.keras")
+    with pytest.raises(UsageError, match=r"size: must be that of the model, which takes \(8, 8, 1\), received 16"):
+        adopt_keras(tmp_path / "theirs.keras", tmp_path / "ours.keras", "abc", intake=Intake(size=16))

@@ -446,6 +446,13 @@ def test_a_video_in_place_of_a_picture_is_told_what_reads_it(model, tmp_path):
         Analyzer(model).analyze(tmp_path / "clip.mp4")
 
 
+def test_several_pictures_in_place_of_one_are_told_what_takes_them(model, tmp_path):
+    with pytest.raises(UsageError, match="must be a picture, received a list; analyze_batch takes several"):
+        Analyzer(model).analyze([TWO, TWO])
+    with pytest.raises(UsageError, match=r"received a folder, \S+; Analyzer\.stream reads folders"):
+        Analyzer(model).analyze(tmp_path)
+
+
 def test_boxes_and_whole_pictures_exclude_each_other(model):
     with pytest.raises(UsageError, match="boxes_xyxy: the detector 'none' takes each picture for one face"):
         Analyzer(model, detector="none").analyze(TWO, boxes_xyxy=[(0, 0, 10, 10)])

@@ -165,17 +165,18 @@ def test_what_is_wrong_from_the_start_is_said_before_keras_is_loaded(arguments, 
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["train", "tune"])
+@pytest.mark.parametrize("command", ["train", "tune", "export"])
 def test_sigterm_ends_the_work_as_ctrl_c_does(command, monkeypatch, tmp_path, capsys):
     def works(*_, **__):
         signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr("mien.training.train", works)
-    monkeypatch.setattr("mien.tuning.tune", works)
+    for function in ("mien.training.train", "mien.tuning.tune", "mien.export.export_model"):
+        monkeypatch.setattr(function, works)
+    options = {"export": ["--format", "onnx"]}.get(command, [])
     before = signal.signal(signal.SIGTERM, lambda *_: None)  # which would have ended the tests
     try:
         with pytest.raises(SystemExit) as end:
-            main([command, str(tmp_path), "--out", str(tmp_path / "run")])
+            main([command, str(tmp_path), *options, "--out", str(tmp_path / "run")])
     finally:
         signal.signal(signal.SIGTERM, before)
     assert end.value.code == 130

@@ -35,6 +35,10 @@ def test_unknown_keys_are_named_with_the_known():
         TrainingConfig.from_dict({"epoch": 3})
     with pytest.raises(UsageError, match="augmentation: unknown key spin"):
         TrainingConfig.from_dict({"augmentation": {"spin": 3}})
+    with pytest.raises(UsageError, match=r"unknown key validation_split \(here validation_fraction\); known are"):
+        TrainingConfig.from_dict({"validation_split": 0.2})
+    with pytest.raises(UsageError, match=r"unknown key rotation_range \(here rotation\), spin; known are"):
+        TrainingConfig.from_dict({"augmentation": {"rotation_range": 20, "spin": 3}})
 
 
 @pytest.mark.parametrize(
@@ -103,6 +107,8 @@ def test_a_policy_may_be_named():
     assert TrainingConfig.from_dict({"augmentation.zoom": 0}).augmentation == replace(AUGMENTATIONS["seed"], zoom=0)
     with pytest.raises(UsageError, match=r"augmentation: must be an AugmentationPolicy.*received 5"):
         TrainingConfig.from_dict({"augmentation": 5, "augmentation.zoom": 0})
+    with pytest.raises(UsageError, match=r"augmentation: must be .* a name \(none, seed, .*received False"):
+        TrainingConfig.from_dict({"augmentation": False})
     with pytest.raises(UsageError, match="augmentation: no such choice 'strong'"):
         TrainingConfig.from_dict({"augmentation": "strong"})
     with pytest.raises(UsageError, match="augmentation: must be an AugmentationPolicy, such as"):

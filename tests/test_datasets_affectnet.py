@@ -25,10 +25,10 @@ def makers(root: Path, numbers: range = range(8)) -> Path:
     return root
 
 
-@pytest.mark.parametrize("kind", ["folder", "zip"])
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar"])
 def test_the_makers_layout(tmp_path, kind):
     root = makers(tmp_path / "data" / "AffectNet").parent
-    dataset = open_dataset(root if kind == "folder" else shutil.make_archive(str(root), "zip", root))
+    dataset = open_dataset(root if kind == "folder" else shutil.make_archive(str(root), kind, root))
     assert dataset.format.startswith("AffectNet")
     assert dataset.classes == tuple(sorted([*EXPRESSIONS, "contempt"]))
     assert dataset.counts() == {"train": dict.fromkeys(dataset.classes, 2), "val": dict.fromkeys(dataset.classes, 1)}

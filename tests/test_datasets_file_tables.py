@@ -418,7 +418,7 @@ def test_files_by_other_capitals_and_without_their_ending(tmp_path):
     assert named(dataset) == names
 
 
-@pytest.mark.parametrize("header", ["filename,happy,sad", '"path" , "label"'])
+@pytest.mark.parametrize("header", ["filename,merry,blue", '"path" , "label"'])
 def test_a_table_whose_columns_are_not_known_is_named_where_nothing_else_says_a_class(tmp_path, header):
     write_grey(tmp_path / "images" / "a.png")
     table(tmp_path / "labels.csv", header, "a.png,1,0")
@@ -426,7 +426,7 @@ def test_a_table_whose_columns_are_not_known_is_named_where_nothing_else_says_a_
         open_dataset(tmp_path)
     assert header.split(",")[0] in str(caught.value)
     table(tmp_path / "labels.csv", "emotion,pixels", f"3,{' '.join(['7'] * 64)}")
-    assert open_dataset(tmp_path).classes == ("images",)
+    assert open_dataset(tmp_path).format == "CSV"
 
 
 def test_classes_that_are_no_text(tmp_path):
@@ -434,3 +434,50 @@ def test_classes_that_are_no_text(tmp_path):
     (tmp_path / "t.csv").write_bytes("path,label\na.png,glücklich\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"classes are not UTF-8 text; save the table as UTF-8: t\.csv"):
         open_dataset(tmp_path)
+
+
+def one_hot(folder: Path, *extra: str) -> Path:
+    """A table as Roboflow writes it, and two pictures that it names."""
+    for name in ("a.png", "b.png"):
+        write_grey(folder / name)
+    rows = ["filename, content, happiness, sadness", "a.png, 0, 1, 0", "b.png, 1.0, 0, 0", *extra]
+    path = folder / "_classes.csv"
+    path.write_text("\n".join(rows))
+    return path
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_column_for_each_class(tmp_path, named):
+    path = one_hot(tmp_path)
+    dataset = open_dataset(path if named else tmp_path, classes=["content", "happy", "sad"])
+    assert dataset.classes == ("content", "happy", "sad")
+    assert dataset.labels.tolist() == [1, 0]
+
+
+def test_a_table_with_a_column_for_each_class_in_each_split(tmp_path):
+    for split in ("train", "valid", "test"):
+        one_hot(tmp_path / split)
+    dataset = open_dataset(tmp_path, classes=["content", "happy", "sad"])
+    assert sorted(dataset.splits) == ["test", "test", "train", "train", "val", "val"]
+
+
+def test_columns_of_other_things_beside_those_of_classes(tmp_path):
+    write_grey(tmp_path / "a.png")
+    (tmp_path / "labels.csv").write_text(",image,user,happy,sad,usage\n7,a.png,12,0,1,test\n")
+    dataset = open_dataset(tmp_path)
+    assert dataset.counts()["test"]["sad"] == 1
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("a.png,0,1,1", "2 columns of classes are 1, where one is expected"),
+        ("a.png,0,0,0", "0 columns of classes are 1, where one is expected"),
+        ("a.png,0,0.7,0.3", "columns of classes that are neither 0 nor 1"),
+        ("a.png,0", "2 fields where 4 are expected"),
+        (",0,1,0", "no file"),
+    ],
+)
+def test_rows_of_no_one_class_are_named(tmp_path, row, reason):
+    dataset = open_dataset(one_hot(tmp_path, row), classes=["content", "happy", "sad"])
+    assert dataset.problems == (f"_classes.csv:4 ({reason})",)

@@ -433,7 +433,15 @@ def test_drawn_faces_are_not_taken_for_fer2013(tmp_path):
     assert dataset.load().format == "drawn sample faces"
 
 
-@pytest.mark.parametrize("way", ["train/train test/test", "train/images test/images", "train_set/data test_set/data"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        "train/train test/test",
+        "train/images test/images",
+        "train_set/data test_set/data",
+        "Train/Train_Aligned_Faces Test/Test_Aligned_Faces_new/Test_Aligned_Faces",
+    ],
+)
 def test_a_folder_between_a_split_and_its_classes(tmp_path, way):
     for folder in way.split():
         for name in ("happy", "sad"):
@@ -525,6 +533,14 @@ def test_a_table_of_two_numbered_files_is_no_such_list(tmp_path):
         draw(tmp_path / "faces" / f"{place}.png", place)
     (tmp_path / "labels.csv").write_text("id,label\n0,calm\n1,tense\n")
     assert open_dataset(tmp_path).classes == ("calm", "tense")
+
+
+@pytest.mark.parametrize("folder", ["images", "train/images"])
+def test_a_folder_that_only_holds_pictures_is_no_class(tmp_path, folder):
+    draw(tmp_path / folder / "a.png")
+    with pytest.raises(DataError, match=r"no class folders .* its 1 images stand in no class folders"):
+        open_dataset(tmp_path)
+    assert open_dataset(tmp_path, classes=["images"]).classes == ("images",)
 
 
 def test_a_class_whose_name_is_no_text(tmp_path):

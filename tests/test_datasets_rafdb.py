@@ -53,6 +53,15 @@ def check(dataset) -> None:
         assert dataset.classes[label] == RAFDB_NUMBERS[numbers[Path(name).stem.removesuffix("_aligned")]]
 
 
+@pytest.mark.parametrize("folder", [".", "labels", "RAF/basic"])
+def test_the_list_and_the_pictures_in_other_folders(tmp_path, folder):
+    root = makers(tmp_path / "made", folders=("aligned",))
+    (tmp_path / "data" / folder).mkdir(parents=True)
+    shutil.move(root / "EmoLabel" / LIST_FILES[0], tmp_path / "data" / folder)
+    shutil.move(root / "Image" / "aligned", tmp_path / "data" / "aligned")
+    check(open_dataset(tmp_path / "data"))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("listed", LIST_FILES)
 def test_the_makers_layout(tmp_path, kind, listed):

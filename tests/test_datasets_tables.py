@@ -1,9 +1,12 @@
 """CSV files of faces: the known editions, and each kind of bad row."""
 
+import bz2
 import csv
 import gzip
 import io
+import lzma
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +71,13 @@ def test_kaggle_train_and_test(tmp_path):
     assert dataset.labels.tolist() == [0, 5, -1]
     assert dataset.splits.tolist() == ["train", "train", "test"]
     assert len(open_dataset(tmp_path / "test.csv")) == 1
+
+
+@pytest.mark.parametrize("names", ["train val test", "train valid test", "fer_train fer_dev fer_test"])
+def test_a_table_of_pixels_for_each_split(tmp_path, names):
+    for name in names.split():
+        (tmp_path / f"{name}.csv").write_text(f"emotion,pixels\n3,{pixels(1)}\n")
+    assert sorted(open_dataset(tmp_path).splits.tolist()) == ["test", "train", "val"]
 
 
 @pytest.mark.parametrize(("name", "split"), [("val.csv", "val"), ("mine.csv", "train")])
@@ -168,20 +178,45 @@ def test_of_a_csv_and_the_same_packed_the_first_is_read(tmp_path):
     assert len(open_dataset(tmp_path)) == 21
 
 
-@pytest.mark.parametrize("damage", ["cut", "not gzip", "a bit"])
-def test_a_damaged_packed_csv(tmp_path, damage):
-    data = gzip.compress(fer2013(tmp_path / "fer2013.csv").read_bytes())
-    other = {"cut": data[: len(data) // 2], "not gzip": b"emotion,pixels", "a bit": data[:-5] + b"00000"}[damage]
-    path = tmp_path / "x.csv.gz"
-    path.write_bytes(other)
-    with pytest.raises(DataError, match=r"(cut short|cannot be read).*: x\.csv\.gz"):
+PACKING = {"gz": gzip.compress, "xz": lzma.compress, "bz2": bz2.compress}
+
+
+@pytest.mark.parametrize("kind", PACKING)
+@pytest.mark.parametrize("named", ["fer2013.csv", "fer2013.csv.{}"])
+def test_a_packed_csv_is_told_by_its_contents(tmp_path, kind, named):
+    plain = fer2013(tmp_path / "plain.csv")
+    expected = open_dataset(plain).load()
+    path = tmp_path / "packed" / named.format(kind)
+    path.parent.mkdir()
+    path.write_bytes(PACKING[kind](plain.read_bytes()))
+    for source in (path, path.parent):
+        dataset = open_dataset(source)
+        assert dataset.format == "FER2013 CSV"
+        assert dataset.load().digest() == expected.digest()
+
+
+def test_a_zip_that_is_called_csv(tmp_path):
+    plain = fer2013(tmp_path / "plain.csv")
+    path = tmp_path / "fer2013.csv"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(plain, "fer2013.csv")
+    assert open_dataset(path).format == "FER2013 CSV in a zip archive"
+
+
+@pytest.mark.parametrize("kind", PACKING)
+@pytest.mark.parametrize("damage", ["cut", "a bit"])
+def test_a_damaged_packed_csv(tmp_path, kind, damage):
+    data = PACKING[kind](fer2013(tmp_path / "fer2013.csv").read_bytes())
+    path = tmp_path / f"x.csv.{kind}"
+    path.write_bytes(data[: len(data) // 2] if damage == "cut" else data[:-12] + b"0" * 12)
+    with pytest.raises(DataError, match=rf"cannot be read.*: x\.csv\.{kind}"):
         open_dataset(path)
 
 
 def test_a_packed_csv_that_unpacks_to_too_much(tmp_path, monkeypatch):
     path = tmp_path / "x.csv.gz"
     path.write_bytes(gzip.compress(fer2013(tmp_path / "fer2013.csv").read_bytes()))
-    monkeypatch.setattr("mien.datasets.opening.MAX_TABLE_BYTES", 10_000)
+    monkeypatch.setattr("mien.datasets.packing.MAX_TABLE_BYTES", 10_000)
     with pytest.raises(DataError, match="unpacks to more than"):
         open_dataset(path)
 
@@ -300,6 +335,15 @@ def test_what_stands_between_columns(tmp_path, between):
     dataset = open_dataset(path)
     assert dataset.counts()["public"]["happy"] == 1
     assert dataset.load().images[:, 0, 0, 0].tolist() == [7, 8]
+
+
+@pytest.mark.parametrize("written", ["9.0", "9.", "9.00"])
+def test_pixels_written_as_floating_point_numbers(tmp_path, written):
+    path = tmp_path / "x.csv"
+    path.write_text(f"emotion,pixels\n3,{' '.join([written] * PIXELS)}\n3,{' '.join(['0.5'] * PIXELS)}\n")
+    dataset = open_dataset(path)
+    assert dataset.load(skip_bad=True).images[0, 0, 0, 0] == 9
+    assert dataset.problems == ("x.csv:3 (pixels that are not whole numbers from 0 to 255)",)
 
 
 @pytest.mark.parametrize("written", ['"[{}]"', "[{}]"])

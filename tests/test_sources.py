@@ -63,6 +63,14 @@ def test_a_folder_gives_all_its_images_sorted(faces: Path) -> None:
     assert names(expand([faces]), faces) == ["a.jpg", "b.png", "more/d.PNG", "more/deep/c.webp", "other/z.bmp"]
 
 
+@pytest.mark.parametrize("hidden", [".thumbnails", ".git/deep", "@eaDir/x", "__MACOSX"])
+def test_hidden_folders_are_passed_over_unless_named(faces: Path, hidden: str) -> None:
+    (faces / "more" / hidden).mkdir(parents=True)
+    (faces / "more" / hidden / "thumb.jpg").touch()
+    assert names(expand([faces]), faces) == ["a.jpg", "b.png", "more/d.PNG", "more/deep/c.webp", "other/z.bmp"]
+    assert names(expand([faces / "more" / hidden]), faces) == [f"more/{hidden}/thumb.jpg"]
+
+
 def test_sources_keep_their_order_and_come_once(faces: Path) -> None:
     found = expand([faces / "other", faces / "b.png", str(faces)])
     assert names(found, faces) == ["other/z.bmp", "b.png", "a.jpg", "more/d.PNG", "more/deep/c.webp"]

@@ -318,6 +318,11 @@ def test_models_that_cannot_be_trained_are_refused_before(model, tmp_path):
         fit(model, np.zeros((4, 48, 48, 1)), np.arange(4), out=tmp_path / "run")
 
 
+def test_a_subclassed_model_is_told_how_to_be_wrapped(tmp_path):
+    with pytest.raises(UsageError, match=r"received a subclass, Looking, .*; wrap it, as in faces = keras\.Input"):
+        fit(Looking(), np.zeros((4, 48, 48, 1)), np.arange(4), out=tmp_path / "run")
+
+
 def test_a_model_without_a_softmax_is_refused_before_it_is_trained(tmp_path):
     model = keras.Sequential([keras.Input((48, 48, 1)), keras.layers.Flatten(), keras.layers.Dense(7)])
     with pytest.raises(ModelError, match="model: gave values that are not probabilities; its last layer must be a"):

@@ -7,7 +7,6 @@ names of its outputs, colour order, range and normalisation of pixels, whether i
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from mien import litert
 from mien.classifier import Classifier
 from mien.errors import ModelError, UsageError, unknown_choice
 from mien.files import refuse_existing, replacing
@@ -37,8 +37,8 @@ OLDEST = 7
 PYTORCH = (".pt", ".pth", ".ckpt", ".safetensors")
 """Endings of files whose networks only the program that made them can build."""
 
-NEWER = "export it with older operators (torch.onnx.export: opset_version=17), or install a newer onnxruntime"
-"""How a graph that is too new is mended."""
+_TF2ONNX = "python -m tf2onnx.convert {} {} --output theirs.onnx (of mien[train]) writes the .onnx that is taken here"
+"""How files of TensorFlow's become ``.onnx``: the option, the file."""
 
 TOLERANCE = 1e-4
 """Largest difference of a probability between a batch and its pictures alone."""
@@ -131,10 +131,14 @@ def adopt_onnx(
 
 
 def _load(path: Path) -> Any:
+    if path.is_dir() and (path / "saved_model.pb").is_file():
+        raise UsageError(f"{path}: is a SavedModel of TensorFlow's; {_TF2ONNX.format('--saved-model', path)}")
     if not path.is_file():
-        raise UsageError(f"{path}: no such file; give the path of an .onnx model")
+        raise UsageError(f"{path}: no such file; give the path of an .onnx, .keras or .h5 model")
     if path.suffix.lower() in PYTORCH:
         raise UsageError(f"{path}: is a file of PyTorch's; torch.onnx.export writes the .onnx that is taken here")
+    if path.suffix.lower() == litert.SUFFIX:
+        raise UsageError(f"{path}: is a model of LiteRT (TensorFlow Lite); {_TF2ONNX.format('--tflite', path)}")
     try:
         model = onnx.load(path)
     except Exception as error:  # protobuf's, or of weights in a file beside it
@@ -283,27 +287,12 @@ def _check(path: Path, spec: ModelSpec, name: str, *, logits: bool) -> None:
         alone = np.concatenate([model.predict(images[row : row + 1]) for row in range(len(images))])
         together = model.predict(images)
     except ModelError as error:
-        said = _in_short(str(error), name) or with_hint(str(error).replace(str(path), name), logits=logits)
-        raise ModelError(said) from error
+        raise ModelError(with_hint(str(error).replace(str(path), name), logits=logits)) from error
     if not np.abs(alone - together).max() <= TOLERANCE:
         raise ModelError(
             f"{name}: answers a batch otherwise than each picture alone: it was made for one picture at a time; export "
             "it anew with a batch size that is free (torch.onnx.export: dynamic_axes or dynamic_shapes)"
         )
-
-
-def _in_short(said: str, name: str) -> str:
-    """What ONNX Runtime says at length of graphs that are newer than it, or hold what it lacks; empty of all else."""
-    if version := re.search(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)", said):
-        return f"{name}: its IR version is {version[1]}, and this ONNX Runtime reads up to {version[2]}; {NEWER}"
-    if version := re.search(r"Opset (\d+) is under development.* domain (\S+) is till opset (\d+)", said, re.DOTALL):
-        return (
-            f"{name}: its operators ({version[2]}) are of version {version[1]}, and this ONNX Runtime has up to "
-            f"{version[3]}; {NEWER}"
-        )
-    if operator := re.search(r"(\S+?)\(-?\d+\) is not a registered function/op", said):
-        return f"{name}: this ONNX Runtime has no operator {operator[1]}; export the network without it"
-    return ""
 
 
 def with_hint(said: str, *, logits: bool) -> str:

@@ -266,10 +266,12 @@ class Analyzer:
         if isinstance(image, str) and is_address(image):
             shown = printable(without_secrets(image))
             raise UsageError(f"image: addresses are read by Analyzer.stream, received {shown}")
-        if image is None:  # which the types do not allow, and happens all the time
-            raise UsageError(
-                "image: must be a picture, received None, as cv2.imread gives for a file that it cannot read"
-            )
+        if image is None or isinstance(image, list | tuple):  # which the types do not allow, and happens all the time
+            several = f"a {type(image).__name__}; analyze_batch takes several"
+            received = "None, as cv2.imread gives for a file that it cannot read" if image is None else several
+            raise UsageError(f"image: must be a picture, received {received}")
+        if source is not None and Path(source).is_dir():
+            raise UsageError(f"image: must be a picture, received a folder, {source}; Analyzer.stream reads folders")
         try:
             pixels = read_pixels(image, bgr=bgr, max_pixels=self.max_pixels)
         except DataError as error:

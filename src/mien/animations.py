@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from statistics import median
+from typing import IO
 
 import PIL.Image
 
@@ -38,28 +39,46 @@ def is_animation(path: str | Path) -> bool:
         return False
     try:
         with Path(path).open("rb") as file:
-            head = file.read(_WEBP_HEAD)
-        if head[:4] == b"RIFF":  # for which Pillow would read the whole file
-            return head[8:16] == b"WEBPVP8X" and bool(head[-1] & _WEBP_MOVES)
-        with _open(path) as picture:
+            return moves(file)
+    except (OSError, ValueError):
+        return False
+
+
+def may_move(head: bytes) -> bool:
+    """Whether a file that begins so, with 21 bytes or more, is a GIF, or a WebP of several pictures."""
+    if head[:4] == b"RIFF":
+        flags = head[_WEBP_HEAD - 1 : _WEBP_HEAD]
+        return head[8:16] == b"WEBPVP8X" and any(flag & _WEBP_MOVES for flag in flags)
+    return head.startswith((b"GIF87a", b"GIF89a"))
+
+
+def moves(file: IO[bytes]) -> bool:
+    """Whether a file, at its beginning, is a GIF or WebP of more than one picture. It is left anywhere in it."""
+    head = file.read(_WEBP_HEAD)
+    if not may_move(head) or head[:4] == b"RIFF":  # for which Pillow would read the whole file
+        return may_move(head)
+    try:
+        file.seek(0)
+        with _open(file) as picture:
             return bool(getattr(picture, "is_animated", False))
     except _DAMAGE:
         return False
 
 
-def _open(path: str | Path) -> PIL.Image.Image:
+def _open(place: str | Path | IO[bytes]) -> PIL.Image.Image:
     """The animation, nothing of it decoded; our own limit on pixels is asked later."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
-        return PIL.Image.open(path, formats=FORMATS)
+        return PIL.Image.open(place, formats=FORMATS)
 
 
 class AnimationDecoder:
     """GIF and WebP through Pillow; transparent parts are laid on white. See `mien.decoding.Decoder`."""
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, place: str | Path | IO[bytes]) -> None:
+        """`place` is a path, or a file at its beginning, which stays open."""
         try:
-            self._picture = _open(path)
+            self._picture = _open(place)
             refuse_large(*self._picture.size, MAX_PIXELS)
             self.frames = _count(self._picture)
             self.fps = sane_fps(1000 / median(self._first_durations()))

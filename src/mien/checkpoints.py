@@ -56,7 +56,7 @@ class Checkpoints:
         check_room(final, [*model.variables, *getattr(model.optimizer, "variables", ())])
         temporary.mkdir()
         with apart():
-            model.save_weights(temporary / WEIGHTS)
+            keras.Model.save_weights(model, temporary / WEIGHTS)  # all of it, not the network within alone
         (temporary / STATE).write_text(json.dumps(history), encoding="utf-8")
         _rename(temporary, final)
         self._prune({len(history), best_epoch(history)})

@@ -23,12 +23,30 @@ FerPlus = Literal["none", "majority", "distribution"]
 TeacherView = Literal["same", "stored", "plain"]
 
 
+KERAS_WORDS = {
+    "validation_split": "validation_fraction",
+    "class_weight": "class_weights=True, weights by frequency",
+    "lr": "learning_rate",
+    "patience": "early_stopping",
+    "augment": "augmentation",
+    "rotation_range": "rotation",
+    "width_shift_range": "shift",
+    "height_shift_range": "shift",
+    "shear_range": "shear",
+    "zoom_range": "zoom",
+    "horizontal_flip": "flip",
+    "brightness_range": "brightness",
+}
+"""What Keras and tutorials call a setting, and its name here."""
+
+
 def _build(kind: Any, values: dict[str, Any], what: str) -> Any:
     """Call a dataclass with a dict, refusing keys it does not have."""
     known = {entry.name for entry in dataclasses.fields(kind)}
     unknown = sorted(set(values) - known)
     if unknown:
-        raise UsageError(f"{what}: unknown key {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+        named = (f"{name} (here {KERAS_WORDS[name]})" if name in KERAS_WORDS else name for name in unknown)
+        raise UsageError(f"{what}: unknown key {', '.join(named)}; known are {', '.join(sorted(known))}")
     return kind(**values)
 
 
@@ -245,8 +263,8 @@ class TrainingConfig:
         _one_of(self, "teacher_view", TeacherView)
         if not isinstance(self.augmentation, AugmentationPolicy):
             raise UsageError(
-                f"augmentation: must be an AugmentationPolicy, such as AUGMENTATIONS['standard'] of mien.config, "
-                f"received {self.augmentation!r}"
+                "augmentation: must be an AugmentationPolicy, such as AUGMENTATIONS['standard'] of mien.config, or in "
+                f"mien.fit and mien.recipe a name ({', '.join(AUGMENTATIONS)}), received {self.augmentation!r}"
             )
         if not isinstance(self.input, InputSpec):
             raise UsageError(

@@ -6,6 +6,7 @@ cuts those rows off again in the compiled step; `mien.feeding` says why.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from mien import backend
 from mien.feeding import ONE_DEVICE, Rows, Source, Split, fill_up
+from mien.kerasfiles import uncompiled
 
 STACK = 512
 """The most batches that one call runs: 28,709 images in batches of 64 are one call."""
@@ -201,6 +203,7 @@ class FilledModel(keras.Model):
         training_rows: for each number of rows that a training batch may have, how many of them are images.
         validation_rows: the same for validation. Batches with other numbers of rows are taken as they are.
         stacked: whether training data come as `StackedFeed` gives them, and one call runs a step for each batch.
+        network: gives the network within it, with the weights of the moment, which is what callbacks save.
     """
 
     train_function: Any
@@ -211,6 +214,17 @@ class FilledModel(keras.Model):
         self.training_rows: dict[int, int] = {}
         self.validation_rows: dict[int, int] = {}
         self.stacked = False
+        self.network: Callable[[], keras.Model] = lambda: self
+
+    def save(self, filepath: Any, *arguments: Any, **options: Any) -> None:
+        """Save the network within, as `keras.callbacks.ModelCheckpoint` does: what is around it is for training."""
+        network = self.network()
+        with uncompiled(network):
+            keras.Model.save(network, filepath, *arguments, **options)
+
+    def save_weights(self, filepath: Any, *arguments: Any, **options: Any) -> None:
+        """Save the weights of the network within; `mien.checkpoints` keeps all of this model's."""
+        keras.Model.save_weights(self.network(), filepath, *arguments, **options)
 
     def build_metrics(self, batch: Batch) -> None:
         """Make the variables of loss and metrics for batches like this one, which Keras cannot tell from a stack."""

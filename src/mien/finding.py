@@ -32,6 +32,9 @@ SHARD_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", *PARQUET_SUF
 MAX_WEBCAM = 9999
 """Cameras are counted up to here."""
 
+HIDDEN_FOLDERS = ("__MACOSX", "@eaDir")
+"""Folders of macOS's archives and of Synology's disks, passed over as those that begin with a dot are."""
+
 _GONE = "there is no such file"
 _BUT_DRAWN = ", but those that mien drew; name one by its own name to read it"
 _ADDRESS = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
@@ -227,7 +230,14 @@ def _walk(root: Path, *, drawn: bool) -> Iterator[Item]:
                 yield Item(Kind.BROKEN, in_utf8(str(path)), reason="is a link to a file that is not there")
             elif _ask(entry.is_file) and _is_meant(path) and (drawn or not is_marked(path)):
                 yield from _file(path, path.relative_to(root).as_posix())
-        waiting += [Path(entry.path) for entry in reversed(entries) if _ask(entry.is_dir)]
+        waiting += [
+            Path(entry.path) for entry in reversed(entries) if _ask(entry.is_dir) and not _is_hidden(entry.name)
+        ]
+
+
+def _is_hidden(folder: str) -> bool:
+    """Whether a folder in a folder is passed over: what systems keep there are thumbnails and bin contents."""
+    return folder.startswith(".") or folder in HIDDEN_FOLDERS
 
 
 def _ask(question: Callable[[], bool]) -> bool:

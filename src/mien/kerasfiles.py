@@ -85,11 +85,22 @@ class KerasClassifier:
 
 
 def save_keras(model: keras.Model, spec: ModelSpec, path: str | Path) -> None:
-    """Write Keras's own format, with the description inside the archive."""
+    """Write Keras's own format, not compiled, with the description inside the archive."""
     with replacing(path) as temporary:
-        model.save(temporary)
+        with uncompiled(model):
+            model.save(temporary)
         with zipfile.ZipFile(temporary, "a") as archive:
             archive.writestr(MEMBER, json.dumps(spec.to_dict()))
+
+
+@contextmanager
+def uncompiled(model: keras.Model) -> Iterator[None]:
+    """Have a model saved without its optimizer, which may be untrained: Keras warns where it opens the file."""
+    before, model.compiled = model.compiled, False
+    try:
+        yield
+    finally:
+        model.compiled = before
 
 
 def save_h5(model: keras.Model, spec: ModelSpec, path: str | Path) -> None:

@@ -29,6 +29,11 @@ RAFDB_NUMBERS: dict[int, str] = dict(
 )
 """What the numbers mean in RAF-DB's list of basic expressions (Li et al. 2017)."""
 
+CKPLUS_NUMBERS: dict[int, str] = dict(
+    enumerate(("neutral", "angry", "contempt", "disgust", "fear", "happy", "sad", "surprise"))
+)
+"""What the numbers in the files of CK+'s folder ``Emotion`` mean (Lucey et al. 2010)."""
+
 ALIASES: dict[str, str] = {
     "anger": "angry",
     "disgusted": "disgust",

@@ -259,7 +259,8 @@ def _as_faces(name: str, x: ArrayLike, y: ArrayLike, spec: InputSpec, classes: t
     if images.ndim != 4 or images.shape[1:] != spec.shape or not len(images):
         allowed = ", ".join(map(str, spec.shape))
         received = images.shape or f"{type(x).__name__}; make one array of all images"
-        raise UsageError(f"{name}: must be (n, {allowed}), n at least 1; received {received}")
+        mending = _mending_shape(name, images.shape, spec)
+        raise UsageError(f"{name}: must be (n, {allowed}), n at least 1; received {received}{mending}")
     if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
         raise UsageError(
             f"{target}: must be {len(images)} integers, indices into the classes, received {labels.dtype} "
@@ -287,6 +288,25 @@ def _as_array(name: str, values: ArrayLike) -> NDArray[Any]:
             f"{name}: must be one array, received a {type(values).__name__} whose items are of several shapes; bring "
             "images to one size (mien.load_data does)"
         ) from error
+
+
+def _mending_shape(name: str, shape: tuple[int, ...], spec: InputSpec) -> str:
+    """How to bring images of another shape to that of the network, where that can be told."""
+    sides = (spec.size, spec.size)
+    if shape[1:] == sides:
+        return f"; give {name}[..., None]" if spec.channels == 1 else f"; give {name}[..., None].repeat(3, axis=-1)"
+    if shape[1:] == (spec.channels, *sides):
+        return f"; channels come last: give {name}.transpose(0, 2, 3, 1)"
+    if len(shape) != 4:
+        return ""
+    if shape[1:3] != sides and shape[-1] in (1, 3):
+        return f"; the network takes {spec.size} pixels a side: mien.load_data(path, size={spec.size}) reads them so"
+    if shape[-1] == 1:
+        return f"; the network takes RGB: give {name}.repeat(3, axis=-1)"
+    grey = (
+        f"; the network takes grey: mien.load_data reads images so, and keras.ops.image.rgb_to_grayscale({name}) does"
+    )
+    return grey if shape[-1] == 3 else ""
 
 
 def _mending_labels(target: str, labels: NDArray[Any], n: int) -> str:

@@ -29,8 +29,10 @@ class PyAVDecoder:
 
     def __init__(self, place: str | io.RawIOBase, *, live: bool, seconds: float) -> None:
         import av
+        from av.video.reformatter import VideoReformatter
 
         self._place = place
+        self._reformatter = VideoReformatter()
         self._errors = (av.FFmpegError, OSError, ValueError)
         is_address = isinstance(place, str) and "://" in place
         options = {"rtsp_transport": "tcp"} if isinstance(place, str) and place.startswith("rtsp") else {}
@@ -114,8 +116,9 @@ class PyAVDecoder:
         raise_failure(self._place)
 
     def _picture(self, frame: Any) -> Image:
-        """What is shown."""
-        return _turn(with_square_pixels(frame.to_ndarray(format="rgb24"), self._shape), _display_matrix(frame))
+        """What is shown. A frame's own conversion would start threads for each, which stay until it is collected."""
+        picture: Any = self._reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+        return _turn(with_square_pixels(picture, self._shape), _display_matrix(frame))
 
     def _packets(self) -> Iterator[Any]:
         """The video's packets; sound is looked at for its time only, to know where the file ends."""

@@ -299,7 +299,7 @@ def row_schema(arrow: Any, classes: Sequence[str]) -> Any:
     return arrow.schema([arrow.field(name, types.get(name, arrow.float32())) for name in columns])
 
 
-def need_pyarrow() -> tuple[Any, Any]:
+def need_pyarrow(feature: str = "writing .parquet") -> tuple[Any, Any]:
     """pyarrow and pyarrow.parquet.
 
     Raises:
@@ -309,7 +309,7 @@ def need_pyarrow() -> tuple[Any, Any]:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise MissingExtraError("writing .parquet", "parquet") from error
+        raise MissingExtraError(feature, "parquet") from error
     return pyarrow, pyarrow.parquet
 
 

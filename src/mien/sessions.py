@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,10 @@ _ORT_ERRORS: tuple[type[Exception], ...] = tuple(
     value for value in vars(ort_state).values() if isinstance(value, type) and issubclass(value, Exception)
 )
 """ONNX Runtime's own exceptions, which share no base class."""
+
+
+NEWER = "export it with older operators (torch.onnx.export: opset_version=17), or install a newer onnxruntime"
+"""How a graph that is too new is mended."""
 
 
 class OnnxSession:
@@ -99,12 +104,28 @@ def _open_session(path: Path, device: str, threads: int) -> Any:
         # Its own fallback would print to stdout; the providers already end with the CPU.
         session = ort.InferenceSession(path, options, providers=providers, enable_fallback=0)
     except _ORT_ERRORS as error:
-        raise ModelError(f"{path}: cannot be opened as an ONNX model ({error})") from error
+        raise ModelError(
+            _in_short(str(error), path) or f"{path}: cannot be opened as an ONNX model ({error})"
+        ) from error
     if device != "auto" and session.get_providers()[0] != providers[0]:
         raise UsageError(
             f"device: {device!r} is built in, but did not start here; its driver may be missing. Use 'cpu'"
         )
     return session
+
+
+def _in_short(said: str, path: Path) -> str:
+    """What ONNX Runtime says at length of graphs that are newer than it, or hold what it lacks; empty of all else."""
+    if version := re.search(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)", said):
+        return f"{path}: its IR version is {version[1]}, and this ONNX Runtime reads up to {version[2]}; {NEWER}"
+    if version := re.search(r"Opset (\d+) is under development.* domain (\S+) is till opset (\d+)", said, re.DOTALL):
+        return (
+            f"{path}: its operators ({version[2]}) are of version {version[1]}, and this ONNX Runtime has up to "
+            f"{version[3]}; {NEWER}"
+        )
+    if operator := re.search(r"(\S+?)\(-?\d+\) is not a registered function/op", said):
+        return f"{path}: this ONNX Runtime has no operator {operator[1]}; export the network without it"
+    return ""
 
 
 def _choose_providers(device: str) -> list[str]:

@@ -146,15 +146,24 @@ def compile_for_training(
     twin = backend.training_twin(model, precision, any_size=bool(config.progressive))
     outputs = keras.layers.Concatenate(dtype="float32")([twin(images), targets, *weights])
     trainee = _model([faces, labels], outputs, config.sam)
+    accuracy = keras.metrics.MeanMetricWrapper(_mixed_hits if config.mixup else _hits, name="accuracy")
+    accuracy._direction = "up"  # as Keras's own have it, for callbacks with monitor="val_accuracy"
     trainee.compile(
         optimizer=optimizer,
         loss=_CrossEntropy(),
-        weighted_metrics=[keras.metrics.MeanMetricWrapper(_mixed_hits if config.mixup else _hits, name="accuracy")],
+        weighted_metrics=[accuracy],
         jit_compile=backend.compiles(),
         steps_per_execution=backend.steps_per_execution(),
     )
     trainee.optimizer.build(trainee.trainable_variables)
+    trainee.network = lambda: _with_weights(model, twin)
     return Trainee(trainee, twin)
+
+
+def _with_weights(model: keras.Model, twin: keras.Model) -> keras.Model:
+    """The stock network as it is saved, with what its twin has learned."""
+    backend.copy_weights(twin, model)
+    return backend.in_float32(model)
 
 
 def resize(model: keras.Model, size: int) -> None:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 from numpy.typing import ArrayLike
@@ -27,7 +27,10 @@ from mien.runs import RunFolder
 from mien.trainee import check_models
 from mien.training_stages import Say, run_stages, without_folders
 from mien.training_stages import TrainingResult as TrainingResult
-from mien.usermodels import check_model
+from mien.usermodels import check_model, remarks
+
+Callbacks: TypeAlias = keras.callbacks.Callback | Sequence[keras.callbacks.Callback] | None
+"""What Keras's `fit` takes: several, one, or none."""
 
 
 def train(
@@ -37,7 +40,7 @@ def train(
     out: str | Path | None = None,
     selection: Selection | None = None,
     tests: bool = True,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
+    callbacks: Callbacks = (),
     say: Say | None = None,
     progress: Progress | None = None,
     verbose: bool = True,
@@ -53,19 +56,22 @@ def train(
         out: the run folder, new or empty; ``runs/<time>`` where none is given.
         selection: which part of the data to use.
         tests: whether the test splits are judged on; not while settings are being chosen.
-        callbacks: further Keras callbacks.
+        callbacks: further Keras callbacks. `ModelCheckpoint` keeps the network alone, as `model.keras` has it;
+            `ReduceLROnPlateau` and `LearningRateScheduler` need ``schedule="constant"``.
         say: called with a line as each stage begins, instead of printing anything.
         progress: called with images read so far and in all.
-        verbose: print each stage, each epoch and the scores.
+        verbose: print each stage, each epoch and the scores; of several hosts the first does.
 
     Raises:
         UsageError: the path, a setting or the folder is wrong.
         DataError: the data cannot be used.
     """
-    with shown(verbose and say is None) as show:
-        watched = [*callbacks, *show.callbacks]
+    config = _given(config)
+    theirs = _listed(callbacks, config)
+    with shown(verbose and say is None and current().leads) as show:
+        watched = [*theirs, *show.callbacks]
         chosen = selection or Selection()
-        result = _train(data, _given(config), out, chosen, tests, watched, say or show.say, progress or show.reading)
+        result = _train(data, config, out, chosen, tests, watched, say or show.say, progress or show.reading)
         _tell(result, show.say, resumable=True)
     return result
 
@@ -110,7 +116,7 @@ def _train(
 def resume(
     run: str | Path,
     *,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
+    callbacks: Callbacks = (),
     say: Say | None = None,
     progress: Progress | None = None,
     verbose: bool = True,
@@ -128,18 +134,23 @@ def resume(
         UsageError: the folder is not a run, or the run is complete; or this mien's network of that name is another.
         DataError: its data is not what it was.
     """
-    with shown(verbose and say is None) as show:
-        result = _resume(run, [*callbacks, *show.callbacks], say or show.say, progress or show.reading)
+    with shown(verbose and say is None and current().leads) as show:
+        result = _resume(run, callbacks, show.callbacks, say or show.say, progress or show.reading)
         _tell(result, show.say, resumable=True)
     return result
 
 
 def _resume(
-    run: str | Path, callbacks: Sequence[keras.callbacks.Callback], say: Say, progress: Progress | None
+    run: str | Path,
+    callbacks: Callbacks,
+    showing: Sequence[keras.callbacks.Callback],
+    say: Say,
+    progress: Progress | None,
 ) -> TrainingResult:
     """`resume`, shown by what is called."""
     record = current().told_json(lambda: RunFolder.open(run).read_config())
     config = dataclasses.replace(TrainingConfig.from_dict(record["training"]), precision=record["precision"])
+    watched = [*_listed(callbacks, config), *showing]
     data = record["data"]["path"]
     say(f"Reading {data}")
     materials = gather(open_dataset(data, ferplus=config.ferplus), config, Selection(**record["selection"]), progress)
@@ -154,7 +165,7 @@ def _resume(
             f"{run}: began with a network {config.network!r} of other layers than this version of mien has; go on with "
             "the version that it began with, or start a new run"
         )
-    return run_stages(RunFolder(Path(run)), materials, config, callbacks, say, model)
+    return run_stages(RunFolder(Path(run)), materials, config, watched, say, model)
 
 
 def _build(config: TrainingConfig, classes: Sequence[str]) -> keras.Model:
@@ -170,10 +181,11 @@ def fit(
     x_test: ArrayLike | None = None,
     y_test: ArrayLike | None = None,
     *,
+    validation_data: tuple[ArrayLike, ArrayLike] | None = None,
     config: TrainingConfig | None = None,
     classes: Sequence[str] = EXPRESSIONS,
     out: str | Path | None = None,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
+    callbacks: Callbacks = (),
     verbose: bool = True,
     **settings: Any,
 ) -> TrainingResult:
@@ -185,11 +197,13 @@ def fit(
         y_train: integers (n,), indices into `classes`.
         x_test: as `x_train`; judged once, at the end. None for no test.
         y_test: as `y_train`.
+        validation_data: images and labels, as `x_train` and `y_train`, to watch epochs by; None to hold out a part of
+            those (``validation_fraction``).
         config: how to train; the seed's recipe where none is given.
         classes: names of the outputs.
         out: the run folder, new or empty; ``runs/<time>`` where none is given. It will hold ``face_detection.h5``.
-        callbacks: further Keras callbacks.
-        verbose: print each stage, each epoch and the scores.
+        callbacks: see `train`.
+        verbose: print each stage, each epoch and the scores; of several hosts the first does.
         **settings: fields of `TrainingConfig` to change: ``epochs=10``, ``batch_size=64``...
 
     Returns:
@@ -205,26 +219,68 @@ def fit(
             raise UsageError(f"{name}: is that of the model that is trained; leave it out")
     if (x_test is None) != (y_test is None):
         raise UsageError("x_test and y_test: give both, or neither")
+    notes = remarks(model, chosen=config is not None or not {"optimizer", "learning_rate"}.isdisjoint(settings))
     base = _given(config).to_dict()
     config = TrainingConfig.from_dict({**base, **settings, "input": spec, "network": model.name})
+    theirs = _listed(callbacks, config)
     halves = {"x_train": (x_train, y_train)}
     if x_test is not None and y_test is not None:
         halves["x_test"] = (x_test, y_test)
+    if validation_data is not None:
+        halves["x_val"] = _pair(validation_data)
     if config.ferplus != "none":
         raise UsageError(f"ferplus: arrays come with their labels, and have no votes; received {config.ferplus!r}")
     check_models(config, classes)
     materials = from_faces(faces_from_arrays(halves, config.input, tuple(classes)), config, Selection())
     folder, config = _begin(out, {"data": materials.facts}, materials, config)
-    with _no_trace_if_refused(folder), shown(verbose) as show:
-        result = run_stages(folder, materials, config, [*callbacks, *show.callbacks], show.say, model, own=True)
+    with _no_trace_if_refused(folder), shown(verbose and current().leads) as show:
+        for note in notes:
+            show.say(note)
+        result = run_stages(folder, materials, config, [*theirs, *show.callbacks], show.say, model, own=True)
         _tell(result, show.say, resumable=False)
         return result
 
 
+def _pair(validation_data: Any) -> tuple[ArrayLike, ArrayLike]:
+    """Validation images and their labels.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    if not isinstance(validation_data, tuple | list) or len(validation_data) != 2:
+        kind = type(validation_data).__name__
+        raise UsageError(f"validation_data: must be images and their labels, (x_val, y_val), received {kind}")
+    images, labels = validation_data
+    return images, labels
+
+
+def _listed(callbacks: Callbacks, config: TrainingConfig) -> list[keras.callbacks.Callback]:
+    """The callbacks in a list, once they are seen to fit the run.
+
+    Raises:
+        UsageError: one is no callback of Keras's, or sets the learning rate, which the schedule sets.
+    """
+    listed: list[Any] = keras.tree.flatten(callbacks) if callbacks else []
+    rating = keras.callbacks.ReduceLROnPlateau | keras.callbacks.LearningRateScheduler
+    for one in listed:
+        if not isinstance(one, keras.callbacks.Callback):
+            raise UsageError(
+                f"callbacks: must be Keras callbacks, such as keras.callbacks.TensorBoard('logs'), received {one!r}"
+            )
+        if isinstance(one, keras.callbacks.BackupAndRestore):
+            raise UsageError(
+                "callbacks: BackupAndRestore is not needed, as the run folder keeps checkpoints; leave it out"
+            )
+        if isinstance(one, rating) and config.schedule != "constant":
+            raise UsageError(
+                f"callbacks: {type(one).__name__} sets the learning rate, and so does the schedule "
+                f"{config.schedule!r}; give schedule='constant', or leave the callback out"
+            )
+    return listed
+
+
 def _tell(result: TrainingResult, say: Say, *, resumable: bool) -> None:
-    """Say what came of a run; of several hosts the first does."""
-    if not current().leads:
-        return
+    """Say what came of a run."""
     for split, score in result.scores.items():
         low, high = score.accuracy_interval
         say(f"{split}: accuracy {score.accuracy:.1%} (95% interval {low:.1%} to {high:.1%}), n = {score.n:,}")

@@ -10,10 +10,14 @@ import numpy as np
 
 from mien import backend
 from mien.classifier import check_probabilities
+from mien.config import TrainingConfig
 from mien.errors import UsageError
 from mien.kerasfiles import first_line, quietly
 from mien.modelspec import check_classes
 from mien.preprocessing import InputSpec
+
+DIM = 1 / 64
+"""Networks that multiply pixels by less, before anything else, were made for pixels from 0 to 255."""
 
 
 def check_model(model: keras.Model, classes: Sequence[str]) -> InputSpec:
@@ -27,10 +31,9 @@ def check_model(model: keras.Model, classes: Sequence[str]) -> InputSpec:
     taken, given = (shape if isinstance(shape, tuple) else () for shape in shapes)
     square = len(taken) == 4 and isinstance(taken[1], int) and taken[1] == taken[2]
     if not isinstance(model, keras.Model) or not square or len(given) != 2:
-        kind = f"one from {shapes[0]} to {shapes[1]}" if isinstance(model, keras.Model) else repr(model)
         raise UsageError(
             "model: must be a Keras model, built, from (n, size, size, channels) to (n, classes), functional or "
-            f"sequential, such as mien.network() gives; received {kind}"
+            f"sequential, such as mien.network() gives; received {_kind(model, *shapes)}"
         )
     check_classes(tuple(classes))  # before any work, not where the model is saved
     if given[-1] != len(classes):
@@ -42,6 +45,48 @@ def check_model(model: keras.Model, classes: Sequence[str]) -> InputSpec:
         answers = keras.ops.convert_to_numpy(rebuilt(ramps, training=False))
     check_probabilities(answers, 2, len(classes), "model")
     return spec
+
+
+def remarks(model: keras.Model, *, chosen: bool) -> list[str]:
+    """What may not be meant of a model that is to be trained; `chosen` says that an optimizer was asked for."""
+    told = []
+    if model.compiled and not chosen:
+        seed = TrainingConfig()
+        told.append(
+            "The optimizer and loss that the model is compiled with are not used: it is trained with "
+            f"{seed.optimizer}, learning rate {seed.learning_rate:g}, and cross-entropy; optimizer=, learning_rate= "
+            "and schedule= change them"
+        )
+    scale = _first_scale(model)
+    if scale < DIM:
+        told.append(
+            f"The model begins with a Rescaling by {scale:.2g}, as for pixels from 0 to 255, and gets pixels from 0 to "
+            "1: leave that layer out, or put keras.layers.Rescaling(255) in front of it"
+        )
+    return told
+
+
+def _first_scale(model: keras.Model) -> float:
+    """By what the `Rescaling` layers in front of the first layer with weights multiply pixels."""
+    scale = 1.0
+    for layer in backend.all_layers(model):
+        if isinstance(layer, keras.layers.Rescaling):
+            scale *= float(np.mean(np.abs(layer.scale)))
+        elif layer.trainable_weights:
+            break
+    return scale
+
+
+def _kind(model: object, taken: object, given: object) -> str:
+    """What was given in place of a functional or sequential model, and how to make one of it where that is known."""
+    if not isinstance(model, keras.Model):
+        return repr(model)
+    if taken is None and not isinstance(model, keras.Sequential):
+        return (
+            f"a subclass, {type(model).__name__}, which does not say its shapes; wrap it, as in faces = "
+            "keras.Input((48, 48, 1)); model = keras.Model(faces, yours(faces))"
+        )
+    return f"one from {taken} to {given}"
 
 
 def _rebuilt(model: keras.Model) -> keras.Model:

@@ -22,6 +22,7 @@ from mien.cli.export import export_command
 from mien.cli.info import info_command
 from mien.cli.predict import predict_command
 from mien.cli.serve import serve_command
+from mien.cli.signals import terminated_as_interrupted
 from mien.cli.train import train_command
 from mien.cli.tune import tune_command
 from mien.errors import MienError
@@ -78,7 +79,8 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     _prepare_streams()
     try:
-        app(arguments)
+        with terminated_as_interrupted():
+            app(arguments)
     except MienError as error:
         _explain(error, debug="--debug" in arguments)
         sys.exit(error.exit_code)

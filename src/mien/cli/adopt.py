@@ -10,9 +10,6 @@ import typer
 from mien.cli.settings import on_command_line
 from mien.errors import UsageError
 
-ONNX_ONLY = ("layout", "size", "bgr", "output")
-"""Parameters that are for graphs from elsewhere; a Keras model says what it takes, or has one output."""
-
 
 def adopt_command(
     context: typer.Context,
@@ -51,18 +48,19 @@ def adopt_command(
     if model.suffix.lower() in (".keras", ".h5", ".hdf5"):
         from mien.cli.console import load_keras
 
-        if given := [name for name in ONNX_ONLY if on_command_line(context, name)]:
-            raise UsageError(f"--{given[0]}: is for .onnx files; leave it out, or change the network in Keras")
+        if on_command_line(context, "layout"):
+            raise UsageError("--layout: is for .onnx files; a Keras model has its channels last: leave it out")
         load_keras("adopting a Keras model")
         from mien.adopting_keras import adopt_keras
 
-        written = adopt_keras(model, out, names, intake=intake, logits=logits, crop_margin=crop_margin, force=force)
+        adopt = adopt_keras
     else:
         from mien.adopting import adopt_onnx
 
-        written = adopt_onnx(
-            model, out, names, intake=intake, logits=logits, output=output, crop_margin=crop_margin, force=force
-        )
+        adopt = adopt_onnx
+    written = adopt(
+        model, out, names, intake=intake, logits=logits, output=output, crop_margin=crop_margin, force=force
+    )
     typer.echo(f"{written}  ({written.stat().st_size / 1e6:.2f} MB)")
 
 

@@ -20,7 +20,8 @@ app = typer.Typer(name="data", help="Check, show, convert and draw datasets of l
 data_app = app
 
 Data = Annotated[
-    Path, typer.Argument(metavar="DATA", help="Labelled faces: a folder, CSV, npz, zip or tar.", show_default=False)
+    Path,
+    typer.Argument(metavar="DATA", help="Labelled faces: a folder, CSV, Parquet, npz, zip or tar.", show_default=False),
 ]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Go on without files that cannot be used.")]
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from mien.cli.bars import AnalysingBar, many
-from mien.cli.signals import terminated_as_interrupted
 from mien.errors import DataError, UsageError, unknown_choice
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def predict_locally(sources: Sequence[str], asked: dict[str, Any]) -> None:
             typer.echo(line, err=out is None and wanted.output_format != "table")
 
     try:
-        with terminated_as_interrupted(), _without_pillows_limit():
+        with _without_pillows_limit():
             _run(work, sources, wanted, counts, failures)
     except KeyboardInterrupt:
         tell()

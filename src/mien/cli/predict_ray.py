@@ -9,7 +9,6 @@ import typer
 
 from mien.cli.bars import AnalysingBar, many
 from mien.cli.console import without_library_talk
-from mien.cli.signals import terminated_as_interrupted
 from mien.errors import DataError, UsageError, unknown_choice
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ def _run(sources: Sequence[str], asked: dict[str, Any], settings: Settings, work
         move(parts, of)
 
     try:
-        with terminated_as_interrupted(), without_library_talk(), bar.counting() as move:
+        with without_library_talk(), bar.counting() as move:
             return run_batch(
                 sources,
                 asked["out"],

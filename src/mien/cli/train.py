@@ -13,7 +13,6 @@ import typer
 
 from mien.cli.console import load_keras, reading_bar, scores_table, to_stderr
 from mien.cli.settings import assigned, on_command_line, starting_from
-from mien.cli.signals import terminated_as_interrupted
 from mien.errors import MissingExtraError, UsageError, unknown_choice
 
 if TYPE_CHECKING:
@@ -231,7 +230,7 @@ def go_on(run: Path, *, tensorboard: Path | None = None) -> TrainingResult:
 
 @contextmanager
 def _watching(tensorboard: Path | None) -> Iterator[dict[str, Any]]:
-    """The arguments of `mien.training.train` that show a run on stderr; SIGTERM ends it as Ctrl-C does."""
+    """The arguments of `mien.training.train` that show a run on stderr."""
     import keras
 
     from mien.progress import TrainingProgress
@@ -241,7 +240,7 @@ def _watching(tensorboard: Path | None) -> Iterator[dict[str, Any]]:
     callbacks: list[keras.callbacks.Callback] = [bar]
     if tensorboard is not None:
         callbacks.append(keras.callbacks.TensorBoard(tensorboard))
-    with terminated_as_interrupted(), reading_bar(console) as reading:
+    with reading_bar(console) as reading:
         try:
             yield {
                 "callbacks": callbacks,

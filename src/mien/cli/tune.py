@@ -12,7 +12,6 @@ import typer
 
 from mien.cli.console import load_keras, to_stderr
 from mien.cli.settings import assigned, starting_from
-from mien.cli.signals import terminated_as_interrupted
 
 if TYPE_CHECKING:
     import keras
@@ -92,26 +91,25 @@ def tune_command(
     from mien.tuning import tune
 
     console = to_stderr()
-    with terminated_as_interrupted():
-        tuned = tune(
-            data,
-            config,
-            space=chosen,
-            trials=trials,
-            out=out,
-            storage=storage,
-            study=study,
-            selection=Selection(
-                limit=limit,
-                skip_bad=skip_bad,
-                without_duplicates=without_duplicates,
-                exclude=str(exclude.expanduser().resolve()) if exclude else "",
-            ),
-            prune=prune,
-            wait=wait,
-            say=lambda line: console.print(line, style="bold", highlight=False, soft_wrap=True, markup=False),
-            watch=lambda: _bar(console),
-        )
+    tuned = tune(
+        data,
+        config,
+        space=chosen,
+        trials=trials,
+        out=out,
+        storage=storage,
+        study=study,
+        selection=Selection(
+            limit=limit,
+            skip_bad=skip_bad,
+            without_duplicates=without_duplicates,
+            exclude=str(exclude.expanduser().resolve()) if exclude else "",
+        ),
+        prune=prune,
+        wait=wait,
+        say=lambda line: console.print(line, style="bold", highlight=False, soft_wrap=True, markup=False),
+        watch=lambda: _bar(console),
+    )
     address = hide_password(storage) if storage else None
     if as_json:
         _print_json(_document(tuned, str(data), study, address))

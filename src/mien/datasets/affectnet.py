@@ -10,17 +10,16 @@ import posixpath
 
 import numpy as np
 
-from mien.datasets.class_names import ReadFn
 from mien.datasets.file_rows import AFFECTNET, FileTable, Row
 from mien.datasets.file_tables import Finder, build_index
-from mien.datasets.storage import Listing, base_name
+from mien.datasets.storage import Listing, ManyFn, base_name
 from mien.datasets.tree import Index
 
 IMAGES, ANNOTATIONS = "images", "annotations"
 """The two folders that stand side by side, one file of the latter's for each picture of the former's."""
 
 
-def read_affectnet(listing: Listing, read_fn: ReadFn) -> Index | None:
+def read_affectnet(listing: Listing, many_fn: ManyFn) -> Index | None:
     """Understand a listing as AffectNet's folders; None where it is something else.
 
     Raises:
@@ -33,17 +32,20 @@ def read_affectnet(listing: Listing, read_fn: ReadFn) -> Index | None:
     }
     if not parents:
         return None
-    table = FileTable("", [], [], AFFECTNET)
+    beside: dict[str, str] = {}
     for name in listing.names:
         folder, base = posixpath.split(name)
         parent = posixpath.dirname(folder)
         if base_name(folder) == IMAGES and parent in parents:
-            beside = posixpath.join(parent, ANNOTATIONS, f"{posixpath.splitext(base)[0]}_exp.npy")
-            word = read_number(read_fn(beside))
-            if word:
-                table.rows.append(Row(beside, name, word))
-            else:
-                table.problems.append(f"{name} ({beside} is not there, or holds no number)")
+            beside[name] = posixpath.join(parent, ANNOTATIONS, f"{posixpath.splitext(base)[0]}_exp.npy")
+    data = many_fn(list(beside.values()))
+    table = FileTable("", [], [], AFFECTNET)
+    for name, place in beside.items():
+        word = read_number(data.get(place))
+        if word:
+            table.rows.append(Row(place, name, word))
+        else:
+            table.problems.append(f"{name} ({place} is not there, or holds no number)")
     return build_index([(table, Finder(listing.names, table))], None, listing.names) if table.rows else None
 
 

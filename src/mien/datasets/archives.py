@@ -37,13 +37,18 @@ def open_storage(path: Path) -> Storage | None:
     if path.is_dir():
         return Folder(path)
     if path.name.lower().endswith(TABLE_ENDINGS):
-        return None
+        return Zip(path) if _is_zipped_table(path) else None
     if zipfile.is_zipfile(path) or path.suffix.lower() == ".zip":
         return Zip(path)
     named_tar = ".tar" in (suffix.lower() for suffix in path.suffixes) or path.suffix.lower() == ".tgz"
     if named_tar or tarfile.is_tarfile(path):
         return Tar(path)
     return None
+
+
+def _is_zipped_table(path: Path) -> bool:
+    """Whether what is called a CSV is a zip, as Kaggle hands out single files; an npz always is one."""
+    return not path.name.lower().endswith(".npz") and zipfile.is_zipfile(path)
 
 
 class Zip:

@@ -171,14 +171,31 @@ def with_votes(dataset: Dataset, votes: Votes, mode: FerPlus, name: str = VOTES_
     removed = votes.numbers[rows] < 0
     majority[removed] = -1
     _check_agreement(dataset, majority, name)
-    labels, targets = majority, None
-    if mode == "distribution":
-        learnt = (dataset.splits == "train") & ~removed
-        targets = np.eye(len(FERPLUS_CLASSES), dtype=np.float32)[majority] * (majority >= 0)[:, None]
-        targets[learnt] = vote_distribution(votes.counts[rows[learnt]])
-        labels = np.where(targets.any(axis=1), targets.argmax(axis=1), -1).astype(np.int64)
+    learnt = (dataset.splits == "train") & ~removed
+    labels, targets = soft_labels(votes.counts[rows], majority, learnt, mode)
     words = f"{dataset.format} with FER+ votes ({mode})"
     return replace(dataset, format=words, classes=FERPLUS_CLASSES, labels=labels, targets=targets)
+
+
+def soft_labels(
+    counts: NDArray[np.int64], majority: NDArray[np.int64], learnt: NDArray[np.bool_], mode: FerPlus
+) -> tuple[NDArray[np.int64], NDArray[np.float32] | None]:
+    """What faces are learned and judged by.
+
+    Args:
+        counts: int64 (n, 10), their votes.
+        majority: int64 (n,) into `FERPLUS_CLASSES`, -1 for none.
+        learnt: bool (n,), which of them are learned by their distribution.
+        mode: ``majority`` or ``distribution``.
+
+    Returns:
+        int64 (n,) labels, -1 for none; and float32 (n, 8) soft targets with ``distribution``, else None.
+    """
+    if mode != "distribution":
+        return majority, None
+    targets = np.eye(len(FERPLUS_CLASSES), dtype=np.float32)[majority] * (majority >= 0)[:, None]
+    targets[learnt] = vote_distribution(counts[learnt])
+    return np.where(targets.any(axis=1), targets.argmax(axis=1), -1).astype(np.int64), targets
 
 
 def _places(header: Sequence[str], name: str) -> list[int]:

@@ -10,11 +10,11 @@ import csv
 import io
 import posixpath
 import re
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
 
+from mien.datasets.class_names import EXTRA_EXPRESSIONS
 from mien.datasets.splits import folder_split, table_split
 from mien.datasets.storage import base_name
 from mien.datasets.tables import (
@@ -23,12 +23,13 @@ from mien.datasets.tables import (
     MAX_LINE_BYTES,
     SPLIT_COLUMNS,
     Columns,
+    RowError,
     column_name,
     place_of,
     whole_number,
 )
 from mien.errors import DataError
-from mien.labels import AFFECTNET_NUMBERS, AFFECTNET_WITHOUT, RAFDB_NUMBERS
+from mien.labels import AFFECTNET_NUMBERS, AFFECTNET_WITHOUT, CKPLUS_NUMBERS, EXPRESSIONS, RAFDB_NUMBERS, canonical
 
 FILE_COLUMNS: tuple[str, ...] = (
     *("path", "file", "filename", "file_name", "image", "img", "image_path", "pth", "subdirectory_filepath"),
@@ -57,6 +58,7 @@ class Scheme:
 
 AFFECTNET = Scheme("AffectNet", AFFECTNET_NUMBERS, AFFECTNET_WITHOUT)
 RAFDB = Scheme("RAF-DB", RAFDB_NUMBERS)
+CKPLUS = Scheme("CK+", CKPLUS_NUMBERS)
 
 _RAFDB_FILE = re.compile(r"(train|test)_[0-9]{5}_aligned\.[a-z]+", re.IGNORECASE)
 
@@ -73,10 +75,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Header:
-    """Where the columns of a table of files stand, from 0, and what stands between them."""
+    """Where the columns of a table of files stand, from 0, and what stands between them.
+
+    `word` is None where each class has a column of its own, 1 in the rows that show it and 0 in the others.
+    """
 
     file: int
-    word: int
+    word: int | None
     split: int | None
     delimiter: str
     names: tuple[str, ...]
@@ -88,7 +93,8 @@ class Header:
         for delimiter in DELIMITERS:
             names = _column_names(text, delimiter)
             file, word, split = (place_of(names, kind) for kind in (FILE_COLUMNS, CLASS_COLUMNS, SPLIT_COLUMNS))
-            if file is not None and word is not None and "pixels" not in names:
+            told = word is not None or sum(map(_is_class, names)) > 1
+            if file is not None and told and "pixels" not in names:
                 return cls(file, word, split, delimiter, names)
         return None
 
@@ -112,6 +118,11 @@ class FileTable:
     split: str | None = None
 
 
+def _is_class(column: str) -> bool:
+    """Whether a column is called like an expression."""
+    return canonical(column) in EXPRESSIONS or canonical(column) in EXTRA_EXPRESSIONS
+
+
 def _column_names(line: str, delimiter: str) -> tuple[str, ...]:
     try:
         return tuple(column_name(name) for name in next(_reader([line], delimiter), []))
@@ -133,7 +144,7 @@ def refuse_unknown_columns(name: str, open_fn: OpenFn) -> None:
     try:
         with open_fn(name) as file:
             line = file.readline(MAX_LINE_BYTES)
-    except (OSError, EOFError, zlib.error) as error:
+    except OSError as error:
         raise DataError(f"cannot be read ({error})", [name]) from error
     if Columns.of(line) is None:
         text = line.decode("utf-8-sig", "replace").strip()
@@ -149,7 +160,7 @@ def is_file_table(name: str, open_fn: OpenFn) -> bool:
     try:
         with open_fn(name) as file:
             return Header.of(file.readline(MAX_LINE_BYTES)) is not None
-    except (OSError, EOFError, zlib.error):
+    except OSError:
         return False
 
 
@@ -165,7 +176,7 @@ def read_table(name: str, open_fn: OpenFn) -> FileTable | None:
             if header is None:
                 return None
             rows, problems = read_rows(file, base_name(name), header)
-    except (OSError, EOFError, zlib.error, csv.Error) as error:
+    except (OSError, csv.Error) as error:
         raise DataError(f"cannot be read ({error})", [name]) from error
     folder, base = posixpath.split(name)
     split = table_split(posixpath.splitext(base)[0]) or folder_split(posixpath.basename(folder))
@@ -185,33 +196,67 @@ def read_rows(file: IO[bytes], name: str, header: Header) -> tuple[list[Row], li
     """
     rows: list[Row] = []
     problems: list[str] = []
+    lines, last = [], max(header.file, header.word or 0, header.split or 0)
     text = io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="")
     reader = _reader(text, header.delimiter)
-    last = max(header.file, header.word, header.split or 0)
     for fields in reader:
-        where = f"{name}:{reader.line_num + 1}"
-        if not any(one.strip() for one in fields):
-            continue
-        if len(fields) <= last:
-            problems.append(f"{where} ({len(fields)} fields where {last + 1} are expected)")
-            continue
-        row = Row(where, *_values(fields, header))
-        reason = "no file" if not row.file else "no class" if not row.word else ""
-        problems.extend([f"{where} ({reason})"] if reason else [])
-        rows.extend([] if reason else [row])
+        if len(fields) > last:
+            lines.append((f"{name}:{reader.line_num + 1}", [one.strip() for one in fields]))
+        elif any(one.strip() for one in fields):
+            problems.append(f"{name}:{reader.line_num + 1} ({len(fields)} fields where {last + 1} are expected)")
     text.detach()
+    marks = _class_columns(header, [fields for _, fields in lines]) if header.word is None else ()
+    for where, fields in lines:
+        if not any(fields):
+            continue
+        try:
+            rows.append(Row(where, *_values(fields, header, marks)))
+        except RowError as error:
+            problems.append(f"{where} ({error})")
     return rows, problems
 
 
-def _values(fields: Sequence[str], header: Header) -> tuple[str, str, str]:
-    """File, class and split of a row, stripped; a number is written without its point."""
-    split = "" if header.split is None else fields[header.split].strip()
-    return fields[header.file].strip(), whole_number(fields[header.word].strip()), split
+def _values(fields: Sequence[str], header: Header, marks: Sequence[int]) -> tuple[str, str, str]:
+    """File, class and split of a row; a number is written without its point.
+
+    Raises:
+        RowError: it names no file or no class.
+    """
+    if not fields[header.file]:
+        raise RowError("no file")
+    word = _marked(fields, header, marks) if header.word is None else whole_number(fields[header.word])
+    if not word:
+        raise RowError("no class")
+    return fields[header.file], word, "" if header.split is None else fields[header.split]
+
+
+def _class_columns(header: Header, lines: Sequence[Sequence[str]]) -> tuple[int, ...]:
+    """Columns that each stand for a class: those called like expressions, and others of nothing but 0 and 1."""
+    others = [place for place, name in enumerate(header.names) if name and place not in (header.file, header.split)]
+    return tuple(
+        place
+        for place in others
+        if _is_class(header.names[place])
+        or all(whole_number(fields[place]) in ("0", "1") for fields in lines if place < len(fields))
+    )
+
+
+def _marked(fields: Sequence[str], header: Header, marks: Sequence[int]) -> str:
+    """The class whose column is 1."""
+    if len(fields) <= marks[-1]:
+        raise RowError(f"{len(fields)} fields where {marks[-1] + 1} are expected")
+    values = [whole_number(fields[place]) for place in marks]
+    if not {*values} <= {"0", "1"}:
+        raise RowError("columns of classes that are neither 0 nor 1")
+    if values.count("1") != 1:
+        raise RowError(f"{values.count('1')} columns of classes are 1, where one is expected")
+    return header.names[marks[values.index("1")]]
 
 
 def scheme_of(header: Header, rows: Sequence[Row]) -> Scheme | None:
     """Whose table this is: AffectNet's by the names of its columns, RAF-DB's by the names of its files."""
-    if (header.names[header.file], header.names[header.word]) == ("subdirectory_filepath", "expression"):
+    word = "" if header.word is None else header.names[header.word]
+    if (header.names[header.file], word) == ("subdirectory_filepath", "expression"):
         return AFFECTNET
     if rows and all(_RAFDB_FILE.fullmatch(base_name(row.file.replace("\\", "/"))) for row in rows):
         return RAFDB

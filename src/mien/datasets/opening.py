@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import io
 import os
-import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, cast, get_args
+from typing import IO, get_args
 
 import numpy as np
 
@@ -19,14 +17,21 @@ from mien.config import FerPlus
 from mien.datasets import cache as cache_files
 from mien.datasets.affectnet import read_affectnet
 from mien.datasets.archives import open_storage
+from mien.datasets.ckplus import read_ckplus
 from mien.datasets.class_names import is_expression
 from mien.datasets.dataset import Dataset
 from mien.datasets.ferplus import MAX_VOTES_BYTES, VOTES_FILE, read_votes, with_votes
+from mien.datasets.ferplus_folders import read_ferplus_folders
+from mien.datasets.file_codes import read_file_codes
 from mien.datasets.file_rows import is_file_table, refuse_unknown_columns
 from mien.datasets.file_tables import NoneThereError, read_file_tables
 from mien.datasets.npz import read_npz
+from mien.datasets.packing import MAX_TABLE_BYTES, unpacked, unpacked_name, unpacked_once
+from mien.datasets.parquet import SUFFIX as PARQUET_SUFFIX
+from mien.datasets.parquet import parquet_names, read_parquet
 from mien.datasets.pixels import Files, Held
 from mien.datasets.rafdb import read_rafdb
+from mien.datasets.splits import table_split
 from mien.datasets.storage import (
     SAMPLE_MARKER,
     TABLE_ENDINGS,
@@ -35,21 +40,20 @@ from mien.datasets.storage import (
     Storage,
     base_name,
     encode_names,
+    read_many,
     single_file,
 )
 from mien.datasets.tables import PIXEL_TABLES, READING, Table, classes_of, join_tables, read_csv
 from mien.datasets.tree import Index, read_tree
+from mien.datasets.webdataset import read_webdataset
 from mien.errors import DataError, UsageError, listing, unknown_choice
-
-MAX_TABLE_BYTES = 2 * 1024**3
-"""A CSV or npz file within an archive may unpack to this much. ``fer2013.csv`` has 301 MB."""
 
 PREFERRED_TABLES: tuple[tuple[str, ...], ...] = (
     ("fer2013.csv",),
     ("icml_face_data.csv",),
-    ("train.csv", "test.csv"),
+    ("train.csv", "val.csv", "valid.csv", "validation.csv", "test.csv"),
 )
-"""CSV files that are taken first where a folder holds several; the last two belong together."""
+"""CSV files that are taken first where a folder holds several; the last ones belong together."""
 
 FORMATS = {
     "fer2013.csv": "FER2013 CSV",
@@ -114,16 +118,22 @@ def open_dataset(
     if storage is None:
         return _open_file(path, classes, cache=cache)
     files = _listing(storage, path, cache=cache)
-    name = path.resolve().name if path.is_dir() else path.name.split(".")[0]
-    index = _find_index(files, name, classes, storage)
+    index = _find_index(files, _name_of(path), classes, storage)
     if index is not None and (path / SAMPLE_MARKER).is_file():
         index = replace(index, format="drawn sample faces")
     if index is not None:
         return _files_dataset(path, index, files, storage)
     tables = choose_tables(files.tables)
+    if not tables and not storage.kind and (names := parquet_names(path)):
+        return _open_parquet(path, path, names, classes)
     if not tables:
         raise _nothing_found(path, files)
     return _open_tables(path, tables, storage, cache=cache)
+
+
+def _name_of(path: Path) -> str:
+    """A folder's name, or that of an archive without its ending."""
+    return path.resolve().name if path.is_dir() else path.name.split(".")[0]
 
 
 def _find_index(files: Listing, root_name: str, classes: Sequence[str] | None, storage: Storage) -> Index | None:
@@ -131,18 +141,22 @@ def _find_index(files: Listing, root_name: str, classes: Sequence[str] | None, s
 
     Folders that are called like expressions come before tables of files, and these before folders of other names.
     """
-    read_fn = partial(_bytes_of, storage)
+    read_fn, many_fn = partial(_bytes_of, storage), partial(read_many, storage)
     missing: NoneThereError | None = None
-    index = read_rafdb(files, read_fn)
-    if index is None and storage.random_access:
-        index = read_affectnet(files, read_fn)
+    votes = read_ferplus_folders(files, root_name, read_fn)
+    if votes is not None:
+        return votes[0]
+    index = read_rafdb(files, read_fn) or read_affectnet(files, many_fn) or read_ckplus(files, many_fn)
     if index is None and files.names and not any(is_expression(base_name(folder)) for folder in files.folders):
         try:
             index = read_file_tables(files, _file_tables(files), partial(_stream, storage), classes, read_fn)
         except NoneThereError as error:
             missing = error
+        index = index or read_file_codes(files)
     if index is None:
         index = read_tree(files, root_name, classes, read_fn)
+    if index is None or len(index.classes) < 2:
+        index = read_webdataset(files, root_name, classes, read_fn, many_fn) or index
     if index is None or len(index.classes) < 2:
         if missing is not None:
             raise missing
@@ -154,8 +168,8 @@ def _find_index(files: Listing, root_name: str, classes: Sequence[str] | None, s
 
 def _file_tables(files: Listing) -> list[str]:
     """What may be tables of files: those known to hold pixels, which are large, are not even opened."""
-    names = [name for name in _unpacked_once(files.tables) if not name.lower().endswith(".npz")]
-    return [name for name in names if not _is_votes(name) and _without_gz(base_name(name)) not in PIXEL_TABLES]
+    names = [name for name in unpacked_once(files.tables) if not name.lower().endswith(".npz")]
+    return [name for name in names if not _is_votes(name) and unpacked_name(base_name(name)) not in PIXEL_TABLES]
 
 
 def _files_dataset(path: Path, index: Index, files: Listing, storage: Storage) -> Dataset:
@@ -222,9 +236,11 @@ def _file_fingerprint(*paths: Path) -> str:
 
 
 def _open_file(path: Path, classes: Sequence[str] | None, *, cache: bool) -> Dataset:
-    """A CSV or npz file that stands by itself, or a table of the pictures beside it."""
+    """A CSV, npz or Parquet file that stands by itself, or a table of the pictures beside it."""
+    if path.suffix.lower() == PARQUET_SUFFIX:
+        return _open_parquet(path, path.parent, [path.name], classes)
     if not path.name.lower().endswith(TABLE_ENDINGS):
-        allowed = "folders, zip and tar archives, .csv, .csv.gz, .tsv and .npz files"
+        allowed = "folders, zip and tar archives, .csv (also .csv.gz, .xz and .bz2), .tsv, .npz and .parquet files"
         raise UsageError(f"not a dataset: {path}; allowed are {allowed}")
     storage = Folder(path.parent)
     if not path.name.lower().endswith(".npz") and is_file_table(path.name, partial(_stream, storage)):
@@ -233,6 +249,11 @@ def _open_file(path: Path, classes: Sequence[str] | None, *, cache: bool) -> Dat
         if index is not None:
             return _files_dataset(path, index, files, storage)
     return _open_tables(path, [path.name], storage, cache=cache)
+
+
+def _open_parquet(path: Path, root: Path, names: Sequence[str], classes: Sequence[str] | None) -> Dataset:
+    index, shards = read_parquet(root, names, classes)
+    return _dataset(path, index, Files(shards, index.keys, _file_fingerprint(*(root / name for name in names))), "")
 
 
 def _open_ferplus(path: Path, storage: Storage | None, mode: FerPlus, *, cache: bool) -> Dataset:
@@ -245,15 +266,19 @@ def _open_ferplus(path: Path, storage: Storage | None, mode: FerPlus, *, cache: 
         storage, tables = Folder(path.parent), [path.name]
         beside = [name for name in [VOTES_FILE] if (path.parent / name).is_file()]
     else:
-        everything = _listing(storage, path, cache=cache).tables
+        files = _listing(storage, path, cache=cache)
+        found = read_ferplus_folders(files, _name_of(path), partial(_bytes_of, storage), mode)
+        if found is not None:
+            return replace(_files_dataset(path, found[0], files, storage), targets=found[1])
+        everything = files.tables
         tables = choose_tables(everything)
         folder = PurePosixPath(tables[0]).parent if tables else None
         beside = [name for name in everything if _is_votes(name) and PurePosixPath(name).parent == folder]
-    if not tables or not _without_gz(tables[0]).endswith(".csv") or not beside:
-        found = f"{listing(tables)}, but no {VOTES_FILE} beside it" if tables else "neither of the two"
+    if not tables or not unpacked_name(tables[0]).endswith(".csv") or not beside:
+        there = f"{listing(tables)}, but no {VOTES_FILE} beside it" if tables else "neither of the two"
         raise DataError(
             f"FER+ needs fer2013.csv and {VOTES_FILE} in one folder, as the order of their rows is all that links "
-            f"votes to faces (files of class folders cannot be matched); {path} holds {found}"
+            f"votes to faces (files of class folders cannot be matched); {path} holds {there}"
         )
     votes = read_votes(_file(storage, beside[0], MAX_VOTES_BYTES).getvalue(), beside[0])
     return with_votes(_open_tables(path, tables, storage, cache=cache), votes, mode, beside[0])
@@ -269,31 +294,28 @@ def choose_tables(names: Sequence[str]) -> list[str]:
     FER+'s votes are none, and tables of files (``.tsv``) neither.
 
     Raises:
-        DataError: there are several and none has a known name.
+        DataError: there are several, none has a known name, and their names do not tell splits apart.
     """
-    names = [name for name in _unpacked_once(names) if not _is_votes(name) and not name.lower().endswith(".tsv")]
+    names = [name for name in unpacked_once(names) if not _is_votes(name) and not name.lower().endswith(".tsv")]
     by_name: dict[str, list[str]] = {}
     for name in sorted(names, key=lambda name: (name.count("/"), name)):
-        by_name.setdefault(_without_gz(base_name(name)), []).append(name)
+        by_name.setdefault(unpacked_name(base_name(name)), []).append(name)
     for group in PREFERRED_TABLES:
         if group[0] in by_name:
             first = by_name[group[0]][0]
             beside = [name for name in names if PurePosixPath(name).parent == PurePosixPath(first).parent]
-            return [first, *(name for name in beside if _without_gz(base_name(name)) in group[1:])]
-    if len(names) > 1:
+            return [first, *(name for name in beside if unpacked_name(base_name(name)) in group[1:])]
+    if len(names) > 1 and not _belong_together(names):
         raise DataError("several files could be the dataset; name one of them", sorted(names))
-    return list(names)
+    return sorted(names)
 
 
-def _unpacked_once(names: Sequence[str]) -> list[str]:
-    """Without packed tables that stand unpacked beside themselves."""
-    unpacked = {name.lower() for name in names if not name.lower().endswith(".gz")}
-    return [name for name in names if name.lower() in unpacked or _without_gz(name) not in unpacked]
-
-
-def _without_gz(name: str) -> str:
-    """A table's name in lower case, as it is when it is unpacked."""
-    return name.lower().removesuffix(".gz")
+def _belong_together(names: Sequence[str]) -> bool:
+    """Whether files of one folder are each called like a split of its own: ``fer_train.csv``, ``fer_test.csv``."""
+    splits = {table_split(PurePosixPath(unpacked_name(name)).stem) for name in names}
+    alike = len({PurePosixPath(name).parent for name in names}) == 1
+    csv = not any(name.lower().endswith(".npz") for name in names)
+    return alike and csv and None not in splits and len(splits) == len(names)
 
 
 def _open_tables(path: Path, names: Sequence[str], storage: Storage, *, cache: bool) -> Dataset:
@@ -307,7 +329,7 @@ def _open_tables(path: Path, names: Sequence[str], storage: Storage, *, cache: b
         table = join_tables([_read_csv(storage, name) for name in names])
         if cache:
             _keep_table(path, fingerprint, table)
-    words = FORMATS.get(_without_gz(base_name(names[0])), "CSV")
+    words = FORMATS.get(unpacked_name(base_name(names[0])), "CSV")
     labels, classes = classes_of(table.labels)
     index = Index(words, classes, encode_names(table.names.tolist()), labels, table.splits, table.problems)
     return _dataset(path, index, Held(table.pixels, fingerprint), storage.kind)
@@ -325,42 +347,18 @@ def _read_csv(storage: Storage, name: str) -> Table:
     try:
         with _stream(storage, name) as file:
             return read_csv(file, name)
-    except (EOFError, zlib.error) as error:
-        raise DataError(f"is damaged or cut short ({error})", [name]) from error
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror or error})", [name]) from error
 
 
 def _stream(storage: Storage, name: str) -> IO[bytes]:
-    """Open a table, unpacked where it is packed by gzip; of one within an archive the bytes are held.
+    """Open a table, unpacked where it is packed; of one within an archive the bytes are held.
 
     Raises:
         DataError: it cannot be read from the archive.
         OSError: from the disk.
     """
-    packed: IO[bytes] = (storage.root / name).open("rb") if isinstance(storage, Folder) else _file(storage, name)
-    if not name.lower().endswith(".gz"):
-        return packed
-    unpacked = _Unzipped(fileobj=packed)
-    unpacked.myfileobj = cast(Any, packed)  # is closed with it
-    return cast("IO[bytes]", unpacked)
-
-
-class _Unzipped(gzip.GzipFile):
-    """Reads at most `MAX_TABLE_BYTES`, whatever was packed."""
-
-    def readline(self, size: int | None = -1) -> bytes:
-        """See `io.BufferedIOBase.readline`."""
-        return self._checked(super().readline(-1 if size is None else size))
-
-    def read1(self, size: int = -1) -> bytes:
-        """See `io.BufferedIOBase.read1`."""
-        return self._checked(super().read1(size))
-
-    def _checked(self, data: bytes) -> bytes:
-        if self.tell() > MAX_TABLE_BYTES:
-            raise OSError(f"unpacks to more than {MAX_TABLE_BYTES / 1024**3:,.0f} GiB")
-        return data
+    return unpacked((storage.root / name).open("rb") if isinstance(storage, Folder) else _file(storage, name))
 
 
 def _file(storage: Storage, name: str, limit: int = MAX_TABLE_BYTES) -> io.BytesIO:

@@ -1,5 +1,7 @@
 """RAF-DB as its makers hand it out: a list of files and numbers in ``EmoLabel``, pictures in ``Image``.
 
+Both may have been moved, as many have them: ``list_patition_label.txt`` beside ``aligned``.
+
 Kaggle's edition of it has tables instead, and is read by `mien.datasets.file_tables`.
 """
 
@@ -16,13 +18,14 @@ from mien.datasets.storage import Listing, base_name
 from mien.datasets.tree import Index
 from mien.errors import DataError
 
-LIST_FOLDER = "emolabel"
-"""The folder of the list, in lower case."""
+LIST_FOLDER, DEPTH = "emolabel", 2
+"""The folder of the list, in lower case; it may also stand at the top, and in folders so deep."""
 
 LIST_FILES = ("list_patition_label.txt", "list_partition_label.txt")
 """What the list may be called: its makers misspelt it, and others mended that."""
 
 _LINE = re.compile(r"((train|test)_[^\s/]+?)(\.[A-Za-z]+)\s+([0-9]+)")
+_PICTURE = re.compile(r"(train|test)_[0-9]{5}(_aligned)?\.[A-Za-z]+")
 _ALIGNED = "_aligned"
 
 
@@ -49,8 +52,10 @@ def read_rafdb(listing: Listing, read_fn: ReadFn) -> Index | None:
 
 
 def _list_names(listing: Listing) -> Sequence[str]:
-    """Where a list may stand."""
+    """Where a list may stand; elsewhere than in `LIST_FOLDER` only where there are pictures called as RAF-DB's are."""
     folders = [folder for folder in listing.folders if base_name(folder).lower() == LIST_FOLDER]
+    if not folders and any(_PICTURE.fullmatch(base_name(name)) for name in listing.names):
+        folders = ["", *(folder for folder in listing.folders if folder.count("/") < DEPTH)]
     return [posixpath.join(folder, name) for folder in folders for name in LIST_FILES]
 
 

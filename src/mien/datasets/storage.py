@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
@@ -26,7 +26,7 @@ MAX_IMAGE_BYTES = 64 * 1024**2
 SAMPLE_MARKER = "SAMPLE-FACES.txt"
 """A file of this name says that the faces beside it were drawn, so that no score on them is taken for a real one."""
 
-TABLE_ENDINGS = (".csv", ".csv.gz", ".tsv", ".npz")
+TABLE_ENDINGS = (".csv", ".csv.gz", ".csv.xz", ".csv.bz2", ".tsv", ".npz")
 """File endings, in lower case, of datasets that are one file and of tables of files."""
 
 ARCHIVE_ENDINGS = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2", ".rar", ".7z")
@@ -34,6 +34,10 @@ ARCHIVE_ENDINGS = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2", ".r
 
 Blob = Callable[[], bytes]
 """Gives one file's bytes; raises `DataError` without a name where they cannot be read."""
+
+
+ManyFn = Callable[[Sequence[str]], Mapping[str, bytes]]
+"""Gives the bytes of those of these files, by their names, that are there and can be read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,6 +173,17 @@ def read_lazily(storage: Storage, names: Sequence[str]) -> Iterator[tuple[int, B
     """`Storage.blobs` where every file can be read by itself: whoever takes the bytes reads them."""
     for position, name in enumerate(names):
         yield position, lambda name=name: storage.read(name)  # type: ignore[misc]
+
+
+def read_many(storage: Storage, names: Sequence[str]) -> dict[str, bytes]:
+    """Those of small files that are there and can be read, by name; of a tar, read once from front to back."""
+    found: dict[str, bytes] = {}
+    for position, blob in storage.blobs(names) if names else ():
+        try:
+            found[names[position]] = blob()
+        except DataError:
+            continue
+    return found
 
 
 def _leads_to(kind: Callable[[], bool]) -> bool:

@@ -21,7 +21,8 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.datasets.splits import USAGES, folder_split, word_split
+from mien.datasets.packing import unpacked_name
+from mien.datasets.splits import USAGES, table_split, word_split
 from mien.errors import DataError
 from mien.labels import EXPRESSIONS, FER2013_INDICES, canonical, class_order
 
@@ -31,7 +32,7 @@ FER2013_SIDE = 48
 MAX_LINE_BYTES = 8 * 1024**2
 """No row is longer: 1024 x 1024 pixels of three digits take 4 MB."""
 
-READING = 4
+READING = 5
 """Raised when rows are read otherwise, so that tables are not recalled from the cache as they were read before."""
 
 CLASS_COLUMNS: tuple[str, ...] = (
@@ -50,6 +51,7 @@ PIXEL_TABLES = ("fer2013.csv", "icml_face_data.csv")
 _WITH_CONTEMPT = (*EXPRESSIONS, "contempt")
 _LABELS = {name: label for label, name in enumerate(_WITH_CONTEMPT)}
 _ROWS_TO_GUESS_FROM = 64
+_FRACTION = re.compile(rb"\.0*(?![0-9.])")
 _WHOLE = re.compile(r"([0-9]{1,9})(?:\.0*)?")
 
 
@@ -145,7 +147,7 @@ def read_csv(file: IO[bytes], name: str) -> Table:
     if header[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise DataError("is UTF-16 text; save it as UTF-8", [name])
     base = PurePosixPath(name)
-    columns = Columns.of(header, contempt=base.name.lower().removesuffix(".gz") not in PIXEL_TABLES)
+    columns = Columns.of(header, contempt=unpacked_name(base.name) not in PIXEL_TABLES)
     if columns is None:
         raise DataError(
             "no column named pixels in the first line, nor one of files beside one of classes; expected "
@@ -156,7 +158,7 @@ def read_csv(file: IO[bytes], name: str) -> Table:
     first = list(islice(lines, _ROWS_TO_GUESS_FROM))
     side = _side(columns, [line for _, line in first])
     rows = _Rows()
-    split = folder_split(base.stem) or "train"
+    split = table_split(PurePosixPath(unpacked_name(base.name)).stem) or "train"
     with warnings.catch_warnings():
         warnings.simplefilter("error", DeprecationWarning)  # how numpy says that a text holds no numbers
         for number, line in _chain(first, lines):
@@ -282,11 +284,11 @@ def _bare(text: bytes) -> bytes:
 
 
 def _pixels(text: bytes, expected: int) -> NDArray[np.uint8]:
-    """uint8 (expected,) from ``"70 80 82"`` or ``"[70, 80, 82]"``.
+    """uint8 (expected,) from ``"70 80 82"``, ``"[70, 80, 82]"`` or ``"70.0 80.0 82.0"``.
 
     Relies on DeprecationWarning being an error while it runs.
     """
-    text = _bare(text)
+    text = _FRACTION.sub(b"", _bare(text))
     try:
         values = np.fromstring(text, np.int64, sep=" ") if text.strip() else np.empty(0, np.int64)
     except (DeprecationWarning, ValueError):

@@ -98,7 +98,8 @@ def read_tree(
     if root is None:
         return None
     folders = _without_numbers(list(_class_folders(root, root_name)))
-    if not any(folder.label is not None for folder in folders):
+    labels = {folder.label for folder in folders if folder.label is not None}
+    if not labels or (classes is None and len(labels) == 1 and all(map(is_container, labels))):
         return None
     names_file = f"{root.path}/{NAMES_FILE}".lstrip("/")
     folders, told = _named_by_number(folders, classes, lambda: read_names(names_file, read_fn))
@@ -194,11 +195,20 @@ def _class_parent(node: _Node, split: str) -> _Node:
     while len(holders) == 1 and not node.images:
         ((name, only),) = holders.items()
         holders = only.holders()
-        says_nothing = long_split(name) == split or is_container(name) or any(map(is_expression, holders))
+        says_nothing = long_split(name) == split or is_container(name) or _leads_to_expressions(only)
         if only.images or not holders or is_expression(name) or not says_nothing:
             break
         node = only
     return node
+
+
+def _leads_to_expressions(node: _Node) -> bool:
+    """Whether it holds expressions, or one folder after the other that does: ``Val_Faces_new/Val_Faces/happy``."""
+    holders = node.holders()
+    while len(holders) == 1 and not node.images and not any(map(is_expression, holders)):
+        (node,) = holders.values()
+        holders = node.holders()
+    return any(map(is_expression, holders))
 
 
 def _holds_known_names(node: _Node) -> bool:

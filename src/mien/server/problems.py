@@ -123,6 +123,11 @@ def too_large(detail: str, **more: Any) -> Problem:
     return Problem(413, "too-large", "Too large", detail, **more)
 
 
+def not_a_video(detail: str) -> Problem:
+    """415: the bytes are those of something else."""
+    return Problem(415, "not-a-video", "Not a video", detail)
+
+
 def not_found(detail: str) -> Problem:
     """404."""
     return Problem(404, "not-found", "Not found", detail)

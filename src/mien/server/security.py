@@ -140,7 +140,10 @@ def head_too_large() -> Problem:
 
 
 def _other_site() -> Problem:
-    detail = "requests from pages of other sites are refused; mien serve --cors-origin ORIGIN allows one"
+    detail = (
+        "requests from pages of other sites are refused; mien serve --cors-origin ORIGIN allows one; "
+        "where a proxy is in between, it must pass the header Host on as it came"
+    )
     return Problem(403, "other-site", "Comes from another site", detail)
 
 

@@ -22,6 +22,10 @@ from contextlib import nullcontext, suppress
 from io import FileIO
 from typing import IO, Any
 
+import PIL.Image
+
+from mien.animations import AnimationDecoder, may_move, moves
+from mien.containers import HEAD
 from mien.decoders import Decoder, LargeFrameError, has_pyav, open_decoder, refuse_large
 from mien.errors import DataError
 from mien.frames import reason
@@ -34,6 +38,9 @@ FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpeg,mpegts,mpegvideo,a
 OPENCV_OPTIONS = f"protocol_whitelist;file|format_whitelist;{FORMATS}"
 """The same for OpenCV's FFmpeg, which reads it from the environment."""
 
+A_PICTURE = "it is a picture, not a video; POST /v1/analyze takes pictures"
+"""Why a picture is refused."""
+
 AHEAD = 4
 """Frames that are decoded ahead."""
 
@@ -41,7 +48,7 @@ LENGTH = struct.Struct(">I")
 
 
 class Refused(Exception):  # noqa: N818
-    """The video is beyond a limit; `kind` says beyond which."""
+    """The video is beyond a limit, or none; `kind` is that of the problem."""
 
     def __init__(self, kind: str, detail: str) -> None:
         super().__init__(detail)
@@ -80,15 +87,29 @@ def _answer(asked: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Any]]:
 
 def _open(asked: dict[str, Any]) -> Decoder:
     """Open the video, with nothing else within reach."""
+    file = FileIO(asked["path"])
+    if may_move(file.read(HEAD)):
+        return _open_animation(file, asked["memory"])
     if not has_pyav():
+        file.close()
         _confine(asked["memory"], files=4)
         return open_decoder(asked["path"], "opencv")
     _import_pyav()
-    file = FileIO(asked["path"])
+    file.seek(0)
     _confine(asked["memory"], files=0)
     _check_header(file, asked["max_pixels"])
     file.seek(0)
     return open_decoder(file, "pyav")
+
+
+def _open_animation(file: FileIO, memory: int) -> Decoder:
+    PIL.Image.init()  # it would import its readers when it needs them
+    _confine(memory, files=0)
+    file.seek(0)
+    if not moves(file):
+        raise Refused("not-a-video", A_PICTURE)
+    file.seek(0)
+    return AnimationDecoder(file)
 
 
 def _import_pyav() -> None:

@@ -20,7 +20,7 @@ import numpy as np
 from mien.errors import DataError
 from mien.frames import Clip, Frame
 from mien.images import Image
-from mien.server.problems import Problem, too_large
+from mien.server.problems import Problem, not_a_video, too_large
 from mien.server.settings import ServerSettings
 from mien.server.video_decoding import LENGTH, OPENCV_OPTIONS
 
@@ -219,7 +219,7 @@ def probe(path: Path, limits: Limits, seconds: float = PROBE_SECONDS) -> Clip:
     """Look at a video's header and first frame.
 
     Raises:
-        Problem: 413: it is beyond a limit; 422: it cannot be decoded, or not in time.
+        Problem: 413: it is beyond a limit; 415: it is a GIF of one picture; 422: it cannot be decoded, or not in time.
     """
     with Decoding(path, limits, probe=True) as decoding:
         timer = threading.Timer(seconds, decoding.stop)
@@ -241,6 +241,8 @@ def problem_for(kind: str, detail: str) -> Problem:
         return Problem(413, "too-long", "The video is too long", detail)
     if kind == "too-large":
         return too_large(detail)
+    if kind == "not-a-video":
+        return not_a_video(detail)
     return Problem(422, "unreadable", "The picture or video cannot be read", detail)
 
 

@@ -13,15 +13,17 @@ from fastapi import Request
 from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect
 
+from mien.animations import may_move
 from mien.containers import HEAD, is_video_head
 from mien.files import FULL
 from mien.server.decoding import is_picture_head
 from mien.server.envelope import client_gone
 from mien.server.multipart import FIELD, KIND, Parts, wrong_kind
-from mien.server.problems import Problem, too_large
+from mien.server.problems import Problem, not_a_video, too_large
+from mien.server.video_decoding import A_PICTURE
 from mien.server.video_store import open_private
 
-FORMATS = "MP4, QuickTime, Matroska, WebM, AVI, FLV, MPEG, WMV or Ogg"
+FORMATS = "MP4, QuickTime, Matroska, WebM, AVI, FLV, MPEG, WMV or Ogg, or an animated GIF or WebP"
 DEFAULT_NAME = "video"
 
 PIECE = 2**20
@@ -112,11 +114,11 @@ class _Video(Parts):
 
 
 def _check_head(head: bytes) -> None:
-    if not is_video_head(head):
-        detail = f"the bytes are no video that is taken here: must be {FORMATS}"
-        if is_picture_head(head):
-            detail = "it is a picture, not a video; POST /v1/analyze takes pictures"
-        raise Problem(415, "not-a-video", "Not a video", detail)
+    if is_video_head(head) or may_move(head):
+        return
+    if is_picture_head(head):
+        raise not_a_video(A_PICTURE)
+    raise not_a_video(f"the bytes are no video that is taken here: must be {FORMATS}")
 
 
 def no_room() -> Problem:

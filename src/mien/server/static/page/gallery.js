@@ -9,6 +9,11 @@ const tiles = new Map();
 
 /** @param remove is called with the item that Delete was pressed on. */
 export function startGallery(remove) {
+  // Another picture may be higher or lower: the tile that arrow keys have led to stays in sight.
+  new ResizeObserver(() => {
+    const { activeElement } = document;
+    if (byId("gallery").contains(activeElement)) activeElement.scrollIntoView({ block: "nearest" });
+  }).observe(byId("stage"));
   byId("gallery").addEventListener("keydown", (event) => {
     const place = state.items.indexOf(state.current);
     const steps = {

@@ -17,6 +17,7 @@ import { renderTimeline, startTimeline } from "./timeline.js";
 import { renderTransport, startTransport } from "./transport.js";
 
 function render() {
+  const focused = document.activeElement;
   document.body.classList.toggle("empty", state.items.length === 0);
   byId("viewer").hidden = state.items.length === 0;
   setText(byId("choose"), state.items.length ? "Add pictures" : "Choose pictures or videos");
@@ -30,6 +31,15 @@ function render() {
   renderSettings();
   renderTable();
   renderDownloads();
+  keepFocus(focused);
+}
+
+/** A control that goes while it has the focus leaves it to the part of the page that it was in. */
+function keepFocus(focused) {
+  const part = focused?.closest("[hidden]")?.parentElement.closest("section, main");
+  if (!part) return;
+  part.tabIndex = -1;
+  part.focus({ preventScroll: true });
 }
 
 function remove(item) {

@@ -69,6 +69,7 @@ async function readOne(item, signal) {
   const made = recipe();
   try {
     item.thumb ??= await thumbnail(item.file);
+    changed();
     const answer = await tried(item, signal);
     Object.assign(item, {
       result: answer,

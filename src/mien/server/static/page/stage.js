@@ -116,7 +116,7 @@ function fit(item) {
   if (!size) return;
   const aspect = size[0] / size[1];
   frame.style.aspectRatio = String(aspect);
-  frame.style.width = `min(100%, calc(${HIGHEST} * ${aspect.toFixed(4)}), ${Math.max(2 * size[0], 240)}px)`;
+  frame.style.width = `min(100%, calc(${HIGHEST} * ${aspect.toFixed(6)}), ${Math.max(2 * size[0], 240)}px)`;
 }
 
 /** What people hear who do not see the picture. */

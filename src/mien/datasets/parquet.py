@@ -1,0 +1,205 @@
+"""Parquet files of pictures and classes, as Hugging Face's hub has datasets: ``data/train-00000-of-00001.parquet``.
+
+A row holds a picture's bytes, by themselves or as ``{bytes, path}``, and a class: a name, or a number whose name stands
+in the file's own metadata (``ClassLabel``) or in `NAMES_FILE`. Needs pyarrow.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mien.datasets.class_names import NAMES_FILE, read_names
+from mien.datasets.file_rows import FILE_COLUMNS, FileTable, Row
+from mien.datasets.file_tables import Finder, build_index
+from mien.datasets.splits import folder_split, table_split
+from mien.datasets.storage import MAX_IMAGE_BYTES, Blob, Listing, is_hidden, too_large
+from mien.datasets.tables import CLASS_COLUMNS, SPLIT_COLUMNS, column_name, place_of
+from mien.datasets.tree import Index
+from mien.errors import DataError
+from mien.labels import canonical
+from mien.rowfiles import need_pyarrow
+
+SUFFIX = ".parquet"
+
+BATCH = 256
+"""Rows that are read at a time."""
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Names of the columns that are read, and what the numbers of the classes' column mean, if the file says it."""
+
+    picture: str
+    word: str
+    split: str | None
+    names: tuple[str, ...]
+
+
+def parquet_names(root: Path) -> list[str]:
+    """The Parquet files in a folder and below, relative to it, but hidden ones; sorted."""
+    found = (path.relative_to(root) for path in root.rglob(f"*{SUFFIX}") if path.is_file())
+    return sorted(path.as_posix() for path in found if not any(map(is_hidden, path.parts)))
+
+
+def read_parquet(root: Path, names: Sequence[str], classes: Sequence[str] | None) -> tuple[Index, Shards]:
+    """Understand Parquet files as one dataset.
+
+    Args:
+        root: the folder that they are in.
+        names: of the files, relative to it.
+        classes: the class names there may be; None: as `NAMES_FILE` in the folder says, if it is needed.
+
+    Returns:
+        The index, without the rows that have no class, and what gives the pictures.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+        DataError: a file that cannot be read or lacks a column, an unknown class, numbers that nothing names.
+    """
+    shards = Shards(root, names)
+    table = FileTable(Path(names[0]).name, [], [])
+    for name in names:
+        table.rows.extend(shards.rows(name))
+    keys = [row.where for row in table.rows]
+    if not keys:
+        raise DataError("no rows with a class", list(names))
+    names_file = root / NAMES_FILE
+    listed = read_names(NAMES_FILE, lambda _: names_file.read_bytes() if names_file.is_file() else None)
+    listed = listed if classes is None else tuple(map(canonical, classes))
+    index = build_index([(table, Finder(keys, table))], listed, keys)
+    return replace(index, format="Parquet"), shards
+
+
+class Shards:
+    """The pictures of Parquet files, called ``train.parquet#17``; see `mien.datasets.storage.Storage`."""
+
+    kind = ""
+    random_access = False
+
+    def __init__(self, root: Path, names: Sequence[str]) -> None:
+        self.root = root
+        self.names = tuple(names)
+        self._arrow, self._parquet = need_pyarrow("reading .parquet")
+
+    def listing(self) -> Listing:
+        """See `Storage.listing`; which rows there are, `read_parquet` says."""
+        return Listing(tables=list(self.names))
+
+    def rows(self, name: str) -> Iterator[Row]:
+        """The rows of a file that have a class."""
+        split = table_split(Path(name).stem) or folder_split(Path(name).parent.name) or ""
+        with self._opened(name) as file:
+            columns = _columns(file.schema_arrow, name)
+            wanted = [columns.word, *([columns.split] if columns.split else [])]
+            found = file.read(columns=wanted).to_pydict()
+        splits = [str(one or "") for one in found[columns.split]] if columns.split else []
+        for place, value in enumerate(found[columns.word]):
+            word = _word(value, columns.names)
+            if word:
+                yield Row(f"{name}#{place}", f"{name}#{place}", word, splits[place] if splits else split)
+
+    def read(self, name: str, limit: int = MAX_IMAGE_BYTES) -> bytes:
+        """See `Storage.read`."""
+        for _, blob in self.blobs([name]):
+            data = blob()
+            if len(data) > limit:
+                raise too_large(limit)
+            return data
+        raise DataError("is gone")
+
+    def blobs(self, names: Sequence[str]) -> Iterator[tuple[int, Blob]]:
+        """See `Storage.blobs`."""
+        wanted: dict[str, dict[int, int]] = {}
+        for position, name in enumerate(names):
+            file, _, row = name.rpartition("#")
+            wanted.setdefault(file, {})[int(row)] = position
+        for file, places in wanted.items():
+            for place, cell in self._cells(file, np.array(sorted(places), np.int64)):
+                yield places[place], _blob(cell)
+
+    def _cells(self, name: str, rows: Any) -> Iterator[tuple[int, Any]]:
+        """The pictures of these rows, int64 (n,) rising, each as its cell; row groups without one are passed over."""
+        with self._opened(name) as file:
+            picture = _columns(file.schema_arrow, name).picture
+            sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+            ends = np.cumsum(sizes)
+            first = 0
+            for group in np.unique(np.searchsorted(ends, rows, side="right")).tolist():
+                first = int(ends[group]) - sizes[group]
+                for batch in file.iter_batches(BATCH, row_groups=[group], columns=[picture]):
+                    inside = rows[(rows >= first) & (rows < first + batch.num_rows)]
+                    yield from ((row, batch.column(0)[row - first].as_py()) for row in inside.tolist())
+                    first += batch.num_rows
+
+    @contextmanager
+    def _opened(self, name: str) -> Iterator[Any]:
+        try:
+            with self._parquet.ParquetFile(self.root / name) as file:
+                yield file
+        except (self._arrow.ArrowException, OSError) as error:
+            why = str(error).partition("\n")[0]
+            raise DataError(f"is no Parquet file that can be read ({why})", [name]) from error
+
+
+def _blob(cell: Any) -> Blob:
+    data = cell.get("bytes") if isinstance(cell, dict) else cell
+
+    def give() -> bytes:
+        if data is None:
+            raise DataError("holds no picture's bytes")
+        return bytes(data)
+
+    return give
+
+
+def _columns(schema: Any, name: str) -> _Columns:
+    """Find the columns of a file.
+
+    Raises:
+        DataError: there is none of pictures, or none of classes.
+    """
+    found = [column_name(column) for column in schema.names]
+    pictures = [column for column, field in zip(found, schema, strict=True) if _holds_bytes(field.type)]
+    picture = next((column for column in FILE_COLUMNS if column in pictures), next(iter(pictures), None))
+    word, split = place_of(found, CLASS_COLUMNS), place_of(found, SPLIT_COLUMNS)
+    if picture is None or word is None:
+        lacking = "pictures' bytes" if picture is None else f"classes, such as {', '.join(CLASS_COLUMNS[:3])}"
+        raise DataError(f"has no column of {lacking}; it has {', '.join(schema.names)}", [name])
+    return _Columns(
+        picture=schema.names[found.index(picture)],
+        word=schema.names[word],
+        split=None if split is None else schema.names[split],
+        names=_class_label(schema.metadata, schema.names[word]),
+    )
+
+
+def _holds_bytes(kind: Any) -> bool:
+    """Whether a column's type is bytes, or a struct with a field ``bytes``."""
+    if kind.num_fields:
+        return any(kind.field(place).name == "bytes" for place in range(kind.num_fields))
+    return str(kind) in ("binary", "large_binary")
+
+
+def _class_label(metadata: dict[bytes, bytes] | None, column: str) -> tuple[str, ...]:
+    """The names that Hugging Face's ``datasets`` wrote beside a column of numbers; none where it did not."""
+    try:
+        told = json.loads((metadata or {})[b"huggingface"])["info"]["features"][column]["names"]
+    except (KeyError, TypeError, ValueError):
+        return ()
+    return tuple(map(str, told)) if isinstance(told, list) else ()
+
+
+def _word(value: Any, names: Sequence[str]) -> str:
+    """A class as text; "" for none, which ``datasets`` writes as -1."""
+    if value is None or value == -1:
+        return ""
+    if names and isinstance(value, int):
+        return names[value] if value < len(names) else str(value)
+    return str(value).strip()

@@ -1,0 +1,111 @@
+"""Parquet files of pictures and classes, as Hugging Face's hub has datasets."""
+
+import json
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mien.datasets import open_dataset
+from mien.errors import DataError, MissingExtraError
+from mien.labels import EXPRESSIONS, FER2013_INDICES
+from mien.preprocessing import InputSpec
+
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+
+
+def encoded(value: int) -> bytes:
+    return cv2.imencode(".png", np.full((48, 48), value, np.uint8))[1].tobytes()
+
+
+def write(path: Path, labels: list, *, names: tuple = (), struct: bool = True, group: int = 3, **columns: list) -> Path:
+    """Pictures whose pixels are ten times the row's number."""
+    pictures = [encoded(10 * row) for row in range(len(labels))]
+    cells = [{"bytes": data, "path": f"{row}.png"} for row, data in enumerate(pictures)] if struct else pictures
+    table = pa.table({"image": cells, "label": labels, **columns})
+    if names:
+        features = {"label": {"names": list(names), "_type": "ClassLabel"}, "image": {"_type": "Image"}}
+        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, path, row_group_size=group)
+    return path
+
+
+def test_a_dataset_of_the_hub(tmp_path):
+    names = ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral")
+    for split in ("train", "validation", "test"):
+        write(tmp_path / "data" / f"{split}-00000-of-00001-1a2b.parquet", list(range(7)), names=names)
+    (tmp_path / "README.md").write_text("---\n")
+    dataset = open_dataset(tmp_path)
+    assert (dataset.format, dataset.classes) == ("Parquet", EXPRESSIONS)
+    assert dataset.counts() == {split: dict.fromkeys(EXPRESSIONS, 1) for split in ("train", "val", "test")}
+    faces = dataset.load(cache=False).select("val")
+    assert faces.images[:, 0, 0, 0].tolist() == [0, 10, 20, 30, 40, 50, 60]
+    assert [faces.classes[label] for label in faces.labels] == list(FER2013_INDICES)
+    assert faces.names[1] == "data/validation-00000-of-00001-1a2b.parquet#1"
+    assert dataset.read(20, InputSpec(48, 1)).max() == 60
+
+
+@pytest.mark.parametrize("struct", [True, False])
+def test_one_file_with_names_and_a_column_of_splits(tmp_path, struct):
+    path = write(tmp_path / "x.parquet", ["Happiness", "sad"], struct=struct, split=["train", "test"])
+    dataset = open_dataset(path)
+    assert dataset.counts()["train"]["happy"] == dataset.counts()["test"]["sad"] == 1
+
+
+def test_numbers_are_never_guessed(tmp_path):
+    path = write(tmp_path / "x.parquet", [0, 1])
+    with pytest.raises(DataError, match=r"classes are numbers \(0, 1\), .*: x\.parquet$"):
+        open_dataset(path)
+    (tmp_path / "classes.txt").write_text("tired\nawake\n")
+    assert open_dataset(path).classes == ("tired", "awake")
+    assert open_dataset(path, classes=["sad", "happy"]).counts()["train"]["sad"] == 1
+
+
+def test_rows_without_a_class_are_passed_over(tmp_path):
+    path = write(tmp_path / "test.parquet", [-1, None, 1], names=("happy", "sad"))
+    assert open_dataset(path).load(cache=False).images[:, 0, 0, 0].tolist() == [20]
+    with pytest.raises(DataError, match="no rows with a class"):
+        open_dataset(write(tmp_path / "none.parquet", [-1, -1]))
+
+
+def test_pictures_that_cannot_be_read_are_named(tmp_path):
+    path = tmp_path / "x.parquet"
+    cells = [{"bytes": encoded(1), "path": ""}, {"bytes": None, "path": "a.png"}, {"bytes": b"no", "path": ""}]
+    pq.write_table(pa.table({"image": cells, "label": ["happy", "sad", "sad"]}), path)
+    with pytest.raises(DataError, match="2 of 3 faces cannot be used") as caught:
+        open_dataset(path).load(cache=False)
+    assert caught.value.items == (
+        "x.parquet#1 (holds no picture's bytes)",
+        "x.parquet#2 (cannot be decoded as an image)",
+    )
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"image": [b"x"], "text": ["a"]}, "has no column of classes, such as label, emotion, expression; it has"),
+        ({"image": [[1, 2]], "label": ["a"]}, "has no column of pictures' bytes; it has image, label"),
+    ],
+)
+def test_columns_that_are_not_there(tmp_path, columns, message):
+    pq.write_table(pa.table(columns), tmp_path / "x.parquet")
+    with pytest.raises(DataError, match=message):
+        open_dataset(tmp_path)
+
+
+def test_a_damaged_file(tmp_path):
+    path = write(tmp_path / "x.parquet", ["happy"])
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DataError, match=r"is no Parquet file that can be read .*: x\.parquet"):
+        open_dataset(path)
+
+
+def test_without_pyarrow(tmp_path, monkeypatch):
+    path = write(tmp_path / "x.parquet", ["happy"])
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingExtraError, match=r"reading \.parquet needs .* pip install 'mien\[parquet\]'"):
+        open_dataset(path)

@@ -1,0 +1,45 @@
+"""WebDataset's shards: the class of each picture in a file beside it."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mien.datasets import open_dataset
+from mien.errors import DataError
+from pictures import write_grey
+
+
+def shard(root: Path, name: str, texts: dict[str, str], kind: str = "tar") -> Path:
+    """An archive of a picture for each text's file, beside it."""
+    for file, text in texts.items():
+        write_grey((root / file).with_suffix(".png"))
+        (root / file).write_text(text)
+    return Path(shutil.make_archive(str(root.parent / name), kind, root))
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+@pytest.mark.parametrize("ending", ["cls", "json"])
+def test_the_class_of_each_picture_beside_it(tmp_path, kind, ending):
+    words = {"0001": "Happiness", "0002": "sad"}
+    texts = {f"{name}.{ending}": f'{{"label": "{one}"}}' if ending == "json" else one for name, one in words.items()}
+    dataset = open_dataset(shard(tmp_path / "x", "val-000", texts, kind))
+    assert dataset.format == f"WebDataset in a {kind} archive"
+    assert dataset.counts()["val"]["happy"] == dataset.counts()["val"]["sad"] == 1
+    assert len(dataset.load()) == 2
+
+
+def test_numbers_are_never_guessed(tmp_path):
+    path = shard(tmp_path / "x", "train-000", {"1.cls": "0", "2.cls": "1"})
+    with pytest.raises(DataError, match=r"classes are numbers \(0, 1\), .*: train-000$"):
+        open_dataset(path)
+    assert open_dataset(path, classes=["awake", "tired"]).classes == ("awake", "tired")
+    (tmp_path / "x" / "classes.txt").write_text("happy\nsad\n")
+    assert open_dataset(tmp_path / "x").counts()["train"]["sad"] == 1
+
+
+def test_pictures_without_a_class_are_named(tmp_path):
+    texts = {"1.cls": "sad", "2.cls": " ", "3.json": "[1]", "4.json": "{", "5.json": '{"label": null}'}
+    dataset = open_dataset(shard(tmp_path / "x", "a", texts))
+    assert [problem.partition(" ")[0] for problem in dataset.problems] == ["2.png", "3.png", "4.png", "5.png"]
+    assert dataset.problems[0] == "2.png (no class in 2.cls or .json)"
