@@ -1,4 +1,4 @@
-"""GIF and WebP of several pictures: whole pictures, their times, damage; one of a single picture stays a picture."""
+"""GIF, WebP, PNG and AVIF of several pictures: whole pictures, their times, damage; a single picture stays one."""
 
 from pathlib import Path
 
@@ -12,6 +12,8 @@ from mien.errors import DataError
 from mien.frames import Frame, Reading
 from mien.sources import open_sources
 
+NAMES = ["a.gif", "a.webp", "a.png", "a.avif"]
+
 
 def animation(path: Path, count: int = 5, durations: int | list[int] = 100) -> Path:
     """Picture i is grey of `level(i)`, its left half transparent."""
@@ -19,7 +21,9 @@ def animation(path: Path, count: int = 5, durations: int | list[int] = 100) -> P
     for index in range(count):
         layers[index, :, 32:] = (*[level(index)] * 3, 255)
     first, *others = [PIL.Image.fromarray(layer) for layer in layers]
-    options = {"lossless": True} if path.suffix == ".webp" else {"disposal": 2}
+    options = {".webp": {"lossless": True}, ".avif": {"quality": 100}, ".png": {"disposal": 1}}.get(
+        path.suffix, {"disposal": 2}
+    )
     first.save(path, save_all=True, append_images=others, duration=durations, loop=0, **options)
     return path
 
@@ -30,7 +34,7 @@ def read(*sources: Path, **options) -> tuple[list[Frame], list[str]]:
         return list(opened), failures
 
 
-@pytest.mark.parametrize("name", ["a.gif", "a.webp", "A.GIF"])
+@pytest.mark.parametrize("name", ["a.gif", "a.webp", "A.GIF", "a.png", "a.avif"])
 def test_an_animation_is_read_as_a_video(tmp_path: Path, name: str) -> None:
     frames, failures = read(animation(tmp_path / name, durations=[100, 40, 200, 100, 100]))
     assert not failures
@@ -50,7 +54,7 @@ def test_pictures_without_a_time_are_shown_as_browsers_do(tmp_path: Path) -> Non
     assert [frame.time for frame in frames] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
 
 
-@pytest.mark.parametrize("name", ["a.gif", "a.webp"])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_title_that_stands_longer_does_not_make_the_video_slow(tmp_path: Path, name: str) -> None:
     frames, _ = read(animation(tmp_path / name, durations=[5000, 40, 40, 40, 40]))
     assert [frame.time for frame in frames] == pytest.approx([0, 5, 5.04, 5.08, 5.12])
@@ -58,11 +62,22 @@ def test_a_title_that_stands_longer_does_not_make_the_video_slow(tmp_path: Path,
     assert frames[0].clip.fps == pytest.approx(25)
 
 
-@pytest.mark.parametrize("name", ["a.gif", "a.webp"])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_single_picture_is_no_animation(tmp_path: Path, name: str) -> None:
     (frame,), _ = read(animation(tmp_path / name, count=1))
     assert (frame.clip, frame.time) == (None, None)
     assert not is_animation(tmp_path / "gone.gif")
+
+
+def test_a_picture_for_programs_that_show_no_animation_is_not_of_it(tmp_path: Path) -> None:
+    title, *others = [PIL.Image.new("L", (64, 48), level(index)) for index in range(4)]
+    title.save(tmp_path / "a.png", save_all=True, default_image=True, append_images=others, duration=100)
+    frames, _ = read(tmp_path / "a.png")
+    assert [int(frame.image[0, 0, 0]) for frame in frames] == [level(1), level(2), level(3)]
+    assert frames[0].clip is not None
+    assert frames[0].clip.frames == 3
+    title.save(tmp_path / "b.png", save_all=True, default_image=True, append_images=others[:1], duration=100)
+    assert not is_animation(tmp_path / "b.png")
 
 
 def test_where_only_pictures_are_taken_the_first_is(tmp_path: Path) -> None:
@@ -70,7 +85,7 @@ def test_where_only_pictures_are_taken_the_first_is(tmp_path: Path) -> None:
     assert (frame.clip, failures) == (None, [])
 
 
-@pytest.mark.parametrize("name", ["a.gif", "a.webp"])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_damaged_animation_is_named(tmp_path: Path, name: str) -> None:
     path = animation(tmp_path / name, count=30)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])

@@ -1,5 +1,6 @@
 """Opening .onnx models and asking them. The models here are six nodes that name a picture's brightness."""
 
+import builtins
 import dataclasses
 import pickle
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from mien.classifier import (
     classify,
     open_model,
 )
-from mien.errors import ModelError, UsageError
+from mien.errors import MissingExtraError, ModelError, UsageError
 from mien.modelspec import ModelSpec, write_to_onnx
 from mien.preprocessing import InputSpec
 from mien.sessions import PROVIDERS, available_devices
@@ -258,3 +259,18 @@ def test_open_model_checks_keras_files_before_it_imports_keras(tmp_path: Path, n
 def test_its_answers_can_be_sent_to_other_processes(model_path: Path) -> None:
     answers = Classifier(model_path).classify([np.zeros((8, 8), np.uint8)])
     assert pickle.loads(pickle.dumps(answers)) == answers
+
+
+@pytest.mark.parametrize(("missing", "told"), [("keras", "pip install 'mien\\[train\\]'"), ("mien.gone", "mien.gone")])
+def test_only_a_missing_package_reads_as_a_missing_extra(missing: str, told: str, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "model.keras").write_bytes(b"x")
+    theirs = builtins.__import__
+
+    def importing(name: str, *arguments: Any) -> Any:
+        if name == "mien.export":
+            raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
+        return theirs(name, *arguments)
+
+    monkeypatch.setattr(builtins, "__import__", importing)
+    with pytest.raises(ModuleNotFoundError if missing != "keras" else MissingExtraError, match=told):
+        open_model(tmp_path / "model.keras")

@@ -87,6 +87,14 @@ def test_votes_without_their_pictures_are_none(tmp_path):
     assert open_dataset(tmp_path).format == "FER2013 CSV"
 
 
+def test_votes_without_their_pictures_do_not_hide_class_folders(tmp_path):
+    for path in write_folders(tmp_path / "FERPlus" / "data").rglob("*.png"):
+        path.unlink()
+    for name in ("train/happy", "train/sad"):
+        write_grey(tmp_path / "FER2013" / name / "1.png")
+    assert len(open_dataset(tmp_path)) == 2
+
+
 def test_votes_that_are_no_csv(tmp_path):
     path = write_folders(tmp_path) / "FER2013Test" / "label.csv"
     path.write_bytes(b'fer0000020.png,"(0')

@@ -59,6 +59,38 @@ def test_folders_called_like_expressions_come_first(tmp_path):
     assert open_dataset(tmp_path).counts()["train"]["happy"] == 1
 
 
+def write_kdef(root: Path, folder: str, codes: tuple[str, ...], start: int = 1) -> None:
+    for number in range(start, start + 3):
+        for code in codes:
+            write_grey(root / folder / f"AF{number:02d}{code}S.JPG")
+
+
+def test_the_averages_that_come_with_kdef(tmp_path):
+    write_kdef(tmp_path / "KDEF", "AF01", CODES["KDEF"])
+    write_grey(tmp_path / "AKDEF" / "MAFHR.JPG")
+    dataset = open_dataset(tmp_path)
+    assert (dataset.format, dataset.counts()["train"]["fear"], dataset.problems) == ("KDEF", 4, ())
+
+
+@pytest.mark.parametrize("split", ["", "train/"])
+def test_a_users_own_classes_come_first(tmp_path, split):
+    write_kdef(tmp_path, f"{split}pleasant", ("HA", "SU"))
+    write_kdef(tmp_path, f"{split}unpleasant", ("AN", "DI", "AF", "SA"))
+    dataset = open_dataset(tmp_path)
+    assert dataset.classes == ("pleasant", "unpleasant")
+    assert dataset.counts()["train"] == {"pleasant": 6, "unpleasant": 12}
+
+
+def test_folders_that_hold_all_expressions_say_nothing_unless_they_are_named(tmp_path):
+    for start, folder in ((1, "women"), (11, "men")):
+        write_kdef(tmp_path, folder, CODES["KDEF"], start)
+    assert open_dataset(tmp_path).classes == EXPRESSIONS
+    assert open_dataset(tmp_path, classes=EXPRESSIONS).classes == EXPRESSIONS
+    assert open_dataset(tmp_path, classes=["men", "women"]).counts()["train"] == {"men": 21, "women": 21}
+    (tmp_path / "classes.txt").write_text("women\nmen\n")
+    assert open_dataset(tmp_path).classes == ("men", "women")
+
+
 def write_ckplus(root: Path) -> Path:
     """A sequence of three pictures for each number but 0, whose last one has a label; and one without."""
     for number in range(1, 9):

@@ -468,6 +468,19 @@ def test_columns_of_other_things_beside_those_of_classes(tmp_path):
     assert dataset.counts()["test"]["sad"] == 1
 
 
+@pytest.mark.parametrize("values", [("0", "1"), ("False", "True")])
+def test_what_else_holds_for_a_face_is_no_class(tmp_path, values):
+    no, yes = values
+    lines = ["image,male,happy,sad"]
+    for name, male, label in (("a.png", no, 0), ("b.png", yes, 1)):
+        write_grey(tmp_path / name)
+        lines.append(",".join([name, male, yes if label == 0 else no, yes if label == 1 else no]))
+    (tmp_path / "labels.csv").write_text("\n".join(lines))
+    dataset = open_dataset(tmp_path)
+    assert [dataset.classes[label] for label in dataset.labels] == ["happy", "sad"]
+    assert not dataset.problems
+
+
 @pytest.mark.parametrize(
     ("row", "reason"),
     [

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mien.datasets import open_dataset
+from mien.datasets.parquet import Shards
 from mien.errors import DataError, MissingExtraError
 from mien.labels import EXPRESSIONS, FER2013_INDICES
 from mien.preprocessing import InputSpec
@@ -70,6 +71,54 @@ def test_rows_without_a_class_are_passed_over(tmp_path):
     assert open_dataset(path).load(cache=False).images[:, 0, 0, 0].tolist() == [20]
     with pytest.raises(DataError, match="no rows with a class"):
         open_dataset(write(tmp_path / "none.parquet", [-1, -1]))
+
+
+def test_a_folder_of_a_split_by_itself(tmp_path):
+    path = write(tmp_path / "default" / "test" / "0000.parquet", ["happy", "sad"])
+    for place in (tmp_path, path.parent, path):
+        assert set(open_dataset(place).splits) == {"test"}
+    blob = path.rename(tmp_path / "blob")
+    path.symlink_to(blob)  # as in the hub's cache
+    assert set(open_dataset(path).splits) == {"test"}
+
+
+def test_numbers_that_pandas_wrote(tmp_path):
+    path = write(tmp_path / "x.parquet", [1.0, float("nan"), 0.0, None], names=("happy", "sad"))
+    assert open_dataset(path).names.tolist() == ["x.parquet#0", "x.parquet#2"]
+
+
+def test_numbers_outside_the_names(tmp_path):
+    path = write(tmp_path / "x.parquet", [0, 1, -2, 2], names=("happy", "sad"))
+    with pytest.raises(DataError, match=r"x\.parquet#2 \(-2\), x\.parquet#3 \(2\)"):
+        open_dataset(path)
+
+
+def test_columns_of_shards_that_became_parquet(tmp_path):
+    cells = [encoded(1), encoded(2)]
+    pq.write_table(
+        pa.table({"jpg": pa.array(cells, pa.large_binary()), "cls": ["happy", "sad"]}), tmp_path / "x.parquet"
+    )
+    assert open_dataset(tmp_path).counts()["train"]["sad"] == 1
+    pq.write_table(pa.table({"image": cells, "label": [["happy"], ["sad"]]}), tmp_path / "x.parquet")
+    with pytest.raises(DataError, match="has no column of classes"):
+        open_dataset(tmp_path)
+
+
+def test_a_row_group_is_never_held_whole(tmp_path):
+    noise = np.random.default_rng(0).bytes
+    cells = pa.array([noise(2**14) for _ in range(4096)], pa.binary())
+    pq.write_table(pa.table({"image": cells, "label": ["happy"] * 4096}), tmp_path / "x.parquet", row_group_size=4096)
+    del cells
+    shards = Shards(tmp_path, ["x.parquet"])
+    before = pa.total_allocated_bytes()
+    taken = [pa.total_allocated_bytes() - before for _ in shards.blobs([f"x.parquet#{row}" for row in range(4096)])]
+    assert max(taken) < 0.8 * 2**14 * 4096
+
+
+def test_a_pointer_of_git_lfs(tmp_path):
+    (tmp_path / "x.parquet").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 1\n")
+    with pytest.raises(DataError, match="git lfs pull fetches the file itself"):
+        open_dataset(tmp_path)
 
 
 def test_pictures_that_cannot_be_read_are_named(tmp_path):

@@ -34,7 +34,19 @@ def test_numbers_are_never_guessed(tmp_path):
     with pytest.raises(DataError, match=r"classes are numbers \(0, 1\), .*: train-000$"):
         open_dataset(path)
     assert open_dataset(path, classes=["awake", "tired"]).classes == ("awake", "tired")
+    (tmp_path / "classes.txt").write_text("tired\nawake\n")
+    assert open_dataset(path).classes == ("tired", "awake")
+    assert open_dataset(
+        shard(tmp_path / "y", "b", {"1.json": '{"label": 1.0}', "2.json": '{"label": 0}'})
+    ).labels.tolist() == [1, 0]
     (tmp_path / "x" / "classes.txt").write_text("happy\nsad\n")
+    assert open_dataset(tmp_path / "x").counts()["train"]["sad"] == 1
+
+
+def test_names_with_points(tmp_path):
+    for picture, facts, word in (("1.face.png", "1.cls", "happy"), ("2.1.png", "2.1.cls", "sad")):
+        write_grey(tmp_path / "x" / picture)
+        (tmp_path / "x" / facts).write_text(word)
     assert open_dataset(tmp_path / "x").counts()["train"]["sad"] == 1
 
 

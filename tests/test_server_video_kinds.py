@@ -14,7 +14,7 @@ from mien.server import ServerSettings
 from mien.server.problems import Problem
 from mien.server.video_reading import Decoding, Limits, VideoError
 from mien.sources import open_sources
-from test_animations import animation
+from test_animations import NAMES, animation
 from video_service import finish, jobs_in, part, take, whole
 
 LIMITS = Limits.of(ServerSettings())
@@ -33,7 +33,7 @@ def gif(size_wh: tuple[int, int] = (64, 48), count: int = 1) -> bytes:
     return data.getvalue()
 
 
-@pytest.mark.parametrize("name", ["a.gif", "a.webp"])
+@pytest.mark.parametrize("name", NAMES)
 def test_animations_give_the_frames_that_the_command_line_reads(jobs, tmp_path: Path, name: str) -> None:
     path = animation(tmp_path / name, durations=[100, 40, 200, 100, 100])
     with open_sources([path]) as opened:

@@ -53,6 +53,7 @@ def test_how_to_mend_a_shape_is_said(shape, channels, message):
             "callbacks: ReduceLROnPlateau sets .* schedule 'inverse-time'; give schedule='constant'",
         ),
         ({"callbacks": [keras.callbacks.BackupAndRestore("kept")]}, "callbacks: BackupAndRestore is not needed"),
+        ({"callbacks": keras.callbacks.SwapEMAWeights()}, "callbacks: SwapEMAWeights is not needed, as ema=0.99"),
         (
             {"validation_data": X},
             r"validation_data: must be images and their labels, \(x_val, y_val\), received ndarray",
@@ -113,3 +114,59 @@ def test_layers_for_pixels_from_0_to_255_are_remarked():
     assert remarks(made_of(dim), chosen=False) == [told]
     assert not remarks(made_of(keras.layers.Rescaling(255), dim), chosen=False)
     assert not remarks(made_of(keras.layers.Rescaling(2, -1), tutorial()), chosen=False)
+
+
+class Asking(keras.callbacks.Callback):
+    """Asks `self.model` as Keras's callbacks do, and the network that it was made with."""
+
+    def __init__(self, given: keras.Model) -> None:
+        super().__init__()
+        self.given = given
+        self.answers = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.answers.append(self.model.predict(X, verbose=0))
+        for others in (self.model.predict_on_batch(X), self.model(X, training=False), self.given.predict(X, verbose=0)):
+            np.testing.assert_allclose(others, self.answers[-1], atol=1e-6)
+        accuracy = self.model.evaluate(X, Y, verbose=0, return_dict=True)["accuracy"]
+        assert accuracy == np.mean(self.answers[-1].argmax(axis=1) == Y)
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_callbacks_ask_and_save_the_network_that_is_judged(ema, tmp_path):
+    inner = [keras.layers.Conv2D(1, 1), keras.layers.BatchNormalization(), *tutorial().layers]
+    model = keras.Sequential([keras.Input((16, 16, 1)), *inner])
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    asking = Asking(model)
+    callbacks = [asking, keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.keras")]
+    settings = {"epochs": 3, "augmentation": "none", "validate_every": 2, "precision": "float32", "ema": ema}
+    options = {"classes": CLASSES, "callbacks": callbacks, "out": tmp_path / "run", "verbose": False, **settings}
+    outcome = fit(model, X, Y, validation_data=(X, Y), **options)
+    kept = keras.models.load_model(tmp_path / f"{outcome.epoch}.keras").predict(X, verbose=0)
+    np.testing.assert_allclose(kept, asking.answers[outcome.epoch - 1], atol=1e-6)
+    judged = -np.log(kept[np.arange(16), Y]).mean()
+    assert judged == pytest.approx(outcome.history["val_loss"][outcome.epoch - 1], rel=1e-4, abs=1e-5)
+
+
+def test_callbacks_go_back_to_weights_that_they_kept(tmp_path):
+    model, seen = tutorial(), []
+
+    class GoingBack(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 0:
+                self.model.save_weights(tmp_path / "first.weights.h5")
+            self.model.load_weights(tmp_path / "first.weights.h5")
+            seen.append(self.model.predict(X, verbose=0))
+
+    settings = {"epochs": 2, "augmentation": "none", "validation_fraction": 0}
+    fit(model, X, Y, classes=CLASSES, callbacks=GoingBack(), out=tmp_path / "run", verbose=False, **settings)
+    np.testing.assert_array_equal(seen[0], seen[1])
+
+
+def test_a_callback_ends_a_run_by_the_network_that_it_was_made_with(tmp_path):
+    model = tutorial()
+    model.stop_training = True  # as a run of Keras's own may have left it
+    ending = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, _: setattr(model, "stop_training", epoch == 1))
+    settings = {"epochs": 4, "augmentation": "none", "validation_fraction": 0}
+    outcome = fit(model, X, Y, classes=CLASSES, callbacks=ending, out=tmp_path / "run", verbose=False, **settings)
+    assert outcome.history["epoch"] == [1, 2]

@@ -269,6 +269,15 @@ def run(*arguments: str) -> int:
     return int(end.value.code or 0)
 
 
+def test_a_study_without_any_trial_that_works_is_no_success(patterns, tmp_path, trainer, capfd):
+    trainer.fails = {0: MienError("the disk is full")}
+    given = ["tune", str(patterns), "--trials", "1", "--out", str(tmp_path / "study"), "--json"]
+    assert run(*given) == 1
+    shown = capfd.readouterr()
+    assert json.loads(shown.out)["states"] == {"failed": 1}
+    assert "study: all trials failed; each one's folder says why in error.txt" in shown.err
+
+
 def test_a_small_study_in_earnest(patterns, tmp_path, capfd):
     study = tmp_path / "study"
     given = ["tune", str(patterns), "--recipe", "cpu", "--out", str(study), "--limit", "60", "--json"]

@@ -1,4 +1,4 @@
-"""Animations that come as pictures, GIF and WebP, as videos: by Pillow, whole pictures one after the other."""
+"""Animations that come as pictures, GIF, WebP, PNG and AVIF, as videos: by Pillow, whole pictures in turn."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import IO
 
 import PIL.Image
 
+from mien.containers import HEAD
 from mien.decoding import refuse_large, sane_fps
 from mien.errors import DataError
+from mien.headers import PNG_START
 from mien.images import MAX_PIXELS, PILLOW_ERRORS, Image, to_rgb
 
-ANIMATION_SUFFIXES = frozenset({".gif", ".webp"})
+ANIMATION_SUFFIXES = frozenset({".gif", ".webp", ".png", ".avif"})
 """Endings, in lower case, of pictures that may move."""
-
-FORMATS = ("GIF", "WEBP")
 
 UNTOLD = 100.0
 """For how many milliseconds browsers show a picture that says ten or less."""
@@ -30,11 +30,14 @@ FIRST_PICTURES = 10
 _WEBP_HEAD, _WEBP_MOVES = 21, 2
 """Bytes up to the flags of an extended WebP file, and the flag of animations (RFC 9649, section 2.7)."""
 
+_BRANDS_END = 64
+"""The brand of AVIF's image sequences stands within so many bytes, if it is there (AVIF specification, section 6.2)."""
+
 _DAMAGE = (*PILLOW_ERRORS, struct.error, PIL.Image.DecompressionBombError)
 
 
 def is_animation(path: str | Path) -> bool:
-    """Whether a file is a GIF or WebP of more than one picture, by ending and content; little of it is read."""
+    """Whether a file is one of `ANIMATION_SUFFIXES` and `moves`; little of it is read, but of AVIF's sequences."""
     if Path(path).suffix.lower() not in ANIMATION_SUFFIXES:
         return False
     try:
@@ -45,42 +48,64 @@ def is_animation(path: str | Path) -> bool:
 
 
 def may_move(head: bytes) -> bool:
-    """Whether a file that begins so, with 21 bytes or more, is a GIF, or a WebP of several pictures."""
+    """Whether a file that begins so, with 64 bytes or more, is a GIF, or may be an animation of another kind."""
+    return _kind(head) != ""
+
+
+def _kind(head: bytes) -> str:
+    """What Pillow calls the format of a file that begins so; "" for what does not move."""
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return "GIF"
     if head[:4] == b"RIFF":
         flags = head[_WEBP_HEAD - 1 : _WEBP_HEAD]
-        return head[8:16] == b"WEBPVP8X" and any(flag & _WEBP_MOVES for flag in flags)
-    return head.startswith((b"GIF87a", b"GIF89a"))
+        return "WEBP" if head[8:16] == b"WEBPVP8X" and any(flag & _WEBP_MOVES for flag in flags) else ""
+    if head.startswith(PNG_START):
+        return "PNG" if b"acTL" in head or b"IDAT" not in head else ""  # which comes before the pixels
+    return "AVIF" if head[4:8] == b"ftyp" and b"avis" in head[8:_BRANDS_END] else ""
 
 
 def moves(file: IO[bytes]) -> bool:
-    """Whether a file, at its beginning, is a GIF or WebP of more than one picture. It is left anywhere in it."""
-    head = file.read(_WEBP_HEAD)
-    if not may_move(head) or head[:4] == b"RIFF":  # for which Pillow would read the whole file
-        return may_move(head)
+    """Whether a file, at its beginning, holds an animation of more than one picture. It is left anywhere in it."""
+    kind = _kind(file.read(HEAD))
+    if kind in ("", "WEBP"):  # for which Pillow would read the whole file
+        return kind == "WEBP"
+    file.seek(0)
     try:
-        file.seek(0)
         with _open(file) as picture:
-            return bool(getattr(picture, "is_animated", False))
+            return (_count(picture) or 2) - _first_of(picture) > 1
     except _DAMAGE:
         return False
 
 
 def _open(place: str | Path | IO[bytes]) -> PIL.Image.Image:
     """The animation, nothing of it decoded; our own limit on pixels is asked later."""
+    if isinstance(place, str | Path):
+        with Path(place).open("rb") as file:
+            kind = _kind(file.read(HEAD))
+    else:
+        kind = _kind(place.read(HEAD))
+        place.seek(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
-        return PIL.Image.open(place, formats=FORMATS)
+        return PIL.Image.open(place, formats=[kind])
+
+
+def _first_of(picture: PIL.Image.Image) -> int:
+    """The number of the first picture; before it, PNG may have one for programs that show no animations."""
+    return int(bool(picture.info.get("default_image")))
 
 
 class AnimationDecoder:
-    """GIF and WebP through Pillow; transparent parts are laid on white. See `mien.decoding.Decoder`."""
+    """Animations through Pillow; transparent parts are laid on white. See `mien.decoding.Decoder`."""
 
     def __init__(self, place: str | Path | IO[bytes]) -> None:
         """`place` is a path, or a file at its beginning, which stays open."""
         try:
             self._picture = _open(place)
             refuse_large(*self._picture.size, MAX_PIXELS)
-            self.frames = _count(self._picture)
+            self._first = _first_of(self._picture)
+            pictures = _count(self._picture)
+            self.frames = None if pictures is None else pictures - self._first
             self.fps = sane_fps(1000 / median(self._first_durations()))
         except _DAMAGE as error:
             raise DataError("cannot be decoded as an animation") from error
@@ -93,11 +118,11 @@ class AnimationDecoder:
         self.every = 1
 
     def _first_durations(self) -> list[float]:
-        """How long each of the first pictures is shown, which WebP says once it is decoded."""
+        """How long each of the first pictures is shown, which WebP and AVIF say once it is decoded."""
         durations = []
         try:
             for index in range(min(self.frames or 1, FIRST_PICTURES)):
-                self._picture.seek(index)
+                self._picture.seek(self._first + index)
                 self._picture.load()
                 durations.append(_milliseconds_of(self._picture))
         except _DAMAGE:
@@ -111,7 +136,7 @@ class AnimationDecoder:
         milliseconds = 0.0
         for index in count() if self.frames is None else range(self.frames):
             try:
-                self._picture.seek(index)
+                self._picture.seek(self._first + index)
                 self._picture.load()
                 image = None if index % self.every else to_rgb(self._picture)
             except _DAMAGE as error:

@@ -35,17 +35,34 @@ class AveragedValidation(keras.callbacks.SwapEMAWeights):
         self._feed = feed
         self._look = batch_statistics(twin)
         self._running: list[Any] = []
+        self._found: tuple[int, list[Any]] = (-1, [])  # at which step, and the statistics of the averages then
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Within an epoch or at its end, what the network has while Keras validates."""
+        within = self._ema_weights_in_model
+        if not within:
+            self.on_test_begin()
+        try:
+            yield
+        finally:
+            if not within:
+                self.on_test_end()
 
     def on_test_begin(self, logs: Any = None) -> None:
         """Put averaged weights in, and statistics for them."""
         super().on_test_begin(logs)
         self._running = [keras.ops.convert_to_numpy(value) for value in _statistics(self._twin)]
+        step = int(self.model.optimizer.iterations)
+        if self._found[0] == step:
+            _give(self._twin, self._found[1])
+            return
         estimate_statistics(self._twin, self._feed, IMAGES_WATCHING, self._look)
+        self._found = (step, [keras.ops.convert_to_numpy(value) for value in _statistics(self._twin)])
 
     def on_test_end(self, logs: Any = None) -> None:
         """Put back what was there."""
-        for variable, value in zip(_statistics(self._twin), self._running, strict=True):
-            variable.assign(value)
+        _give(self._twin, self._running)
         super().on_test_end(logs)
 
 
@@ -122,6 +139,11 @@ def _normalisations(model: keras.Model) -> list[keras.layers.BatchNormalization]
 
 def _statistics(model: keras.Model) -> list[keras.Variable]:
     return [value for layer in _normalisations(model) for value in (layer.moving_mean, layer.moving_variance)]
+
+
+def _give(model: keras.Model, statistics: list[Any]) -> None:
+    for variable, value in zip(_statistics(model), statistics, strict=True):
+        variable.assign(value)
 
 
 @contextmanager

@@ -88,7 +88,7 @@ class Checkpoints:
         path = self._at(epoch) / WEIGHTS
         try:
             with current().told_file(path) as file:
-                model.load_weights(file)
+                keras.Model.load_weights(model, file)
         except (OSError, ValueError) as error:
             raise ModelError(f"{path}: not a checkpoint of this network ({_first_line(error)})") from error
 

@@ -154,7 +154,9 @@ def open_model(path: str | Path, *, device: str = "auto", threads: int = 0) -> M
     _check_file(Path(path))
     try:
         from mien.export import KerasClassifier
-    except ImportError as error:
+    except ModuleNotFoundError as error:  # other failures of an import are no missing package
+        if str(error.name).partition(".")[0] == __name__.partition(".")[0]:
+            raise
         raise MissingExtraError(f"opening {suffix} files", "train") from error
     model: Model = KerasClassifier(path)
     return model

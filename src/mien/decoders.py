@@ -35,8 +35,8 @@ def open_decoder(place: Place, backend: str = "auto", *, live: bool = False, sec
     """Open a video.
 
     Args:
-        place: a path (animated GIF and WebP always by Pillow), an address, a webcam's number (always OpenCV), or a file
-            object, which the decoder closes.
+        place: a path (animated GIF, WebP, PNG and AVIF always by Pillow), an address, a webcam's number (always
+            OpenCV), or a file object, which the decoder closes.
         backend: one of `mien.frames.VIDEO_BACKENDS`.
         live: decode each frame as it comes, without waiting for later ones.
         seconds: how long a stream may keep silent.

@@ -203,7 +203,8 @@ class FilledModel(keras.Model):
         training_rows: for each number of rows that a training batch may have, how many of them are images.
         validation_rows: the same for validation. Batches with other numbers of rows are taken as they are.
         stacked: whether training data come as `StackedFeed` gives them, and one call runs a step for each batch.
-        network: gives the network within it, with the weights of the moment, which is what callbacks save.
+        network: gives the network within it, with the weights of the moment, which is what callbacks save and ask.
+        learn_from: takes a network of the same layers, whose weights the one in training then has.
     """
 
     train_function: Any
@@ -215,6 +216,25 @@ class FilledModel(keras.Model):
         self.validation_rows: dict[int, int] = {}
         self.stacked = False
         self.network: Callable[[], keras.Model] = lambda: self
+        self.learn_from: Callable[[keras.Model], None] = lambda _: None
+
+    def __call__(self, inputs: Any, *arguments: Any, **options: Any) -> Any:
+        """Keras's own; of faces alone, float (n, size, size, channels) in [0, 1], what the network within gives."""
+        if hasattr(inputs, "shape"):
+            return self.network()(inputs, *arguments, **options)
+        return super().__call__(inputs, *arguments, **options)
+
+    def predict(self, x: Any, *arguments: Any, **options: Any) -> Any:
+        """What the network within gives for faces, float (n, size, size, channels) in [0, 1]."""
+        return keras.Model.predict(self.network(), x, *arguments, **options)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """What the network within gives for a batch of faces, float (n, size, size, channels) in [0, 1]."""
+        return keras.Model.predict_on_batch(self.network(), x)
+
+    def evaluate(self, x: Any = None, *arguments: Any, **options: Any) -> Any:
+        """Keras's own; on an array of faces, of the network within as it was compiled, where it was."""
+        return keras.Model.evaluate(self.network() if hasattr(x, "shape") else self, x, *arguments, **options)
 
     def save(self, filepath: Any, *arguments: Any, **options: Any) -> None:
         """Save the network within, as `keras.callbacks.ModelCheckpoint` does: what is around it is for training."""
@@ -225,6 +245,12 @@ class FilledModel(keras.Model):
     def save_weights(self, filepath: Any, *arguments: Any, **options: Any) -> None:
         """Save the weights of the network within; `mien.checkpoints` keeps all of this model's."""
         keras.Model.save_weights(self.network(), filepath, *arguments, **options)
+
+    def load_weights(self, filepath: Any, *arguments: Any, **options: Any) -> None:
+        """Have the network within go on with weights that `save_weights` or `keras.callbacks.ModelCheckpoint` wrote."""
+        network = self.network()
+        keras.Model.load_weights(network, filepath, *arguments, **options)
+        self.learn_from(network)
 
     def build_metrics(self, batch: Batch) -> None:
         """Make the variables of loss and metrics for batches like this one, which Keras cannot tell from a stack."""

@@ -18,7 +18,7 @@ from mien.averaging import IMAGES_SAVING, AveragedValidation, estimate_statistic
 from mien.beginning import Start, blend
 from mien.checkpoints import Checkpoints, Row, best_epoch
 from mien.config import TrainingConfig
-from mien.epochs import EpochFeed, StackedFeed, ValidationFeed
+from mien.epochs import EpochFeed, FilledModel, StackedFeed, ValidationFeed
 from mien.feeding import ONE_DEVICE, Source, Split, StreamSource, balancing_weights
 from mien.files import write_text
 from mien.hosts import current
@@ -246,6 +246,8 @@ def _fit(
     first = len(recorder.history)
     feed.epoch = first
     averaging = [AveragedValidation(trainee.twin, feed)] if config.ema else []
+    for averages in averaging:
+        _ask_averages(trainee.model, averages)
     talk = logging.getLogger("tensorflow")
     talk.addFilter(_no_retracing)
     try:
@@ -269,6 +271,17 @@ def _fit(
     finally:
         talk.removeFilter(_no_retracing)
     return False
+
+
+def _ask_averages(model: FilledModel, averages: AveragedValidation) -> None:
+    """Have callbacks save and ask the network that is judged: that of averaged weights."""
+    of_the_moment = model.network
+
+    def averaged() -> keras.Model:
+        with averages.in_place():
+            return of_the_moment()
+
+    model.network = averaged
 
 
 def _no_retracing(record: logging.LogRecord) -> bool:

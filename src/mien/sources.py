@@ -52,8 +52,8 @@ def open_sources(
     Args:
         sources: each one of
 
-            - an image or video file, by its ending, or by how it begins where the ending says nothing; a GIF or WebP of
-              several pictures is a video;
+            - an image or video file, by its ending, or by how it begins where the ending says nothing; a GIF, WebP,
+              PNG or AVIF of several pictures is a video;
             - a folder: all images and videos in it and in its folders, sorted, without hidden ones and those that
               `mien.outputs.Annotated` wrote; links are followed, each folder is entered once;
             - a glob pattern, where no file has that very name: ``faces/*.png``, ``**`` for any depth; sorted, without

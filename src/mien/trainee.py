@@ -157,6 +157,7 @@ def compile_for_training(
     )
     trainee.optimizer.build(trainee.trainable_variables)
     trainee.network = lambda: _with_weights(model, twin)
+    trainee.learn_from = lambda network: backend.copy_weights(network, twin)
     return Trainee(trainee, twin)
 
 

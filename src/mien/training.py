@@ -27,7 +27,7 @@ from mien.runs import RunFolder
 from mien.trainee import check_models
 from mien.training_stages import Say, run_stages, without_folders
 from mien.training_stages import TrainingResult as TrainingResult
-from mien.usermodels import check_model, remarks
+from mien.usermodels import check_model, in_step, remarks
 
 Callbacks: TypeAlias = keras.callbacks.Callback | Sequence[keras.callbacks.Callback] | None
 """What Keras's `fit` takes: several, one, or none."""
@@ -222,7 +222,7 @@ def fit(
     notes = remarks(model, chosen=config is not None or not {"optimizer", "learning_rate"}.isdisjoint(settings))
     base = _given(config).to_dict()
     config = TrainingConfig.from_dict({**base, **settings, "input": spec, "network": model.name})
-    theirs = _listed(callbacks, config)
+    theirs = in_step(model, _listed(callbacks, config))
     halves = {"x_train": (x_train, y_train)}
     if x_test is not None and y_test is not None:
         halves["x_test"] = (x_test, y_test)
@@ -271,6 +271,8 @@ def _listed(callbacks: Callbacks, config: TrainingConfig) -> list[keras.callback
             raise UsageError(
                 "callbacks: BackupAndRestore is not needed, as the run folder keeps checkpoints; leave it out"
             )
+        if isinstance(one, keras.callbacks.SwapEMAWeights):
+            raise UsageError("callbacks: SwapEMAWeights is not needed, as ema=0.99 averages weights; leave it out")
         if isinstance(one, rating) and config.schedule != "constant":
             raise UsageError(
                 f"callbacks: {type(one).__name__} sets the learning rate, and so does the schedule "

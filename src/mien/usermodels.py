@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -64,6 +65,26 @@ def remarks(model: keras.Model, *, chosen: bool) -> list[str]:
             "1: leave that layer out, or put keras.layers.Rescaling(255) in front of it"
         )
     return told
+
+
+def in_step(model: keras.Model, callbacks: Sequence[keras.callbacks.Callback]) -> list[keras.callbacks.Callback]:
+    """Callbacks that may hold the network that they were made for, as a `LambdaCallback` must: it is not what learns.
+
+    At the end of each epoch it has what was learned when they are called, and its `stop_training` ends the run.
+    """
+
+    def begin(_: Any = None) -> None:
+        model.stop_training = False
+
+    def give(*_: Any) -> None:
+        first.model.network()  # which puts the weights of the moment into it
+
+    def heed(*_: Any) -> None:
+        last.model.stop_training = last.model.stop_training or model.stop_training
+
+    first = keras.callbacks.LambdaCallback(on_train_begin=begin, on_epoch_end=give)
+    last = keras.callbacks.LambdaCallback(on_epoch_end=heed)
+    return [first, *callbacks, last] if callbacks else []
 
 
 def _first_scale(model: keras.Model) -> float:

@@ -12,6 +12,7 @@ import typer
 
 from mien.cli.console import load_keras, to_stderr
 from mien.cli.settings import assigned, starting_from
+from mien.errors import MienError
 
 if TYPE_CHECKING:
     import keras
@@ -115,6 +116,8 @@ def tune_command(
         _print_json(_document(tuned, str(data), study, address))
     else:
         _print_tables(tuned, str(data))
+    if tuned.trials and all(trial.state == "failed" for trial in tuned.trials):
+        raise MienError(f"{tuned.folder}: all trials failed; each one's folder says why in error.txt")
 
 
 def _bar(console: Console) -> Sequence[keras.callbacks.Callback]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from mien.config import FerPlus
 from mien.datasets.class_names import ReadFn
 from mien.datasets.ferplus import FERPLUS_CLASSES, majority_labels, soft_labels
+from mien.datasets.file_tables import NoneThereError
 from mien.datasets.packing import unpacked_name
 from mien.datasets.storage import Listing, base_name, encode_names
 from mien.datasets.tables import PIXEL_TABLES
@@ -59,7 +60,8 @@ def read_ferplus_folders(
         The index, with label -1 where the votes give none, and soft targets float32 (n, 8) with ``distribution``.
 
     Raises:
-        DataError: a file of votes that is no CSV; or votes without one picture, and no CSV of pixels either.
+        NoneThereError: there are votes, but not one picture, and no CSV of pixels either.
+        DataError: a file of votes that is no CSV.
     """
     there = set(listing.names)
     found = _Found()
@@ -70,7 +72,7 @@ def read_ferplus_folders(
             _read_folder(found, name, read_fn(name) or b"", split, there)
     pixels = [name for name in listing.tables if unpacked_name(base_name(name)) in PIXEL_TABLES]
     if not found.names and found.problems and not pixels:
-        raise DataError(
+        raise NoneThereError(
             "FER+'s folders hold votes, but none of the pictures; its generate_training_data.py makes them from "
             "fer2013.csv, or put that beside fer2013new.csv",
             found.problems,

@@ -231,21 +231,32 @@ def _values(fields: Sequence[str], header: Header, marks: Sequence[int]) -> tupl
 
 
 def _class_columns(header: Header, lines: Sequence[Sequence[str]]) -> tuple[int, ...]:
-    """Columns that each stand for a class: those called like expressions, and others of nothing but 0 and 1."""
+    """Columns that each stand for a class: those called like expressions, and others of nothing but 0 and 1.
+
+    The others are none (``male``) where each row has one expression without them.
+    """
+    named = [place for place, name in enumerate(header.names) if _is_class(name)]
+    if all([_mark(fields, place) for place in named].count("1") == 1 for fields in lines):
+        return tuple(named)
     others = [place for place, name in enumerate(header.names) if name and place not in (header.file, header.split)]
     return tuple(
         place
         for place in others
-        if _is_class(header.names[place])
-        or all(whole_number(fields[place]) in ("0", "1") for fields in lines if place < len(fields))
+        if place in named or all(_mark(fields, place) in ("0", "1") for fields in lines if place < len(fields))
     )
+
+
+def _mark(fields: Sequence[str], place: int) -> str:
+    """What a column of a class says in a row, in the words of pandas too; "" where the row ends before it."""
+    text = fields[place] if place < len(fields) else ""
+    return {"true": "1", "false": "0"}.get(text.lower()) or whole_number(text)
 
 
 def _marked(fields: Sequence[str], header: Header, marks: Sequence[int]) -> str:
     """The class whose column is 1."""
     if len(fields) <= marks[-1]:
         raise RowError(f"{len(fields)} fields where {marks[-1] + 1} are expected")
-    values = [whole_number(fields[place]) for place in marks]
+    values = [_mark(fields, place) for place in marks]
     if not {*values} <= {"0", "1"}:
         raise RowError("columns of classes that are neither 0 nor 1")
     if values.count("1") != 1:

@@ -17,8 +17,9 @@ from mien.config import FerPlus
 from mien.datasets import cache as cache_files
 from mien.datasets.affectnet import read_affectnet
 from mien.datasets.archives import open_storage
+from mien.datasets.boxes import refuse_boxes
 from mien.datasets.ckplus import read_ckplus
-from mien.datasets.class_names import is_expression
+from mien.datasets.class_names import ReadFn, is_expression
 from mien.datasets.dataset import Dataset
 from mien.datasets.ferplus import MAX_VOTES_BYTES, VOTES_FILE, read_votes, with_votes
 from mien.datasets.ferplus_folders import read_ferplus_folders
@@ -143,27 +144,46 @@ def _find_index(files: Listing, root_name: str, classes: Sequence[str] | None, s
     """
     read_fn, many_fn = partial(_bytes_of, storage), partial(read_many, storage)
     missing: NoneThereError | None = None
-    votes = read_ferplus_folders(files, root_name, read_fn)
-    if votes is not None:
-        return votes[0]
+    try:
+        votes = read_ferplus_folders(files, root_name, read_fn)
+        if votes is not None:
+            return votes[0]
+    except NoneThereError as error:
+        missing = error
     index = read_rafdb(files, read_fn) or read_affectnet(files, many_fn) or read_ckplus(files, many_fn)
     if index is None and files.names and not any(is_expression(base_name(folder)) for folder in files.folders):
         try:
             index = read_file_tables(files, _file_tables(files), partial(_stream, storage), classes, read_fn)
         except NoneThereError as error:
-            missing = error
-        index = index or read_file_codes(files)
+            missing = missing or error
+        index = index or read_file_codes(files, classes, read_fn)
     if index is None:
-        index = read_tree(files, root_name, classes, read_fn)
+        index = _read_tree(files, root_name, classes, read_fn)
     if index is None or len(index.classes) < 2:
-        index = read_webdataset(files, root_name, classes, read_fn, many_fn) or index
+        index = read_webdataset(files, root_name, classes, storage) or index
     if index is None or len(index.classes) < 2:
-        if missing is not None:
-            raise missing
-        tables = _file_tables(files) if files.names else []
-        if len(tables) == 1:
-            refuse_unknown_columns(tables[0], partial(_stream, storage))
+        _refuse_for_reasons(files, storage, missing, boxes=classes is None)
     return index
+
+
+def _refuse_for_reasons(files: Listing, storage: Storage, missing: NoneThereError | None, *, boxes: bool) -> None:
+    """Refuse what says in other words what its pictures show, where there is such; it may still be read otherwise."""
+    if missing is not None:
+        raise missing
+    if boxes:
+        refuse_boxes(files, partial(_bytes_of, storage))
+    tables = _file_tables(files) if files.names else []
+    if len(tables) == 1:
+        refuse_unknown_columns(tables[0], partial(_stream, storage))
+
+
+def _read_tree(files: Listing, root_name: str, classes: Sequence[str] | None, read_fn: ReadFn) -> Index | None:
+    """Class folders; a dataset of boxes, whose folders may look like them, is refused as one."""
+    try:
+        return read_tree(files, root_name, classes, read_fn)
+    except DataError:
+        refuse_boxes(files, read_fn)
+        raise
 
 
 def _file_tables(files: Listing) -> list[str]:
@@ -229,10 +249,7 @@ def _listing(storage: Storage, path: Path, *, cache: bool) -> Listing:
 
 
 def _file_fingerprint(*paths: Path) -> str:
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(single_file(path).tobytes())
-    return digest.hexdigest()
+    return hashlib.sha256(b"".join(single_file(path).tobytes() for path in paths)).hexdigest()
 
 
 def _open_file(path: Path, classes: Sequence[str] | None, *, cache: bool) -> Dataset:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,11 @@ SUFFIX = ".parquet"
 
 BATCH = 256
 """Rows that are read at a time."""
+
+BUFFER = 2**20
+"""Bytes of a column that are held at a time; without it pyarrow holds those of a whole row group."""
+
+_POINTER = b"version https://git-lfs"
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,8 @@ class Shards:
 
     def rows(self, name: str) -> Iterator[Row]:
         """The rows of a file that have a class."""
-        split = table_split(Path(name).stem) or folder_split(Path(name).parent.name) or ""
+        folder = (self.root.resolve() / name).parent.name  # a file may be a link to a blob, as in the hub's cache
+        split = table_split(Path(name).stem) or folder_split(folder) or ""
         with self._opened(name) as file:
             columns = _columns(file.schema_arrow, name)
             wanted = [columns.word, *([columns.split] if columns.split else [])]
@@ -141,11 +147,17 @@ class Shards:
     @contextmanager
     def _opened(self, name: str) -> Iterator[Any]:
         try:
-            with self._parquet.ParquetFile(self.root / name) as file:
+            with self._parquet.ParquetFile(self.root / name, buffer_size=BUFFER, pre_buffer=False) as file:
                 yield file
         except (self._arrow.ArrowException, OSError) as error:
-            why = str(error).partition("\n")[0]
-            raise DataError(f"is no Parquet file that can be read ({why})", [name]) from error
+            raise DataError(f"is no Parquet file that can be read ({self._why(name, error)})", [name]) from error
+
+    def _why(self, name: str, error: Exception) -> str:
+        """Why a file cannot be read; after ``git clone`` it may not have been fetched."""
+        with suppress(OSError), (self.root / name).open("rb") as file:
+            if file.read(len(_POINTER)) == _POINTER:
+                return "it is a pointer of Git LFS; git lfs pull fetches the file itself"
+        return str(error).partition("\n")[0]
 
 
 def _blob(cell: Any) -> Blob:
@@ -168,7 +180,8 @@ def _columns(schema: Any, name: str) -> _Columns:
     found = [column_name(column) for column in schema.names]
     pictures = [column for column, field in zip(found, schema, strict=True) if _holds_bytes(field.type)]
     picture = next((column for column in FILE_COLUMNS if column in pictures), next(iter(pictures), None))
-    word, split = place_of(found, CLASS_COLUMNS), place_of(found, SPLIT_COLUMNS)
+    plain = [column if not field.type.num_fields else "" for column, field in zip(found, schema, strict=True)]
+    word, split = place_of(plain, (*CLASS_COLUMNS, "cls")), place_of(plain, SPLIT_COLUMNS)
     if picture is None or word is None:
         lacking = "pictures' bytes" if picture is None else f"classes, such as {', '.join(CLASS_COLUMNS[:3])}"
         raise DataError(f"has no column of {lacking}; it has {', '.join(schema.names)}", [name])
@@ -184,7 +197,7 @@ def _holds_bytes(kind: Any) -> bool:
     """Whether a column's type is bytes, or a struct with a field ``bytes``."""
     if kind.num_fields:
         return any(kind.field(place).name == "bytes" for place in range(kind.num_fields))
-    return str(kind) in ("binary", "large_binary")
+    return "binary" in str(kind)
 
 
 def _class_label(metadata: dict[bytes, bytes] | None, column: str) -> tuple[str, ...]:
@@ -197,9 +210,11 @@ def _class_label(metadata: dict[bytes, bytes] | None, column: str) -> tuple[str,
 
 
 def _word(value: Any, names: Sequence[str]) -> str:
-    """A class as text; "" for none, which ``datasets`` writes as -1."""
-    if value is None or value == -1:
+    """A class as text; "" for none, which ``datasets`` writes as -1, and pandas as NaN."""
+    if isinstance(value, float) and value.is_integer():  # pandas' numbers where some are missing
+        value = int(value)
+    if value is None or value in (-1, "") or value != value:
         return ""
-    if names and isinstance(value, int):
-        return names[value] if value < len(names) else str(value)
+    if isinstance(value, int) and 0 <= value < len(names):
+        return names[value]
     return str(value).strip()

@@ -219,7 +219,7 @@ def probe(path: Path, limits: Limits, seconds: float = PROBE_SECONDS) -> Clip:
     """Look at a video's header and first frame.
 
     Raises:
-        Problem: 413: it is beyond a limit; 415: it is a GIF of one picture; 422: it cannot be decoded, or not in time.
+        Problem: 413: it is beyond a limit; 415: it is a single picture; 422: it cannot be decoded, or not in time.
     """
     with Decoding(path, limits, probe=True) as decoding:
         timer = threading.Timer(seconds, decoding.stop)

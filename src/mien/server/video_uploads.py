@@ -23,7 +23,7 @@ from mien.server.problems import Problem, not_a_video, too_large
 from mien.server.video_decoding import A_PICTURE
 from mien.server.video_store import open_private
 
-FORMATS = "MP4, QuickTime, Matroska, WebM, AVI, FLV, MPEG, WMV or Ogg, or an animated GIF or WebP"
+FORMATS = "MP4, QuickTime, Matroska, WebM, AVI, FLV, MPEG, WMV or Ogg, or an animated GIF, WebP, PNG or AVIF"
 DEFAULT_NAME = "video"
 
 PIECE = 2**20
