@@ -86,6 +86,12 @@ def test_recipes_change_single_fields_and_refuse_others():
         recipe("seed", speed=3)
 
 
+@pytest.mark.parametrize(("given", "sizes"), [("", ()), ([], ()), (48, (48,)), ([32, 48], (32, 48))])
+def test_lists_are_taken_as_the_command_line_has_them(given, sizes):
+    config = TrainingConfig.from_dict({"network": "slim", "progressive": given, "teachers": ""})
+    assert (config.progressive, config.teachers) == (sizes, ())
+
+
 def test_numpys_numbers_are_numbers():
     config = TrainingConfig(epochs=np.int64(3), learning_rate=np.float64(0.5), class_weights=np.bool_(True))
     assert json.loads(json.dumps(config.to_dict()))["epochs"] == 3

@@ -328,8 +328,8 @@ class TrainingConfig:
         for name in ("progressive", "teachers"):
             if isinstance(values.get(name), list):
                 values[name] = tuple(values[name])
-            elif isinstance(values.get(name), int | str):  # a single one
-                values[name] = (values[name],)
+            elif isinstance(values.get(name), int | str):  # a single one, or "" for none
+                values[name] = () if values[name] == "" else (values[name],)
         config: TrainingConfig = _build(cls, values, "training config")
         return config
 
