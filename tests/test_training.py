@@ -262,7 +262,14 @@ def test_the_seeds_four_words(patterns, tmp_path, capsys):
         ),
         ({"network": "small"}, "network: is that of the model that is trained; leave it out"),
         ({"y_train": np.array([0, 1, 2])}, "y_train: must be 4 integers"),
-        ({"y_train": np.eye(7)[:4]}, r"y_train: must be 4 integers.*; of one-hot rows make y_train\.argmax\(axis=1\)"),
+        (
+            {"y_train": np.full((4, 7), 1 / 7)},
+            r"y_train: must be 4 integers.*; of shares make y_train\.argmax\(axis=1\)",
+        ),
+        (
+            {"y_train": np.eye(4)},
+            "y_train: must be 4 integers.*; one-hot rows have a column for each class",
+        ),
         ({"y_train": np.arange(4)[:, None]}, r"y_train: must be 4 integers.*; give y_train\.ravel\(\)"),
         ({"y_train": np.arange(4.0)}, r"y_train: must be 4 integers.*; give y_train\.astype\(int\)"),
         ({"y_train": ["sad"] * 4}, r"y_train: must be 4 integers.*; of names make \[classes\.index\(name\)"),

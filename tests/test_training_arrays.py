@@ -44,6 +44,13 @@ def test_how_to_mend_a_shape_is_said(shape, channels, message):
         faces_from_arrays(halves, InputSpec(48, channels), CLASSES)
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.int64, np.bool_])
+def test_one_hot_rows_are_labels_too(kind):
+    rows = keras.utils.to_categorical(Y, 2).astype(kind)
+    faces = faces_from_arrays({"x_train": (X, rows), "x_val": (X, Y)}, InputSpec(16, 1), CLASSES)
+    np.testing.assert_array_equal(faces.labels, np.tile(Y, 2))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -235,7 +235,7 @@ def faces_from_arrays(
 
     Args:
         halves: ``x_train`` and perhaps ``x_test``, each with its labels: float (n, size, size, channels) in [0, 1] or
-            uint8, and integers (n,).
+            uint8, and integers (n,) or one-hot rows (n, classes).
         spec: size and channels that the images must have.
         classes: names in the order of the labels.
 
@@ -255,7 +255,7 @@ def _as_faces(name: str, x: ArrayLike, y: ArrayLike, spec: InputSpec, classes: t
         UsageError: wrong shape, range or length.
     """
     target = f"y_{name.removeprefix('x_')}"
-    images, labels = _as_array(name, x), _as_array(target, y)
+    images, labels = _as_array(name, x), _numbered(_as_array(target, y), len(classes))
     if images.ndim != 4 or images.shape[1:] != spec.shape or not len(images):
         allowed = ", ".join(map(str, spec.shape))
         received = images.shape or f"{type(x).__name__}; make one array of all images"
@@ -309,12 +309,20 @@ def _mending_shape(name: str, shape: tuple[int, ...], spec: InputSpec) -> str:
     return grey if shape[-1] == 3 else ""
 
 
+def _numbered(labels: NDArray[Any], classes: int) -> NDArray[Any]:
+    """One-hot rows (n, classes), as ``keras.utils.to_categorical`` makes them, as the indices that they stand for."""
+    if labels.ndim != 2 or labels.shape[1] != classes or labels.dtype.kind not in "biuf":
+        return labels
+    one_hot = ((labels == 0) | (labels == 1)).all() and (labels.sum(axis=1) == 1).all()
+    return labels.argmax(axis=1) if one_hot else labels
+
+
 def _mending_labels(target: str, labels: NDArray[Any], n: int) -> str:
     """How to make integers (n,) of labels as they come from elsewhere, where that can be told."""
     if labels.shape == (n, 1):
         return f"; give {target}.ravel()"
     if labels.ndim == 2 and len(labels) == n:
-        return f"; of one-hot rows make {target}.argmax(axis=1)"
+        return f"; one-hot rows have a column for each class and a single 1; of shares make {target}.argmax(axis=1)"
     if labels.shape != (n,):
         return ""
     if labels.dtype.kind in "USO":

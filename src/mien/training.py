@@ -194,7 +194,7 @@ def fit(
     Args:
         model: a Keras network from (n, size, size, channels) in [0, 1] to probabilities; it is trained in place.
         x_train: float (n, size, size, channels) in [0, 1], or uint8 in 0..255.
-        y_train: integers (n,), indices into `classes`.
+        y_train: integers (n,), indices into `classes`, or one-hot rows (n, classes).
         x_test: as `x_train`; judged once, at the end. None for no test.
         y_test: as `y_train`.
         validation_data: images and labels, as `x_train` and `y_train`, to watch epochs by; None to hold out a part of
