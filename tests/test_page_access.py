@@ -141,18 +141,24 @@ def tab_to(visit: Visit, selector: str, *, backwards: bool = False) -> None:
     raise AssertionError(f"{selector} cannot be reached with Tab")
 
 
+def press_when_shown(button) -> None:
+    """Press Enter on a button: Playwright's own `press` does not wait until one that is hidden can have the focus."""
+    expect(button).to_be_visible()
+    button.press("Enter")
+
+
 def test_controls_that_go_leave_the_focus_where_they_were(open_page):
     visit = open_page()
     visit.add(bad(), png("1-b.png"))
-    visit.one("#again-one").press("Enter")
+    press_when_shown(visit.one("#again-one"))
     expect(visit.one("#viewer")).to_be_focused()
     visit.page.keyboard.press("Tab")
     expect(visit.one("#again-one, #remove").and_(visit.one(":focus"))).to_have_count(1)
     visit.page.select_option("#tta", "flip")
-    visit.one("#again").press("Enter")
+    press_when_shown(visit.one("#again"))
     expect(visit.one(".settings")).to_be_focused()
     visit.page.set_input_files("#files", [png(f"slow-{number}.png") for number in range(4)])
-    visit.one("#cancel").press("Enter")
+    press_when_shown(visit.one("#cancel"))
     expect(visit.one("#viewer")).to_be_focused()
 
 
