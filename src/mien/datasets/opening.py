@@ -95,7 +95,7 @@ def open_dataset(
     """Open a dataset of labelled faces without reading its images.
 
     Args:
-        path: a folder, archive, CSV, TSV or npz file; see docs/data.md for what each may hold.
+        path: a folder, archive, CSV, TSV, Parquet or npz file; see docs/data.md for what each may hold.
         classes: the class names there may be, in order, for trees and tables that mix the seven expressions with others
             or number their classes; None: as a file ``classes.txt`` beside them says, if they do.
         ferplus: take the labels from FER+'s votes beside ``fer2013.csv``, in eight classes: ``majority``, or

@@ -72,7 +72,7 @@ def load_data(
     are not `mien.EXPRESSIONS` are told by a warning, as `mien.fit` takes labels for these unless it is given `classes`.
 
     Args:
-        path: a folder, archive, CSV or npz file; see docs/data.md.
+        path: a folder, archive, CSV, Parquet or npz file; see docs/data.md.
         size: side in pixels that images are resized to.
         channels: 1 for grey, 3 for RGB.
         detect_faces: whether each image is cut to the largest face that MTCNN finds in it; where it finds none, the
