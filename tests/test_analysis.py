@@ -66,6 +66,12 @@ def test_rows_become_a_data_frame():
     assert len(analysis().to_dataframe()) == 2
     with pytest.raises(UsageError, match="analyses: must be several, received one"):
         to_dataframe(analysis())
+    for wrong, received in (
+        (None, "must be several, received NoneType"),
+        (list(analysis()), "Analysis, received Face"),
+    ):
+        with pytest.raises(UsageError, match=f"analyses: .*{received}"):
+            to_dataframe(wrong)
 
 
 def test_it_draws_itself():

@@ -350,6 +350,8 @@ def test_strict_gives_what_came_before_the_empty_picture(model):
         ({"margin": "x"}, "margin: must be from -0.4 to 1, received 'x'"),
         ({"min_confidence": None}, "min_confidence: must be from 0 to 1, received None"),
         ({"detector": None}, "detector: must be a name or a mien.faces.Detector"),
+        ({"detector": ""}, "detector: no such choice ''"),
+        ({"detector": cv2}, "detector: must be .*, received module, which has no detect"),
         ({"detector": SpotDetector}, "detector: must be .*, received the class SpotDetector; make one of it"),
         ({"tta": ["flip"]}, "tta: no such choice"),
         ({"margin": np.array([0.1, 0.2])}, "margin: must be from -0.4 to 1"),
@@ -432,6 +434,8 @@ def test_boxes_of_the_user_are_classified_in_their_order(model):
         ((10, 10, 20, 20), r"must be numbers \(n, 4\).*received shape \(4,\); put a single box into a list"),
         ([(10, 10, np.nan, 20)], "received numbers that are not finite"),
         ([(10, 10, 20)], r"received shape \(1, 3\)"),
+        ([(10, 10, 20, 20, 0.9)], r"received shape \(1, 5\); leave out what is not an edge: boxes\[:, :4\]"),
+        (Detections(np.empty((0, 4)), np.empty(0), np.empty((0, 5, 2))), "received Detections; give its boxes_xyxy"),
         ("whole", r"must be numbers \(n, 4\).*received str"),
     ],
 )
@@ -451,6 +455,8 @@ def test_several_pictures_in_place_of_one_are_told_what_takes_them(model, tmp_pa
         Analyzer(model).analyze([TWO, TWO])
     with pytest.raises(UsageError, match=r"received a folder, \S+; Analyzer\.stream reads folders"):
         Analyzer(model).analyze(tmp_path)
+    with pytest.raises(UsageError, match="must be a picture's path, received an empty one"):
+        Analyzer(model).analyze("")
 
 
 def test_boxes_and_whole_pictures_exclude_each_other(model):
@@ -474,3 +480,54 @@ def test_a_keras_model_is_told_where_its_file_is():
 
     with pytest.raises(UsageError, match=r"model: a Keras model .* model\.onnx in result\.folder"):
         Analyzer(KerasModel())
+
+
+@dataclass
+class Mine:
+    """A detector as users write one: nothing but `detect`, the surest face first, as lists."""
+
+    gives: object = None
+
+    def detect(self, image: Image) -> object:
+        if self.gives is not None:
+            return self.gives
+        found = SpotDetector().detect(image)
+        return Detections(found.boxes_xyxy.tolist()[::-1], found.scores.tolist()[::-1])
+
+
+def eight_frames() -> list[Frame]:
+    clip = Clip("clip.mp4", 30.0, 8, (160, 120))
+    return [Frame("clip.mp4", number, number / 30, TWO, clip) for number in range(8)]
+
+
+def test_a_detector_of_the_users_needs_no_more_than_detect(model):
+    mine, spots = Analyzer(model, detector=Mine()), Analyzer(model, detector=SpotDetector())
+    assert (mine.detector.name, mine.whole) == ("Mine", False)
+    expected = [(face.box, face.prediction) for face in spots.analyze(TWO)]
+    for copy in (mine, pickle.loads(pickle.dumps(mine))):
+        assert [(face.box, face.prediction) for face in copy.analyze(TWO)] == expected
+    assert len(mine.analyze(np.zeros((9, 9), np.uint8))) == 0
+    assert len(Analyzer(model, detector=Mine(Detections([], []))).analyze(TWO)) == 0
+    found = [[face.track_id for face in faces] for _, faces in mine.analyze_frames(eight_frames())]
+    assert found == [[1, 2]] * 8
+    with pytest.raises(UsageError, match="detect_every: the detector 'Mine' has no follow; leave it out"):
+        next(mine.analyze_frames(eight_frames(), detect_every=6))
+
+
+@pytest.mark.parametrize(
+    ("gives", "message"),
+    [
+        ([(10, 10, 20, 20)], r"its detect must give mien\.faces\.Detections .*, received list"),
+        (
+            Detections([(60, 20, 50, 50)], [0.9]),
+            r"received \(60\.0, 20\.0, 50\.0, 50\.0\); of \(x, y, width, height\) make",
+        ),
+        (Detections([(60, 20, np.nan, 50)], [0.9]), "its boxes must be left, upper, right, lower edge"),
+    ],
+)
+def test_what_a_detector_of_the_users_gives_is_checked(model, gives, message):
+    analyzer = Analyzer(model, detector=Mine(gives))
+    with pytest.raises(UsageError, match=f"detector: .*{message}"):
+        analyzer.analyze(TWO)
+    with pytest.raises(UsageError, match=f"detector: .*{message}"):
+        next(analyzer.analyze_frames(eight_frames()))

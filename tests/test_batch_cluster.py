@@ -241,7 +241,8 @@ def test_a_folder_that_workers_do_not_see_is_said(cluster: Any, tmp_path: Path) 
     """A worker elsewhere finds another run, or nothing, under the same path."""
     with connected(None) as connection, pytest.raises(DataError, match=r"does not see .* must be a folder that all"):
         do_parts(
-            connection, str(tmp_path), "{}", [Part(0, "items")], Settings(), Workers(), done=lambda number, counts: None
+            *(connection, str(tmp_path), "{}", [Part(0, "items")], Settings(), Workers(), 1),
+            done=lambda number, counts: None,
         )
 
 
@@ -318,9 +319,9 @@ def test_a_driver_that_is_killed_goes_on_where_it_was(
 
 
 def test_no_room_for_a_worker(cluster: Any, model: Path, pictures: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no room for a worker of 64 CPU; it has"):
+    with pytest.raises(UsageError, match="no machine has room for a worker of 64 CPU; there is"):
         run_batch([pictures], tmp_path / "out", model=model, workers=Workers(cpus=64))
-    with pytest.raises(UsageError, match="no room for a worker of 1 CPU and 1 GPU"):
+    with pytest.raises(UsageError, match="no machine has room for a worker of 1 CPU and 1 GPU"):
         run_batch([pictures], tmp_path / "out2", model=model, workers=Workers(gpus=1))
 
 

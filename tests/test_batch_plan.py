@@ -4,6 +4,7 @@ import json
 import os
 import zipfile
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow
@@ -188,6 +189,21 @@ def test_a_zip_that_was_replaced_gives_no_other_picture(tmp_path, folder):
     assert all("the archive cannot be read" in str(value) for value in values(folder, parts))
 
 
+def test_a_shard_that_was_replaced_is_not_read_from_anywhere_in_it(tmp_path, folder, monkeypatch):
+    """Its pieces were cut by bytes and rows of what it was; those of another begin in the middle of a picture."""
+    monkeypatch.setattr(mien.batch.tars, "INDEXED_BYTES", 0)
+    numbers = range(4)
+    tar = write(tmp_path / "t.tar", tar_bytes([(f"{number}.png", png(number)) for number in numbers]))
+    table = write_parquet(tmp_path / "t.parquet", pyarrow.array([png(number) for number in numbers]), rows=2)
+    parts = plan(folder, tar, table, part_size=2)
+    assert values(folder, parts) == [*numbers, *numbers]
+    write(tar, tar_bytes([(f"{number}.png", png(number) + bytes(7000)) for number in numbers]))
+    write_parquet(table, pyarrow.array([png(number) for number in range(40)]), rows=2)
+    for part in parts:
+        with pytest.raises(DataError, match=r"was changed after the run was planned \([\d,]+ bytes then, [\d,]+ now\)"):
+            list(entries_of(folder, part, Reading()))
+
+
 def test_a_plan_that_cannot_be_written(tmp_path):
     write(tmp_path / "data" / "a.png")
     write(tmp_path / "run")
@@ -304,18 +320,30 @@ def test_what_is_asked_for_holds_no_secret(tmp_path, folder, model):
 
 
 def test_a_run_goes_on_with_the_same_only(folder, model):
-    asked = describe(Settings(), model, ["a"])
+    asked = describe(Settings(), model, ["/a"])
     assert not check_folder(folder, asked, resume=False)
     assert not check_folder(folder, asked, resume=True)
     begin(folder, asked, model)
     assert check_folder(folder, asked, resume=True)
     with pytest.raises(UsageError, match="holds this run already; --resume"):
         check_folder(folder, asked, resume=False)
-    other = describe(Settings(tta="flip"), replace(model, data=b"x"), ["a", "b"])
+    other = describe(Settings(tta="flip"), replace(model, data=b"x"), ["/a", "/b"])
     with pytest.raises(UsageError, match="holds another run"):
         check_folder(folder, other, resume=False)
-    with pytest.raises(UsageError, match=r"tta: then none, now flip; sources: then a, now a, b; model: then"):
+    with pytest.raises(UsageError, match=r"tta: then none, now flip; sources: then /a, now /a, /b; model: then"):
         check_folder(folder, other, resume=True)
+
+
+def test_a_relative_name_is_another_source_in_another_folder(tmp_path, folder, model, monkeypatch):
+    for name in ("one", "two"):
+        (tmp_path / name / "photos").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "one")
+    begin(folder, describe(Settings(), model, ["photos"]), model)
+    for same in ("photos/", Path("photos"), tmp_path / "one" / "photos"):
+        assert check_folder(folder, describe(Settings(), model, [same]), resume=True)
+    monkeypatch.chdir(tmp_path / "two")
+    with pytest.raises(UsageError, match=r"sources: then \S+/one/photos, now \S+/two/photos"):
+        check_folder(folder, describe(Settings(), model, ["photos"]), resume=True)
 
 
 def test_what_a_killed_run_left_does_not_hinder(tmp_path, folder, model):

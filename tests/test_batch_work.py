@@ -20,7 +20,7 @@ from mien import Analyzer
 from mien.batch import cluster, run_batch, work
 from mien.batch.plan import Part, make_plan, read_parts
 from mien.batch.reading import Entry, read_entries
-from mien.batch.settings import SUMMARY, ModelFile, Settings, begin, describe
+from mien.batch.settings import SUMMARY, ModelFile, Settings, Workers, begin, describe
 from mien.batch.stores import Store
 from mien.batch.tables import FACES, WORK, Counts, done_parts, part_file, read_failures
 from mien.batch.work import PartWorker, build_analyzer
@@ -291,7 +291,7 @@ def test_who_begins_where_another_run_began_meanwhile_is_refused_and_its_plan_st
         planned(run, data, part_size=4)
         yield None
 
-    for name, fake in {"need_ray": lambda: None, "count_workers": lambda *_: 1, "connected": connected}.items():
+    for name, fake in {"need_ray": lambda: None, "count_workers": lambda *_, **__: 1, "connected": connected}.items():
         monkeypatch.setattr(cluster, name, fake)
     monkeypatch.setattr(cluster, "on_this_machine", lambda address: True)
     asked = {"model": tmp_path / "m.onnx", "settings": Settings(part_size=5), "resume": True}
@@ -310,6 +310,30 @@ def test_a_ray_that_does_not_start_is_said_in_a_line(monkeypatch):
     said = r"^Ray does not start on this machine \(The current node .* happen\); where it is busy, try again, or"
     with pytest.raises(DataError, match=said), cluster.connected(None):
         pass
+
+
+def test_as_many_workers_as_fit_on_the_machines_or_as_were_asked_for():
+    """One must fit on a single machine: Ray waits without end for a machine that a worker fits on."""
+    nodes = [{"Alive": True, "Resources": {"CPU": 2.0}}, {"Alive": True, "Resources": {"CPU": 3.0, "GPU": 1.0}}]
+    ray, said = SimpleNamespace(nodes=lambda: [*nodes, {"Alive": False, "Resources": {}}]), []
+
+    def count(*, grows: bool = False, **asked: object) -> int:
+        return cluster.count_workers(ray, Workers(**asked), grows=grows, say=said.append)
+
+    assert [count(), count(cpus=2), count(cpus=3), count(gpus=0.5)] == [5, 2, 1, 2]
+    assert [count(count=3), count(count=9), count(count=9, grows=True)] == [3, 5, 9]
+    there = r"no machine has room for a worker of {}; there is 2 CPU and 0 GPU, 3 CPU and 1 GPU{}$"
+    for asked in ({"cpus": 4}, {"cpus": 4, "count": 1}):
+        with pytest.raises(UsageError, match=there.format("4 CPU", "")):
+            count(**asked)
+    with pytest.raises(UsageError, match=there.format("1 CPU and 2 GPU", "; where the cluster grows .* --workers")):
+        count(gpus=2, grows=True)
+    assert not said
+    assert count(cpus=4, count=2, grows=True) == 2
+    assert said == [
+        "No machine of the cluster has room for a worker of 4 CPU (2 CPU and 0 GPU, 3 CPU and 1 GPU): "
+        "waiting until one is added"
+    ]
 
 
 def test_pictures_over_a_network_are_fetched_together(tmp_path):

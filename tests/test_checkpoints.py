@@ -66,6 +66,64 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
         Checkpoints(tmp_path).restore(model(3), 7)
 
 
+def test_damaged_weights_say_what_to_do(tmp_path):
+    Checkpoints(tmp_path).save(model(), rows(0.5))
+    weights = tmp_path / "epoch-0001" / "state.weights.h5"
+    whole = weights.read_bytes()
+    for damaged in (b"", whole[: len(whole) // 2], bytes(len(whole)), whole[:100] + bytes(len(whole) - 100)):
+        weights.write_bytes(damaged)
+        with pytest.raises(ModelError, match="delete its folder and those of later epochs, and --resume goes on"):
+            Checkpoints(tmp_path).restore(model(), 1)
+
+
+def test_folders_of_other_names_are_no_checkpoints(tmp_path):
+    Checkpoints(tmp_path).save(model(), rows(0.5))
+    for name in ("epoch-0002 (copy)", "epoch-best"):
+        (tmp_path / name).mkdir()
+    assert Checkpoints(tmp_path).history() == rows(0.5)
+
+
+def test_a_checkpoint_is_on_the_disk_before_others_are_deleted(tmp_path, monkeypatch):
+    Checkpoints(tmp_path).save(model(), rows(0.5))
+    synced = []
+
+    def fsync(file: int) -> None:
+        synced.append(sorted(path.name for path in tmp_path.glob("epoch-*")))
+
+    monkeypatch.setattr("os.fsync", fsync)
+    Checkpoints(tmp_path).save(model(), rows(0.5, 0.6))
+    assert synced == [["epoch-0001"]] * 2
+    assert [path.name for path in tmp_path.iterdir()] == ["epoch-0002"]
+
+
+def test_two_processes_do_not_write_into_each_others_unfinished_checkpoint(tmp_path, monkeypatch):
+    """Of two that resume one run, the later one used to empty the folder that the earlier one was writing into."""
+    save, other = keras.Model.save_weights, model()
+
+    def slowly(network, path, *rest, **options):
+        monkeypatch.setattr(keras.Model, "save_weights", save)
+        Checkpoints(tmp_path).save(other, rows(0.5))  # of the other process, meanwhile
+        save(network, path, *rest, **options)
+
+    monkeypatch.setattr(keras.Model, "save_weights", slowly)
+    with pytest.raises(DataError, match="was written meanwhile by another process"):
+        Checkpoints(tmp_path).save(model(), rows(0.5))
+    assert [path.name for path in tmp_path.iterdir()] == ["epoch-0001"]
+    kept = model()
+    Checkpoints(tmp_path).restore(kept, 1)
+    np.testing.assert_array_equal(kept.get_weights()[0], other.get_weights()[0])
+
+
+def test_a_checkpoint_that_fails_leaves_nothing_half_written(tmp_path, monkeypatch):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(keras.Model, "save_weights", full)
+    with pytest.raises(OSError, match="No space left"):
+        Checkpoints(tmp_path).save(model(), rows(0.5))
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_damaged_state_says_what_to_do(tmp_path):
     Checkpoints(tmp_path).save(model(), rows(0.5))
     (tmp_path / "epoch-0001" / "state.json").write_text("[{")

@@ -31,6 +31,26 @@ def test_version_and_help():
         assert command in shown.stdout
 
 
+def test_debug_may_stand_behind_the_command(capsys, monkeypatch):
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+    with pytest.raises(SystemExit) as end:
+        main(["data", "check", "nowhere", "--debug"])
+    said = capsys.readouterr().err
+    assert end.value.code == 2
+    assert "Traceback" in said
+    assert said.endswith("mien: no such file or folder: nowhere\n")
+
+
+@pytest.mark.parametrize("words", [(), ("train",), ("predict",), ("data", "check")])
+def test_help_shows_no_type_of_flags_which_take_no_value(words, capsys):
+    with pytest.raises(SystemExit):
+        main([*words, "--help"])
+    shown = capsys.readouterr().out
+    assert "--help" in shown
+    assert "...}" not in shown
+    assert "<bool>" not in shown
+
+
 def test_the_command_line_has_onnx_runtime_report_nothing(tmp_path):
     home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / ".cache"), "MIEN_CACHE": str(tmp_path / "mien")}
     picture = tmp_path / "a.png"

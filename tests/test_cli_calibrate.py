@@ -1,5 +1,6 @@
 """``mien calibrate``: what it writes, what it refuses."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,12 +10,14 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from mien.assessing import assess
+from mien.calibrating import calibrate_model
 from mien.classifier import Classifier
 from mien.cli.calibrate import calibrate_command
 from mien.datasets import open_dataset
 from mien.errors import DataError, MienError, UsageError
 from mien.judging import judge_dataset
-from mien.modelspec import ModelSpec
+from mien.modelspec import ModelSpec, write_to_onnx
 from models import save_brightness
 
 CLASSES = ("angry", "happy", "sad")
@@ -94,13 +97,33 @@ def test_few_pictures_and_test_splits_are_warned_of(model: Path, tmp_path: Path)
     assert "60 pictures are few" in result.stdout
 
 
-@pytest.mark.parametrize("split", ["train", "all"])
-def test_training_is_refused(model: Path, data: Path, split: str) -> None:
+@pytest.mark.parametrize(
+    ("trained_on", "words"),
+    [({}, "does not say that it learned from other"), ({"format": "class folders"}, "may be of them (class folders)")],
+)
+def test_training_is_refused(model: Path, data: Path, trained_on: dict[str, object], words: str) -> None:
+    write_to_onnx(model, dataclasses.replace(ModelSpec.from_onnx(model), trained_on=trained_on))
     before = model.read_bytes()
-    result = calibrate(model, data, "--split", split)
+    result = calibrate(model, data, "--split", "train")
     assert isinstance(result.exception, UsageError)
     assert "never fitted on pictures that the model learned from" in str(result.exception)
+    assert words in str(result.exception)
     assert model.read_bytes() == before
+    with pytest.raises(UsageError, match="must be one split"):
+        calibrate_model(model, data, split="all")
+
+
+def test_folders_without_splits_that_the_model_did_not_learn_from_will_do(model: Path, tmp_path: Path) -> None:
+    noted = {"format": "FER2013 folder", "counts": {"train": {"happy": 9}}}
+    write_to_onnx(model, dataclasses.replace(ModelSpec.from_onnx(model), trained_on=noted))
+    own = write_data(tmp_path / "own", "", 0.25)
+    result = calibrate(model, own, "--split", "train")
+    assert result.exit_code == 0, result.exception
+    spec = ModelSpec.from_onnx(model)
+    assert spec.temperature > 1.5
+    assert spec.trained_on == noted | {"calibration": {"split": "train", "n": 240, "format": "class folders"}}
+    assessment = assess(Classifier(model), open_dataset(own), split="all")
+    assert assessment.calibration.flatters("all")
 
 
 def refused(error: type[MienError], message: str, model: Path, *arguments: object) -> None:
@@ -128,4 +151,6 @@ def test_what_cannot_be_fitted(model: Path, data: Path, tmp_path: Path) -> None:
 def test_what_cannot_be_written(model: Path, data: Path, tmp_path: Path) -> None:
     refused(UsageError, "bundled with mien", model, "mien-small", data)
     refused(UsageError, "must end in .onnx", model, model, data, "--out", tmp_path / "model.keras")
+    with pytest.raises(UsageError, match=r"out: must end in \.onnx"):
+        calibrate_model(model, data, out=tmp_path / "model.keras")
     refused(UsageError, "mien export", model, tmp_path / "model.keras", data)

@@ -137,6 +137,19 @@ def test_show_refuses_other_kinds_of_pictures(root, tmp_path):
         invoke("show", root, "--out", tmp_path / "sheet.jpg")
 
 
+def test_show_finds_out_what_it_cannot_do_before_it_reads_or_loads_keras(root, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "keras", None)
+    with pytest.raises(UsageError, match=r"contact sheets are \.png files"):
+        invoke("show", tmp_path / "gone", "--augmented", "--out", tmp_path / "sheet.jpg")
+    with pytest.raises(UsageError, match="has no 'private'"):
+        invoke("show", root, "--augmented", "--split", "private", "--out", tmp_path / "sheet.png")
+
+
+def test_folders_without_a_split_are_said_to_count_as_training(root):
+    with pytest.raises(UsageError, match=r"no 'test' .all of it counts as 'train'.*; choose from train, all"):
+        invoke("show", root / "train", "--split", "test")
+
+
 def test_show_refuses_a_split_that_is_not_there(root):
     with pytest.raises(UsageError, match="choose from train, public, test, all"):
         invoke("show", root, "--split", "private")

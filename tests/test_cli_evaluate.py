@@ -230,6 +230,31 @@ def test_data_of_other_classes(model: Path, tmp_path: Path) -> None:
     assert "pictures of cat, dog, which the model does not know" in str(result.exception)
 
 
+def test_pictures_of_classes_that_the_model_does_not_know_can_be_left_out(
+    model: Path, data: Path, tmp_path: Path
+) -> None:
+    for place in ("train/contempt/1", "test/contempt/PublicTest_1", "test/contempt/PrivateTest_2"):
+        (data / place).parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(data / f"{place}.png"), np.zeros((8, 8), np.uint8))
+    refused = evaluate(model, data)
+    assert "pictures of contempt, which the model does not know" in str(refused.exception)
+    assert "mien evaluate --known-classes" in str(refused.exception)
+    fewer = save_brightness(tmp_path / "fewer.onnx", REVERSED[:-1], [LEVELS[name] / 255 for name in REVERSED[:-1]])
+    found = document(model, data, "--known-classes")
+    assert (found["n"], found["other_classes"], found["excluded"]) == (14, {"contempt": 2}, 0)
+    both = document(model, data, "--known-classes", "--compare", fewer, "--split", "public")
+    assert (both["n"], both["other_classes"]) == (6, {"angry": 1, "contempt": 1})
+    said = evaluate(model, data, "--known-classes", "--out", tmp_path / "judged")
+    words = "2 pictures of contempt, which the model does not know, were left out"
+    for text in (said.stdout, *((tmp_path / "judged" / name).read_text() for name in ("report.html", "README.md"))):
+        assert words in text
+    pets = tmp_path / "pets" / "test" / "cat"
+    pets.mkdir(parents=True)
+    cv2.imwrite(str(pets / "1.png"), np.zeros((8, 8), np.uint8))
+    nothing = evaluate(model, pets.parent.parent, "--known-classes")
+    assert "no picture of 'test' is of a class that the model knows" in str(nothing.exception)
+
+
 def test_no_such_data(model: Path, tmp_path: Path) -> None:
     result = evaluate(model, tmp_path / "missing")
     assert isinstance(result.exception, UsageError)

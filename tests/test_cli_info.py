@@ -12,7 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 import mien
-from mien.cli import info
+from mien.cli import info, model_lines
 
 
 @pytest.fixture
@@ -87,3 +87,9 @@ sys.exit(f"imported: {heavy}" if heavy else 0)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["mien"] == mien.__version__
+
+
+def test_the_settings_that_were_on_are_told() -> None:
+    settings = {"epochs": 1, "seed": 0, "label_smoothing": 0.1, "mixup": 0.0, "ema": 0.0, "class_weights": True}
+    said = model_lines._recipe({**settings, "teachers": ["a", "b"], "init": ""})
+    assert said == "epochs 1, label smoothing 0.1, class weights True, seed 0, teachers a, b"

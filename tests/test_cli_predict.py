@@ -58,6 +58,7 @@ def ok(*arguments: object) -> Result:
 
 def test_json_is_one_document(model: Path, faces: Path) -> None:
     result = ok(faces, *CROPS, "--model", model, "--format", "json")
+    assert ok(faces, *CROPS, "--model", model, "--json").stdout == result.stdout
     records = json.loads(result.stdout)
     assert [record["expression"] for record in records] == ["dark", "bright", "dark", "bright", "dark"]
     assert records[0]["source"] == str(faces / "0.png")
@@ -233,6 +234,8 @@ def test_pictures_are_saved_with_their_faces_drawn(model: Path, faces: Path, tmp
         (["--detector", "haar"], "no such choice 'haar'; choose from mtcnn, none"),
         (["--format", "xml"], "no such choice 'xml'; choose from csv, json, jsonl, table"),
         (["--format", "csv", "--out", "a.csv"], "the ending of --out says how the file is written"),
+        (["--json", "--out", "a.csv"], "--format: is for stdout, as is --json"),
+        (["--json", "--format", "csv"], "--json: is --format json, and --format csv was asked for"),
         (["--out", "a.xlsx"], ".xlsx"),
         (["--out", "-"], "leave it out for stdout"),
         (["-", "--engine", "ray", "--out", "rows"], "standard input is not for --engine ray"),

@@ -148,6 +148,7 @@ def test_models_are_found_from_any_folder_and_bundled_ones_keep_their_name(comma
         (("train", "faces", "--out", "used"), "used: already there"),
         (("train", "nowhere"), "no such file or folder: nowhere"),
         (("train", "--resume", "nowhere"), "nowhere: not a run folder"),
+        (("train", "--resume", "run"), "run: its data is no longer at gone; put it back"),
         (("tune", "nowhere"), "no such file or folder: nowhere"),
         (("tune", "faces", "--trials", "0"), "Invalid value for '--trials'"),
     ],
@@ -157,8 +158,9 @@ def test_what_is_wrong_from_the_start_is_said_before_keras_is_loaded(arguments, 
     monkeypatch.setattr("mien.cli.tune.load_keras", lambda what: pytest.fail("too late"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "faces").mkdir()
-    (tmp_path / "used").mkdir()
-    (tmp_path / "used" / "notes.txt").touch()
+    for name, text in (("used/notes.txt", ""), ("run/config.json", '{"data": {"path": "gone"}}')):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(text)
     with pytest.raises(SystemExit) as end:
         main(list(arguments))
     assert end.value.code == 2

@@ -31,8 +31,10 @@ def test_a_config_survives_json(epochs, rate, size, augmentation, weights):
 
 
 def test_unknown_keys_are_named_with_the_known():
-    with pytest.raises(UsageError, match=r"unknown key epoch; known are .*epochs"):
+    with pytest.raises(UsageError, match=r"unknown key epoch \(did you mean epochs\?\); known are .*epochs"):
         TrainingConfig.from_dict({"epoch": 3})
+    with pytest.raises(UsageError, match=r"unknown key size \(here input=mien.InputSpec\(size, channels\)\); known"):
+        TrainingConfig.from_dict({"size": 64})
     with pytest.raises(UsageError, match="augmentation: unknown key spin"):
         TrainingConfig.from_dict({"augmentation": {"spin": 3}})
     with pytest.raises(UsageError, match=r"unknown key validation_split \(here validation_fraction\); known are"):

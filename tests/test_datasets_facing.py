@@ -10,10 +10,16 @@ import pytest
 from skimage import data
 
 import mien
+from mien.assessing import assess
+from mien.classifier import Classifier
+from mien.cli.trust import trust_lines
 from mien.datasets import open_dataset
 from mien.datasets.facing import find_boxes, is_crop, needs_detection, with_faces
 from mien.errors import UsageError
 from mien.preprocessing import InputSpec
+from mien.provenance import Provenance
+from mien.report_facts import ReportFacts
+from models import save_brightness
 
 ASTRONAUT = data.astronaut()[:, :, ::-1]  # NASA, public domain; BGR, as OpenCV writes
 FACE = ASTRONAUT[60:220, 145:305]
@@ -99,6 +105,19 @@ def test_faces_of_small_crops_are_found(crops):
     assert (sides > 15).all()
     assert (sides < 50).all()
     assert is_crop(np.zeros((48, 48), np.uint8))
+
+
+def test_photographs_that_are_judged_whole_are_told(photos, crops, tmp_path):
+    model = Classifier(save_brightness(tmp_path / "model.onnx", ("happy", "sad"), (0.2, 0.8)))
+    said = [
+        assess(model, open_dataset(data), split="all", detect_faces=asked)
+        for data, asked in ((photos, None), (photos, True), (photos, False), (crops, None))
+    ]
+    assert [one.judgement.photographs for one in said] == [True, False, False, False]
+    assert [any("look like photographs" in line for line in trust_lines(one)) for one in said] == [True, *[False] * 3]
+    provenance = Provenance.gather(model.path, photos, command="mien evaluate")
+    facts = ReportFacts.of(said[0].judgement, model.spec, provenance, name="model")
+    assert any("--detect-faces cuts each to its face" in line for line in facts.cautions())
 
 
 def test_load_data_says_how_many_stay_whole(photos, crops):

@@ -57,6 +57,12 @@ with together(HostList.parse(f"127.0.0.1:{port},other", index), seconds=120) as 
         ("a:1,b,b", 0, "--hosts: names b twice"),
         ("a:1,,b", 0, "--hosts: must be host0:port,host1,...; received"),
         ("a:1", 0, "--hosts: names one host"),
+        (
+            "[fd00::1]:8476,b",
+            0,
+            "--hosts: must be names or IPv4 addresses, host0:port,host1,...; received '[fd00::1]:8476'",
+        ),
+        ("a,fd00::2", 1, "--hosts: must be names or IPv4 addresses"),
         ("a:x,b", 0, "--hosts: must be host0:port,host1,...; received the port 'x'"),
         ("a:65535,b", 0, "--hosts: the port must be from 1 to 65534"),
     ],

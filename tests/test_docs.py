@@ -1,8 +1,11 @@
 """Every Python block in README and docs runs as it stands; every command in them exists."""
 
+import base64
 import re
 import shlex
 import shutil
+import subprocess
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -20,6 +23,9 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").g
 NAMES = [path.relative_to(ROOT).as_posix() for path in PAGES]
 
 COMMANDS = get_command(app).commands
+
+SERVICE = "http://127.0.0.1:8000"
+"""Where the examples look for `mien serve`."""
 
 
 def python_blocks(path: Path) -> str:
@@ -41,7 +47,41 @@ def test_python_blocks_run(name, patterns, tmp_path, monkeypatch):
         assert count == 1
     if "epoch_batches" in code:
         pytest.importorskip("grain", exc_type=ImportError)
-    exec(compile(code, name, "exec"), {"__name__": "docs"})
+    with asked(code) as code:
+        exec(compile(code, name, "exec"), {"__name__": "docs"})
+
+
+@contextmanager
+def asked(code):
+    """The code, with a service there that it asks for faces."""
+    if SERVICE not in code:
+        yield code
+        return
+    from services import listening
+
+    with listening() as (host, port):
+        yield code.replace(SERVICE, f"http://{host}:{port}")
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node")
+def test_javascript_asks_the_service():
+    page = (ROOT / "docs/serving.md").read_text(encoding="utf-8")
+    code = "\n".join(re.findall(r"^```js\n(.*?)^```", page, re.M | re.S))
+    picture = base64.b64encode(cv2.imencode(".png", np.zeros((16, 24, 3), np.uint8))[1]).decode()
+    code += f"""
+        const bytes = Buffer.from("{picture}", "base64");
+        const found = await analyze([new File([bytes], "a.png"), new File(["no picture"], "b.png")]);
+        console.log(found.map(({{ source, faces, error }}) => [source, faces?.length ?? error.status]).join(" "));
+    """
+    with asked(code) as code:
+        command = ["node", "--input-type=module", "--eval", code]
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert answer.stdout == "a.png,1 b.png,415\n", answer.stderr
+
+
+def test_the_example_proxy_passes_the_hosts_port_on():
+    """Without it, the page's requests look like those of another site wherever the port is not 443."""
+    assert "proxy_set_header Host $http_host;" in (ROOT / "examples/serve/nginx.conf").read_text(encoding="utf-8")
 
 
 def commands(path: Path) -> list[list[str]]:

@@ -1,4 +1,5 @@
 import dataclasses
+import html
 import shutil
 
 import numpy as np
@@ -6,14 +7,21 @@ import onnx
 import pytest
 from typer.testing import CliRunner
 
+from mien.assessing import assess
 from mien.classifier import Classifier
 from mien.cli import app
+from mien.cli.trust import trust_lines
+from mien.datasets import open_dataset
 from mien.ensembles import save_ensemble
 from mien.errors import ModelError, UsageError
 from mien.modelspec import write_to_onnx
 from mien.precisions import read_precision
+from mien.provenance import Provenance
+from mien.report_facts import ReportFacts
+from mien.report_page import render_report
 from mien.weights import find_model
 from models import save_brightness
+from pictures import write_grey
 
 
 @pytest.fixture
@@ -81,6 +89,37 @@ def test_it_says_of_itself_only_what_all_members_say(tmp_path, members):
     assert merged.scores == {}
 
 
+def test_temperatures_that_members_were_given_are_not_called_its_own(tmp_path, members):
+    spec = Classifier(members[0]).spec
+    noted = {"calibration": {"split": "public", "n": 9}}
+    for member in members:
+        write_to_onnx(member, dataclasses.replace(spec, temperature=1.5, trained_on=noted))
+    merged = Classifier(save_ensemble(members, tmp_path / "all.onnx"))
+    assert (merged.spec.temperature, "calibration" in merged.spec.trained_on) == (1, False)
+    for name, grey in (("a", 20), ("b", 120), ("c", 230)):
+        write_grey(tmp_path / "data" / "public" / name / "0.png", grey)
+    assessment = assess(merged, open_dataset(tmp_path / "data"), split="public")
+    said = "\n".join(trust_lines(assessment))
+    assert "no temperature of its own" in said
+    assert "the temperatures of its members were fitted on pictures that are judged here" in said
+    facts = ReportFacts.of(
+        assessment.judgement,
+        merged.spec,
+        Provenance.gather(merged.path, tmp_path, command="mien evaluate"),
+        name="all",
+        calibration=assessment.calibration,
+    )
+    assert any(line.startswith("The temperatures of its members were fitted on these") for line in facts.cautions())
+    assert "the mean of its members', which have their own" in html.unescape(render_report(facts))
+
+
+def test_a_member_is_never_written_over(tmp_path, members):
+    before = members[0].read_bytes()
+    with pytest.raises(UsageError, match="is one of the members"):
+        save_ensemble(members, tmp_path / "gone" / ".." / members[0].name, force=True)
+    assert members[0].read_bytes() == before
+
+
 def test_an_ensemble_of_lower_precision_says_so(tmp_path, members):
     bundled = find_model()
     full = shutil.copy(bundled, tmp_path / "full.onnx")
@@ -119,6 +158,8 @@ def test_members_of_other_operators_or_formats_are_named(tmp_path, members):
 def test_one_member_is_none(tmp_path, members):
     with pytest.raises(UsageError, match="two models or more, received 1"):
         save_ensemble(members[:1], tmp_path / "all.onnx")
+    with pytest.raises(UsageError, match="must be a list of two models or more"):
+        save_ensemble(str(members[0]), tmp_path / "all.onnx")
 
 
 def test_the_command_writes_a_file_and_replaces_none(tmp_path, members):

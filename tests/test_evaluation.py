@@ -12,8 +12,19 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn import metrics
 
+from mien.calibration import fit_temperature, reliability
+from mien.coverage import measure_coverage
 from mien.errors import UsageError
-from mien.evaluation import TTA, Evaluation, align_labels, evaluate, evaluate_splits, judge, wilson_interval
+from mien.evaluation import (
+    TTA,
+    Evaluation,
+    align_labels,
+    evaluate,
+    evaluate_splits,
+    judge,
+    judge_splits,
+    wilson_interval,
+)
 
 CLASSES = ("happy", "sad", "angry")
 
@@ -161,6 +172,26 @@ def test_splits_of_another_length() -> None:
 def test_labels_that_cannot_be_judged(labels: NDArray[Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         evaluate(lambda _: answering([0, 0]), blank(2), labels, classes=CLASSES)
+
+
+def test_lists_are_judged_as_arrays_are() -> None:
+    truth, rows = [0, 1, 2], answering([0, 1, 1])
+    for labels in (truth, np.array(truth, np.uint8)):
+        assert evaluate(lambda images: rows, blank(3), labels, classes=CLASSES).accuracy == pytest.approx(2 / 3)
+    assert judge(rows.tolist(), truth, classes=CLASSES).n == 3
+    both = judge_splits(rows.tolist(), truth, ["public", "private", "private"], classes=CLASSES)
+    assert both["private"].accuracy == pytest.approx(1 / 2)
+    assert reliability(rows.tolist(), truth).n == fit_temperature(rows.tolist(), truth).n == 3
+    assert measure_coverage(rows.tolist(), truth).at_80.n == 3
+
+
+def test_what_is_no_function_or_index_is_named() -> None:
+    with pytest.raises(UsageError, match=r"predict_fn: must be a function of pictures.* received ndarray"):
+        evaluate(answering([0]), blank(1), [0], classes=CLASSES)
+    with pytest.raises(UsageError, match="indices of the classes, received <U5"):
+        evaluate(lambda images: answering([0]), blank(1), ["happy"], classes=CLASSES)
+    with pytest.raises(UsageError, match=r"argmax\(axis=1\) makes them of one-hot rows"):
+        evaluate(lambda images: answering([0]), blank(1), np.eye(3)[:1], classes=CLASSES)
 
 
 def test_an_empty_split() -> None:

@@ -318,6 +318,17 @@ def test_a_video_behind_an_address(tmp_path: Path, backend: str, front: bool) ->
             assert not frames[0].clip.live
 
 
+@pytest.mark.parametrize("kind", ["application/octet-stream", "text/plain"])
+def test_a_video_that_the_server_does_not_call_one(tmp_path: Path, kind: str) -> None:
+    pytest.importorskip("av")
+    data = write_clip(tmp_path / "a.mp4", noise(40)).read_bytes()
+    assert len(data) > ALLOWED.max_bytes
+    reading = Reading(allow_private=True, seconds=5, max_bytes=ALLOWED.max_bytes)
+    with serve({"/video": file_in_parts(data, kind), "/picture": body(jpeg(90), kind)}) as site:
+        frames, failed = read(f"{site}/video", f"{site}/picture", reading=reading)
+    assert ([frame.index for frame in frames], failed) == ([*range(40), 0], [])
+
+
 def test_a_video_from_a_server_without_parts(tmp_path: Path) -> None:
     pytest.importorskip("av")
     data = write_clip(tmp_path / "a.mp4", 40, movflags="+faststart").read_bytes()

@@ -342,6 +342,8 @@ def test_what_is_no_picture_is_refused(image):
         (np.ones((4, 4)), "multiply by 255 and convert"),
         (np.full((4, 4, 3), 200.0), r"\(4, 4, 3\); convert: image.astype"),
         (np.full((4, 4, 3), 200), r"\(4, 4, 3\); convert: image.astype"),
+        (np.ones((4, 4), bool), r"bool \(4, 4\); multiply by 255 and convert"),
+        (np.full((4, 4, 3), 200, np.uint16), r"white is 65,535 in uint16, received no value above 200.*convert: image"),
         (np.zeros((3, 8, 8), np.uint8), "channels come last: image.transpose"),
         (np.zeros((2, 8, 8, 3), np.uint8), "holds several pictures"),
         (np.full((4, 4), -1.0), r"float64 \(4, 4\)$"),
@@ -351,6 +353,31 @@ def test_what_is_no_picture_is_refused(image):
 def test_arrays_that_can_be_mended_are_told_how(image, mending):
     with pytest.raises(UsageError, match=mending):
         read_pixels(image)
+
+
+class Tensor:
+    """Stands for PyTorch's or JAX's."""
+
+    def __array__(self, dtype: object = None, copy: object = None) -> np.ndarray:
+        return picture()
+
+
+@pytest.mark.parametrize(
+    ("image", "mending"),
+    [
+        (None, r"received None, as cv2\.imread gives for a file that it cannot read"),
+        (Tensor(), r"received Tensor; convert: numpy\.asarray\(image\)"),
+        ("", "must be a picture's path, received an empty one"),
+        ("data:image/jpeg;base64,/9j/" + 10_000 * "A", r"received data:image/jpeg;base64,\.\.\.; decode it: base64\.b"),
+    ],
+)
+def test_what_users_often_give_is_told_how_to_mend_it(image, mending):
+    with pytest.raises(UsageError, match=mending):
+        read_pixels(image)
+
+
+def test_a_black_picture_of_16_bits_is_black():
+    assert not read_pixels(np.zeros((4, 4), np.uint16)).any()
 
 
 def test_anything_that_is_a_picture_gives_the_same_pixels(tmp_path):

@@ -115,7 +115,7 @@ def test_only_what_a_browser_can_run_is_listed(mixed) -> None:
 def test_the_browser_gets_the_models_that_the_service_opened(tmp_path) -> None:
     path = save_brightness(tmp_path / "own.onnx", ("dark", "bright"), (0.0, 1.0))
     first = path.read_bytes()
-    analyzers = Analyzers([path])
+    analyzers = Analyzers(path)  # a single one may stand alone
 
     async def talk(client):
         path.write_bytes(b"being trained anew")

@@ -69,6 +69,15 @@ def test_only_the_region_that_the_answer_hangs_on_is_marked():
     assert bright.max() > 0.1
 
 
+def test_targets_may_be_a_list():
+    predict = brightness_of(*REGION)
+    np.testing.assert_array_equal(
+        occlusion_maps(predict, noise(2), [0, 1]), occlusion_maps(predict, noise(2), np.array([0, 1]))
+    )
+    with pytest.raises(UsageError, match=r"targets: must be a class's index.* received <U5"):
+        occlusion_maps(predict, noise(1), ["happy"])
+
+
 def test_no_pictures_give_no_maps():
     maps = occlusion_maps(brightness_of(*REGION), noise(0), np.empty(0, np.int64))
     assert maps.shape == (0, SIZE, SIZE)

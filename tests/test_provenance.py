@@ -69,6 +69,13 @@ def test_the_command_is_as_a_shell_takes_it(monkeypatch):
     assert typed() == "python -m mien info"
 
 
+def test_the_command_holds_no_password(monkeypatch):
+    """It goes into config.json of each trial of a study, and into model cards."""
+    address = "postgresql://ann:SECRET@host/db"
+    monkeypatch.setattr(sys, "argv", ["mien", "tune", "FER2013", "--storage", address, f"--storage={address}"])
+    assert typed() == "mien tune FER2013 --storage 'postgresql://***@host/db' '--storage=postgresql://***@host/db'"
+
+
 def test_only_installed_packages_are_named():
     assert installed(["numpy", "no-such-package-at-all"]) == {"numpy": metadata.version("numpy")}
 

@@ -1,6 +1,8 @@
 """What `import mien` promises."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,8 +39,14 @@ def test_type_checkers_see_the_same_names():
 
 
 def test_an_unknown_name_lists_the_known():
-    with pytest.raises(AttributeError, match="it has EXPRESSIONS"):
+    with pytest.raises(AttributeError, match="it has EXPRESSIONS") as caught:
         mien.sota  # noqa: B018
+    assert (caught.value.name, caught.value.obj) == ("sota", mien)  # by which Python says what may be meant
+
+
+def test_modules_need_no_import_of_their_own():
+    code = "import mien; mien.faces.MTCNN; mien.datasets.open_dataset; mien.labels.EXPRESSIONS"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_without_keras_the_message_names_the_extra(monkeypatch):

@@ -1,6 +1,7 @@
 """The report: what it says, that it needs nothing but itself, and that everybody can read it."""
 
 import re
+import shutil
 import sys
 from dataclasses import replace
 from html import unescape
@@ -251,8 +252,25 @@ def test_what_flatters_is_said():
     text = " ".join(told.cautions())
     for words in ("watched while", "1,200 pictures have no label", "2 files", "3 pictures have no face"):
         assert words in text
-    learnt = replace(facts, scores={"train": replace(facts.evaluation, split="train")})
-    assert "remembered" in learnt.cautions()[0]
+
+
+def test_pictures_are_called_training_only_where_they_are():
+    facts = made_up()
+    known = replace(facts.spec, trained_on={"format": "class folders"})
+    for split in ("train", "all"):
+        judged = replace(facts, scores={split: replace(facts.evaluation, split=split)})
+        assert "does not say what it learned from. If it was these" in judged.cautions()[0]
+        assert replace(judged, spec=known).cautions() == (
+            "These pictures hold those of Training: the scores say how well they were remembered, not more.",
+        )
+    tests_alone = replace(judged, spec=known, training_judged=False)
+    assert tests_alone.cautions() == ("It was not looked whether these pictures also stand in Training.",)
+
+
+def test_all_splits_of_data_without_training_hold_none(tmp_path, patterns):
+    shutil.copytree(patterns / "test", tmp_path / "data" / "test")
+    assert not any("remembered" in line for line in bare_facts(tmp_path, tmp_path / "data", split="all").cautions())
+    assert any("remembered" in line for line in bare_facts(tmp_path, patterns, split="all").cautions())
 
 
 def test_pictures_that_were_left_out_of_data_that_the_model_did_not_learn_from_are_told():

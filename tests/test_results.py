@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -65,9 +66,13 @@ def test_to_dict_is_json_ready() -> None:
         {"happy": float("nan"), "sad": 1.0},
         {"happy": float("inf"), "sad": 0.0},
         {"happy": 0.9, "sad": 0.9},
+        {"happy": None},
+        {"happy": "1"},
+        {0: 0.5, 1: 0.5},
+        [0.5, 0.5],
     ],
 )
-def test_invalid_probabilities_cannot_be_built(probabilities: dict[str, float]) -> None:
+def test_invalid_probabilities_cannot_be_built(probabilities: Any) -> None:
     with pytest.raises(UsageError, match="probabilities"):
         Prediction(probabilities)
 
@@ -148,3 +153,17 @@ def test_a_face_turns_into_json_and_travels():
 def test_scores_lie_between_0_and_1(score):
     with pytest.raises(UsageError, match="score: must be from 0 to 1"):
         Face(Box(0, 0, 1, 1), score, ANSWER)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"box": (1, 2, 4, 8)}, r"box: must be a mien.Box, received \(1, 2, 4, 8\)"),
+        ({"prediction": {"happy": 1.0}}, "prediction: must be a mien.Prediction"),
+        ({"score": "high"}, "score: must be from 0 to 1, received 'high'"),
+        ({"score": 1.5}, "score: must be from 0 to 1, received 1.5"),
+    ],
+)
+def test_a_face_is_made_of_a_box_a_score_and_a_prediction(change, message):
+    with pytest.raises(UsageError, match=message):
+        Face(**{"box": Box(1, 2, 4, 8), "score": 0.9, "prediction": ANSWER, **change})

@@ -5,7 +5,8 @@ import shlex
 import pytest
 
 from mien.errors import UsageError
-from mien.runs import RunFolder, environment
+from mien.runs import RunFolder, data_of, environment
+from mien.training import resume
 
 
 def test_a_run_folder_is_named_by_time_where_no_name_is_given(tmp_path, monkeypatch):
@@ -121,6 +122,42 @@ def test_what_can_be_opened(tmp_path):
     (tmp_path / "metrics.json").write_text("{}")
     with pytest.raises(UsageError, match="is complete"):
         RunFolder.open(tmp_path)
+
+
+def test_of_two_that_begin_in_one_folder_at_the_same_moment_the_later_is_refused(tmp_path):
+    first, second = RunFolder.create(tmp_path / "run"), RunFolder.create(tmp_path / "run")
+    first.write_config({"training": {"epochs": 3}})
+    with pytest.raises(UsageError, match="run: another process has begun a run there meanwhile; name another folder"):
+        second.write_config({"training": {"epochs": 4}})
+    assert first.read_config()["training"] == {"epochs": 3}
+
+
+def test_a_record_that_cannot_be_written_leaves_the_folder_free(tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("mien.runs.write_json", full)
+    run = RunFolder.create(tmp_path / "run")
+    with pytest.raises(OSError, match="No space left"):
+        run.write_config({})
+    RunFolder.refuse_used(tmp_path / "run")
+
+
+def test_data_that_is_no_longer_there_is_named_with_what_to_do(tmp_path):
+    assert data_of(tmp_path, {"data": {"path": str(tmp_path)}}) == str(tmp_path)
+    said = (
+        r"run: its data is no longer at \S+gone; put it back or a link to it, or write where .* data\.path of \S+json"
+    )
+    with pytest.raises(UsageError, match=said):
+        data_of(tmp_path / "run", {"data": {"path": str(tmp_path / "gone")}})
+
+
+def test_a_record_of_another_version_is_a_line(tmp_path):
+    record = {"data": {"path": str(tmp_path), "sha256": ""}, "training": {}, "precision": "float32"}
+    for other in ({}, {"selection": {"unheard_of": 1}}):
+        (tmp_path / "config.json").write_text(json.dumps({**record, **other}))
+        with pytest.raises(UsageError, match=r"is no record of this version of mien \(.*(selection|unheard_of)"):
+            resume(tmp_path, verbose=False)
 
 
 def test_the_record_holds_command_and_versions_but_no_folders(tmp_path, monkeypatch):

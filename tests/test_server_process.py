@@ -139,7 +139,7 @@ def test_a_port_that_is_taken_is_a_wrong_request() -> None:
         (["--host", "192.0.2.1", "--insecure"], "no address of this machine"),
         (["--video-folder", __file__, "--port", "0"], "cannot be used"),
         (["--token", "short"], "8 printable"),
-        (["--token", TOKEN, "--token-file", "x"], "not both"),
+        (["--token", TOKEN, "--token-file", "x"], "the token is given twice, by --token or MIEN_TOKEN and by"),
         (["--token-file", "no-such-file"], "cannot be read"),
         (["--log-format", "xml"], "json, text"),
         (["--log-level", "loud"], "debug"),

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from mien.errors import DataError, MissingExtraError, ModelError, UsageError
-from mien.server import ServerSettings
+from mien.server import ServerSettings, create_app
 from mien.server.problems import problem_of, without_paths
 from mien.server.security import CONTENT_SECURITY_POLICY
 from services import FakeAnalyzer, FakeAnalyzers, ask, check_problem, files, picture
@@ -228,11 +228,26 @@ def test_websockets_are_refused() -> None:
         ({"allow_hosts": ("a.example:8000",)}, "without scheme, port and path"),
         ({"allow_hosts": ("https://a.example",)}, "allow_hosts"),
         ({"allow_hosts": ("::1",)}, r"\[::1\]"),
+        ({"allow_hosts": "a.example"}, "allow_hosts: must be several, in a tuple, received 'a.example'"),
+        ({"cors_origins": "https://a.example"}, "cors_origins: must be several, in a tuple"),
+        ({"token": 12345678}, "token: must be text, received int"),
     ],
 )
 def test_wrong_settings_are_refused(wrong, message) -> None:
     with pytest.raises(UsageError, match=message):
         ServerSettings(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ((FakeAnalyzer(),), r"analyzers: must be as mien.server.Analyzers\(.*opens them, received FakeAnalyzer"),
+        ((FakeAnalyzers(), {"token": TOKEN}), r"settings: must be such as .*, received dict$"),
+    ],
+)
+def test_an_app_is_made_of_analyzers_and_settings(given, message) -> None:
+    with pytest.raises(UsageError, match=message):
+        create_app(*given)
 
 
 def test_settings_that_are_right() -> None:

@@ -380,6 +380,7 @@ def test_webcams_and_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "HTTP://a.org",
         "http://camera/shot.mjpg",
         "list.txt",
+        "/dev/video98",
     ]
     found = [(item.kind, item.name, item.place) for item in find(sources)]
     assert found == [
@@ -393,6 +394,7 @@ def test_webcams_and_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         (Kind.ADDRESS, "http://camera/shot.mjpg", "shot.mjpg"),
         (Kind.ADDRESS, "http://a.org/x.jpg", "x.jpg"),
         (Kind.WEBCAM, "webcam 2", "webcam-2"),
+        (Kind.WEBCAM, "webcam 98", "webcam-98"),
     ]
 
 
@@ -529,7 +531,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.jpg")
     os.mkfifo(tmp_path / "b.mp4")
     _, failed = read(tmp_path / "a.jpg", tmp_path / "b.mp4")
-    assert [reason for _, reason in failed] == ["is not a file", "is not a file"]
+    assert [reason for _, reason in failed] == ["is a pipe; send it to standard input, and name - as the source"] * 2
 
 
 def test_names_that_are_not_unicode(tmp_path: Path) -> None:
@@ -618,13 +620,20 @@ def test_the_total_is_unknown_with_a_live_source(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["max_pixels", "max_bytes", "seconds", "ahead"])
 def test_limits_must_be_above_zero(name: str) -> None:
-    with pytest.raises(UsageError, match=f"{name}: must be above 0, received -1"):
-        Reading(**{name: -1})
+    for wrong in (-1, "5", None):
+        with pytest.raises(UsageError, match=f"{name}: must be a number above 0, received {wrong!r}"):
+            Reading(**{name: wrong})
 
 
 def test_other_wrong_values() -> None:
     with pytest.raises(UsageError, match="choose from auto, opencv, pyav"):
         Reading(video_backend="vlc")
+    with pytest.raises(UsageError, match="allow_private: must be true or false, received 'no'"):
+        Reading(allow_private="no")
+    with pytest.raises(UsageError, match=r"reading: must be a mien\.sources\.Reading, .*, received dict"):
+        open_sources(["a.jpg"], reading={"every": 2})
+    with pytest.raises(UsageError, match="on_failure: must be a function of a source's name and a reason, received 's"):
+        open_sources(["a.jpg"], on_failure="skip")
     with pytest.raises(UsageError, match="fps"):
         Clip("a", float("nan"), None, (4, 4))
 

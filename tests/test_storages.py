@@ -47,6 +47,26 @@ def test_a_driver_that_the_address_names_is_missing(tmp_path):
         open_tuned("oracle+oracledb://ann:secret@host/db", tmp_path / "study")
 
 
+@pytest.mark.parametrize("content", [b"SQLite format 3\0 and\n more", b"notes", b'{"epochs": 3}\n', b"\nnotes"])
+def test_a_file_that_is_no_journal_is_left_as_it_is(tmp_path, content):
+    """As a database that was named without its scheme: it was cut off behind its last line."""
+    path = tmp_path / "study.db"
+    path.write_bytes(content)
+    with pytest.raises(
+        UsageError, match=r"--storage: \S+study\.db is no journal of Optuna's; .* sqlite:///\S+study\.db"
+    ):
+        open_tuned(str(path), tmp_path / "study")
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("content", [b"", b'{"op_', b'{"op_code":0,"worker_id":"a'])
+def test_a_journal_whose_first_line_is_half_written_is_begun_anew(tmp_path, content):
+    path = tmp_path / "journal.log"
+    path.write_bytes(content)
+    open_tuned(str(path), tmp_path / "study")
+    assert path.read_bytes().startswith(b'{"op_code":0')
+
+
 @pytest.fixture
 def mute():
     """The port of a server that takes connections and says nothing, as a black hole."""

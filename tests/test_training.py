@@ -295,6 +295,10 @@ def test_the_seeds_four_words(patterns, tmp_path, capsys):
             "x_train: must be one array, received a list whose",
         ),
         ({"classes": ["a"] * 7}, "classes: no two names may be alike"),
+        ({"classes": 7}, r"classes: must be the names of the outputs, \('happy', 'sad'\), received 7"),
+        ({"classes": "abcdefg"}, "classes: must be the names of the outputs"),
+        ({"x_train": np.zeros((0, 48, 48, 1))}, r"n at least 1; received \(0, 48, 48, 1\)$"),
+        ({"recipe": "cpu"}, r"unknown key recipe \(here config=mien.recipe\(...\)\)"),
         ({"classes": range(7)}, "classes: must be a name that is not empty, received 0"),
         ({"config": "cpu"}, r"config: must be a TrainingConfig, such as mien.recipe\('cpu'\) gives, received 'cpu'"),
         ({"progressive": (32, 48), "validation_fraction": 0}, "progressive: the network 'seed' flattens pictures"),
@@ -397,8 +401,11 @@ def test_the_record_says_which_precision_was_used(result):
 
 def test_a_model_of_other_classes_is_refused_before_it_is_trained(tmp_path):
     x, y = np.zeros((4, 48, 48, 1)), np.zeros(4, int)
-    with pytest.raises(UsageError, match="classes: must name the 3 outputs of the model, received 7"):
+    said = "classes: must name the 3 outputs of the model, received 7 names; classes=data.classes gives"
+    with pytest.raises(UsageError, match=said):
         fit(mien.network(classes=3), x, y, out=tmp_path / "run")
+    with pytest.raises(UsageError, match=r"received an array \(4, 48, 48, 1\); the model comes first$"):
+        fit(x, y, mien.network(), out=tmp_path / "run")
     with pytest.raises(UsageError, match="give both, or neither"):
         fit(mien.network(), x, y, x_test=x, out=tmp_path / "run")
 
@@ -414,6 +421,11 @@ def test_bad_images_are_left_out_when_asked_and_counted(tmp_path):
     said = []
     train(data, config, out=tmp_path / "run", selection=Selection(skip_bad=True), say=said.append)
     assert any(line.startswith("1 files or rows") and victim.name in line for line in said)
+
+
+def test_a_selection_is_one(tmp_path):
+    with pytest.raises(UsageError, match=r"selection: must be a Selection, such as .*limit=1000\), received \{'limit'"):
+        train(tmp_path, CONFIG, out=tmp_path / "run", selection={"limit": 3})
 
 
 def test_too_few_images_to_hold_out(tmp_path):
@@ -439,6 +451,32 @@ def test_a_run_that_is_killed_goes_on_to_the_same_end(patterns, tmp_path):
     first, second = (keras.models.load_model(tmp_path / name / "model.keras") for name in ("whole", "killed"))
     for a, b in zip(first.get_weights(), second.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_run_that_ends_while_its_model_is_saved_says_how_to_go_on(tmp_path, monkeypatch):
+    """Ctrl-C, or a full disk: all that was learned is there, but only the folder was named."""
+    data, run, said = write_patterns(tmp_path / "data", train=6, test=1), tmp_path / "run", []
+    config = dataclasses.replace(CONFIG, epochs=2)
+    told = f"What was learned until now is kept; --resume {run} (in Python mien.resume) goes on"
+    with monkeypatch.context() as patch:
+        patch.setattr("mien.training_stages.save_models", raising(KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            train(data, config, out=run, say=said.append)
+        assert said[-1] == told
+        patch.setattr("mien.training_stages.save_models", raising(OSError(28, "No space left on device")))
+        with pytest.raises(OSError, match="No space left"):
+            resume(run, say=said.append)
+        assert said[-2:] == ["Saving the model of epoch 2", told] or said[-2:] == ["Saving the model of epoch 1", told]
+    assert "test" in resume(run).scores
+
+
+def raising(error):
+    """What raises it, whatever it is called with."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    return fail
 
 
 def test_what_a_killed_run_left_half_written_is_gone_after_resuming(tmp_path):

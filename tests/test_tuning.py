@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import time
 from types import SimpleNamespace
 
@@ -104,6 +105,7 @@ def test_bad_trials_end_early_and_only_where_asked(patterns, tmp_path, trainer):
     assert all(2 < trial.epochs < 8 for trial in pruned)  # a quarter of the epochs is always trained
     assert all(trial.accuracy < tuned.best.accuracy for trial in pruned)
     assert all(trial.number >= 5 for trial in pruned)
+    assert not list((tmp_path / "pruned").glob("trial-*/checkpoints"))  # those of many trials would fill a disk
     kept = tune(patterns, CONFIG, space=space, trials=7, out=tmp_path / "kept", prune=False)
     assert {trial.state for trial in kept.trials} == {"complete"}
 
@@ -125,6 +127,20 @@ def test_a_study_goes_on(patterns, tmp_path, trainer):
         tune(patterns, CONFIG, space=SPACE, out=tmp_path / "study", selection=Selection(limit=9))
     with pytest.raises(UsageError, match=r"other settings \(space\.mixup\)"):
         tune(patterns, CONFIG, space={**SPACE, "mixup": Span(0.0, 0.5)}, out=tmp_path / "study")
+
+
+def test_data_that_was_labelled_otherwise_meanwhile_is_refused(patterns, tmp_path, trainer):
+    """As many images of each class, but not the same ones."""
+    data = shutil.copytree(patterns, tmp_path / "data")
+    tune(data, CONFIG, space=SPACE, trials=1, out=tmp_path / "study")
+    moved = shutil.move(data, tmp_path / "elsewhere")
+    tune(moved, CONFIG, space=SPACE, trials=2, out=tmp_path / "study")
+    one, other = sorted(path for path in (moved / "train").iterdir() if path.is_dir())[:2]
+    first, second = sorted(one.iterdir())[0], sorted(other.iterdir())[0]
+    first.rename(other / f"was-{first.name}")
+    second.rename(one / f"was-{second.name}")
+    with pytest.raises(UsageError, match=r"other settings \(data\.names_and_labels\)"):
+        tune(moved, CONFIG, space=SPACE, trials=3, out=tmp_path / "study")
 
 
 def test_a_failed_trial_leaves_its_reason_and_the_study_goes_on(patterns, tmp_path, trainer):

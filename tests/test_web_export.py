@@ -9,14 +9,16 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
 from mien import __version__
+from mien.classifier import Classifier
 from mien.cli import export, main
 from mien.errors import ModelError, UsageError
 from mien.faces.graphs import output_network
-from mien.modelspec import ModelSpec
+from mien.modelspec import ModelSpec, copy_onnx
 from mien.server import pages, web_export
 from mien.server.web_export import RUNTIME, STATIC, export_page
 from mien.weights import find_model
@@ -98,6 +100,19 @@ def test_the_manifest_describes_the_model_and_names_files_that_run(own, tmp_path
     session = onnxruntime.InferenceSession(models / document["detector"]["proposal"])
     [cells] = session.run(None, {"pixels": np.zeros((1, 12, 14, 3), np.uint8)})
     assert cells.shape == (1, 5, 1, 2)
+
+
+def test_weights_in_a_file_beside_the_model_are_taken_along(tmp_path) -> None:
+    apart = tmp_path / "apart.onnx"
+    onnx.save(onnx.load(find_model()), apart, save_as_external_data=True, location="weights.bin")
+    assert (tmp_path / "weights.bin").stat().st_size > 10 * apart.stat().st_size
+    models = export_page(apart, tmp_path / "site") / "page" / "models"
+    (tmp_path / "weights.bin").unlink()
+    images = np.random.default_rng(0).integers(0, 256, (3, 48, 48, 1), np.uint8)
+    expected = Classifier(find_model()).predict(images)
+    np.testing.assert_allclose(Classifier(models / "apart.onnx").predict(images), expected, atol=1e-6)
+    with pytest.raises(ModelError, match="its weights lie in files beside it, which cannot be read"):
+        copy_onnx(apart, tmp_path / "copy.onnx")
 
 
 def test_licences_are_in_it(tmp_path) -> None:

@@ -4,7 +4,7 @@ The seed's words::
 
     x_train, y_train, x_test, y_test = mien.load_data("FER2013")
     model = mien.network()
-    result = mien.fit(model, x_train, y_train, x_test, y_test, epochs=30)
+    result = mien.fit(model, x_train, y_train, x_test, y_test, epochs=30)  # saves face_detection.h5
     mien.show_results(result)
 
 Reading faces in anything::
@@ -12,12 +12,13 @@ Reading faces in anything::
     for face in mien.Analyzer().analyze("photo.jpg"):
         print(face.expression, face.confidence, face.box.xyxy)
 
-Names are loaded when they are first used: importing mien imports nothing heavy.
+Names, and modules such as ``mien.faces``, are loaded when they are first used: importing mien imports nothing heavy.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -121,10 +122,16 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'mien' has no attribute {name!r}; it has {', '.join(__all__)}")
+    from importlib.util import find_spec
+
     try:
-        value = getattr(import_module(f"mien.{_HOMES[name]}"), name)
+        if name in _HOMES:
+            value = getattr(import_module(f"mien.{_HOMES[name]}"), name)
+        elif not name.startswith("_") and find_spec(f"mien.{name}"):
+            value = import_module(f"mien.{name}")  # so that mien.faces.MTCNN needs no import of its own
+        else:
+            said = f"module 'mien' has no attribute {name!r}; it has {', '.join(__all__)}"
+            raise AttributeError(said, name=name, obj=sys.modules[__name__])  # by which Python says what may be meant
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("keras", "tensorflow", "sklearn", "absl"):
             raise

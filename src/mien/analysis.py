@@ -111,11 +111,13 @@ def to_dataframe(analyses: Iterable[Analysis]) -> pandas.DataFrame:
     """The faces of many pictures as one pandas data frame, a row each; needs pandas, which mien does not install.
 
     Raises:
-        UsageError: pandas is not installed, or it is the analysis of a single picture.
+        UsageError: pandas is not installed, or it is the analysis of a single picture, or something else.
     """
     given: object = analyses
     if isinstance(given, Analysis):
         raise UsageError("analyses: must be several, received one; call its own to_dataframe()")
+    if not isinstance(given, Iterable):
+        raise UsageError(f"analyses: must be several, received {type(given).__name__}")
     try:
         import pandas
     except ImportError as error:
@@ -123,6 +125,14 @@ def to_dataframe(analyses: Iterable[Analysis]) -> pandas.DataFrame:
     rows: list[dict[str, Any]] = []
     classes: dict[str, None] = {}
     for analysis in analyses:
+        _check(analysis)
         rows += analysis.rows()
         classes |= dict.fromkeys(analysis.classes)
     return pandas.DataFrame(rows, columns=None if rows else [*ROW_COLUMNS, *classes])
+
+
+def _check(analysis: object) -> None:
+    if not isinstance(analysis, Analysis):
+        raise UsageError(
+            f"analyses: each must be what Analyzer.analyze gives, an Analysis, received {type(analysis).__name__}"
+        )

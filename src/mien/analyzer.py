@@ -22,6 +22,7 @@ from mien.errors import DataError, UsageError
 from mien.faces import KEYPOINTS, Detections, Detector, open_detector
 from mien.faces.boxes import clipped, rows_inside
 from mien.faces.given import given_faces
+from mien.faces.own import follows_faces, own_detector
 from mien.finding import is_address, looks_like_video
 from mien.frames import grouped, in_utf8, printable
 from mien.framing import cut_faces
@@ -74,7 +75,8 @@ class Analyzer:
 
         Args:
             model: a model file, an opened model, or the name of a bundled one; None for the bundled default.
-            detector: ``mtcnn``, ``none`` (each picture is a face, cut out already) or a `mien.faces.Detector`.
+            detector: ``mtcnn``, ``none`` (each picture is a face, cut out already) or a `mien.faces.Detector`, of which
+                `detect` is enough: then every frame of a video is searched.
             margin: how far a face's box is widened on each side, as a fraction of its larger side; None for what the
                 model says.
             align: turn faces so that their eyes are level before they are classified.
@@ -92,7 +94,7 @@ class Analyzer:
             UsageError: a file, name or number is wrong.
             ModelError: the model cannot be used.
         """
-        _check_options(detector, max_pixels, batch_size, threads)
+        _check_options(max_pixels, batch_size, threads)
         check_tta(tta)
         check_min_confidence(min_confidence)
         if margin is not None and not (is_real(margin) and -0.4 <= margin <= 1):
@@ -123,8 +125,8 @@ class Analyzer:
         """Find the faces of one picture and say what they show.
 
         Args:
-            image: an array, uint8 or uint16, (height, width), (height, width, 1), (height, width, 3) RGB or
-                (height, width, 4) RGBA; a Pillow image; the bytes or the path of an image file.
+            image: an array, uint8 or uint16 (white is 65,535), (height, width), (height, width, 1), (height, width, 3)
+                RGB or (height, width, 4) RGBA; a Pillow image; the bytes or the path of an image file.
             bgr: whether the array's colours are in OpenCV's order.
             boxes_xyxy: where its faces are, where that is known: numbers (n, 4), pixels, left, upper, right, lower
                 edge; or a `Box` for each. The detector is then not asked, faces come in this order, with score 1, and
@@ -208,7 +210,7 @@ class Analyzer:
             UsageError: nothing was found, or an argument is out of range.
             DataError: a source cannot be read and `on_failure` is None; or no face and the analyzer is strict.
         """
-        reading = reading or Reading(max_pixels=self.max_pixels)
+        reading = Reading(max_pixels=self.max_pixels) if reading is None else reading
         with open_sources(sources, reading=reading, on_failure=on_failure) as opened:
             for _, analysis in self.analyze_frames(opened, smooth=smooth, detect_every=detect_every):
                 yield analysis
@@ -221,6 +223,9 @@ class Analyzer:
             raise UsageError(f"smooth: must be 0 seconds or more, received {smooth!r}")
         if detect_every is not None and not (is_whole(detect_every) and detect_every >= 1):
             raise UsageError(f"detect_every: must be 1 or more, a whole number, received {detect_every!r}")
+        follows = follows_faces(self.detector)
+        if not follows and detect_every not in (None, 1):
+            raise UsageError(f"detect_every: the detector {self.detector.name!r} has no follow; leave it out")
         clip: Clip | None = None
         smoother: Smoother | None = None
         with ThreadPoolExecutor(1, "mien-search") as searcher:
@@ -230,7 +235,7 @@ class Analyzer:
                 else:
                     if group[0].clip is not clip or smoother is None:
                         clip = group[0].clip
-                        every = detect_every or detect_every_at(clip.fps)
+                        every = detect_every or (detect_every_at(clip.fps) if follows else 1)
                         tracker, smoother = FaceTracker(self.detector, detect_every=every), Smoother(smooth)
                     seen = self._track(tracker, group, searcher)
                 for frame, analysis in zip(group, self._classify(seen, smoother), strict=True):
@@ -266,11 +271,11 @@ class Analyzer:
         if isinstance(image, str) and is_address(image):
             shown = printable(without_secrets(image))
             raise UsageError(f"image: addresses are read by Analyzer.stream, received {shown}")
-        if image is None or isinstance(image, list | tuple):  # which the types do not allow, and happens all the time
-            several = f"a {type(image).__name__}; analyze_batch takes several"
-            received = "None, as cv2.imread gives for a file that it cannot read" if image is None else several
-            raise UsageError(f"image: must be a picture, received {received}")
-        if source is not None and Path(source).is_dir():
+        if isinstance(image, list | tuple):  # which the types do not allow, and happens all the time
+            raise UsageError(
+                f"image: must be a picture, received a {type(image).__name__}; analyze_batch takes several"
+            )
+        if source and Path(source).is_dir():
             raise UsageError(f"image: must be a picture, received a folder, {source}; Analyzer.stream reads folders")
         try:
             pixels = read_pixels(image, bgr=bgr, max_pixels=self.max_pixels)
@@ -306,16 +311,11 @@ class Analyzer:
         return Analysis(faces, frame.image, frame.source or None, frame.index, frame.time, tuple(self.classes))
 
 
-def _check_options(detector: object, max_pixels: int, batch_size: int | None, threads: int) -> None:
+def _check_options(max_pixels: int, batch_size: int | None, threads: int) -> None:
     """Refuse what would fail only when it is used."""
     if not is_whole(threads) or threads < 0:
         raise UsageError(
             f"threads: must be a whole number, 0 (as many as there are cores) or more, received {threads!r}"
-        )
-    if isinstance(detector, type) or not (isinstance(detector, str) or hasattr(detector, "detect_batch")):
-        made = f"the class {detector.__name__}; make one of it" if isinstance(detector, type) else None
-        raise UsageError(
-            f"detector: must be a name or a mien.faces.Detector, received {made or type(detector).__name__}"
         )
     for name, value in (("max_pixels", max_pixels), ("batch_size", batch_size)):
         if value is not None and (not is_whole(value) or value < 1):
@@ -368,7 +368,7 @@ def _is_open(image: object) -> bool:
 def _open_detector(detector: str | Detector, threads: int) -> Detector:
     if isinstance(detector, str):
         return open_detector(detector, **({"threads": threads} if detector == "mtcnn" else {}))
-    return detector
+    return own_detector(detector)
 
 
 def _inside(faces: Detections, image: Image) -> Detections:

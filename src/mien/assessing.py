@@ -13,7 +13,7 @@ from mien.datasets.dataset import Dataset
 from mien.datasets.pixels import Progress
 from mien.evaluation import align_labels
 from mien.judging import Judgement, judge_dataset
-from mien.kinship import may_be_fitted
+from mien.kinship import may_be_fitted, noted_calibration
 from mien.robustness import SAMPLE, Robustness, draw, measure_robustness
 
 
@@ -113,6 +113,6 @@ def assess(
 
 
 def fitted_on(model: Model) -> str | None:
-    """The split that a model's temperature was fitted on, as its file says; None where it does not."""
-    noted = model.spec.trained_on.get("calibration")
-    return str(noted["split"]) if isinstance(noted, dict) and "split" in noted else None
+    """The split that a model's temperature, or its members', was fitted on, as its file says; else None."""
+    noted = noted_calibration(model.spec.trained_on)
+    return str(noted["split"]) if noted is not None and "split" in noted else None

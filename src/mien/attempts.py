@@ -79,6 +79,7 @@ def _run(trial: optuna.Trial, folder: Path, job: Job) -> float:
         KeyboardInterrupt: Ctrl-C.
     """
     import keras
+    import optuna
 
     from mien.runs import forget_views
     from mien.training import train
@@ -94,6 +95,9 @@ def _run(trial: optuna.Trial, folder: Path, job: Job) -> float:
             callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=_reporter(trial)), *job.watch()],
             verbose=False,
         )
+    except optuna.TrialPruned:
+        _forget_checkpoints(folder)
+        raise
     finally:
         forget_views(folder / "checkpoints")
     if result.interrupted:
@@ -105,8 +109,13 @@ def _accuracy(trial: optuna.Trial, result: TrainingResult) -> float:
     """The score of the files that the run has written, on validation."""
     score = result.scores["validation"]
     patiently(lambda: trial.set_user_attr("n", score.n))
-    shutil.rmtree(result.folder / "checkpoints", ignore_errors=True)  # nothing is left to resume
+    _forget_checkpoints(result.folder)
     return float(score.accuracy)
+
+
+def _forget_checkpoints(folder: Path) -> None:
+    """Of a trial that is over nothing is left to resume, and checkpoints of many trials fill a disk."""
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
 def _reporter(trial: optuna.Trial) -> Callable[[int, Any], None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +9,14 @@ from mien import litert
 from mien.calibration import TemperatureFit, fit_temperature
 from mien.classifier import Classifier
 from mien.datasets import open_dataset
+from mien.datasets.dataset import Dataset
 from mien.datasets.exclusion import exclude as without
 from mien.datasets.pixels import Progress
 from mien.errors import DataError, UsageError
 from mien.files import replacing
 from mien.judging import judge_dataset
-from mien.modelspec import write_to_onnx
+from mien.kinship import may_have_learnt
+from mien.modelspec import ModelSpec, copy_onnx, write_to_onnx
 from mien.weights import find_model
 
 
@@ -35,7 +36,8 @@ def calibrate_model(
     Args:
         model: an ``.onnx`` file, or the name of a bundled one, for which `out` must be given.
         data: what `mien.datasets.open_dataset` opens.
-        split: pictures that the model did not learn from; never ``train`` or ``all``.
+        split: pictures that the model did not learn from: val, public, private or test; train only where its file says
+            that it learned from other data.
         out: the file to write; None for the model itself.
         exclude: a list of pictures to leave out; see `mien.datasets.exclusion`.
         skip_bad: leave out files and rows that cannot be used.
@@ -46,20 +48,24 @@ def calibrate_model(
         The fit, and the file that was written.
 
     Raises:
-        UsageError: the split is or holds Training or is not there, its pictures are all of one class, or the model has
-            not the data's classes.
+        UsageError: the split may be what the model learned from, or is not there, its pictures are all of one class,
+            or the model has not the data's classes.
         DataError: something cannot be used, or the pictures do not say which temperature is best.
         ModelError: the file is no model.
     """
-    if split in ("train", "all"):
-        raise UsageError(f"split: a temperature is never fitted on what the model learned from, received {split!r}")
+    if split == "all":
+        raise UsageError("split: must be one split, so that others are left to judge by; received 'all'")
     path = find_model(model)
     target = Path(out) if out is not None else path
+    if out is not None and target.suffix.lower() != ".onnx":
+        raise UsageError(f"out: must end in .onnx, received {out}")
     if out is None and path != Path(model):
         raise UsageError(f"out: {model} is bundled with mien and stays as it is; name a file to write")
     litert.refuse(path, "calibrated")
     opened = Classifier(path, device=device)
     dataset = open_dataset(data)
+    if split == "train":
+        _refuse_learnt(opened.spec, dataset)
     if exclude is not None:
         dataset = without(dataset, exclude)
     judgement = judge_dataset(opened, dataset, split=split, skip_bad=skip_bad, progress=progress)
@@ -75,6 +81,22 @@ def calibrate_model(
         trained_on={**opened.spec.trained_on, "calibration": {"split": split, "n": fit.n, "format": dataset.format}},
     )
     with replacing(target) as temporary:
-        shutil.copyfile(path, temporary)
+        copy_onnx(path, temporary)
         write_to_onnx(temporary, spec)
     return fit, target
+
+
+def _refuse_learnt(spec: ModelSpec, dataset: Dataset) -> None:
+    """Folders that name no split count as Training too: a temperature is fitted on them where the model saw other data.
+
+    Raises:
+        UsageError: the model may have learned from these pictures.
+    """
+    if not may_have_learnt(spec.trained_on, dataset.format, dataset.counts()):
+        return
+    said = spec.trained_on.get("format")
+    told = f"says that these may be of them ({said})" if said else "does not say that it learned from other pictures"
+    raise UsageError(
+        f"split: a temperature is never fitted on pictures that the model learned from, and its file {told}; take val "
+        "or public. Pictures that it has not seen can stand in a folder val/, above the class folders"
+    )

@@ -25,6 +25,7 @@ FEWEST = 200
 SHARED: dict[str, tuple[str, ...]] = {
     "validation": ("validation", "val", "train", "all"),
     "val": ("val", "validation", "all"),
+    "train": ("train", "all"),
     "public": ("public", "test", "all"),
     "private": ("private", "test", "all"),
     "test": ("test", "public", "private", "all"),
@@ -272,10 +273,11 @@ def check_answers(probabilities: NDArray[np.floating[Any]], labels: NDArray[np.i
     sums = rows.sum(axis=1, keepdims=True)
     if not np.all(rows >= 0) or not np.all(np.abs(sums - 1) < 1e-3):
         raise UsageError("probabilities: must be 0 or more and sum to 1 in each row")
-    if np.shape(labels) != (len(rows),) or not np.issubdtype(labels.dtype, np.integer):
-        raise UsageError(f"labels: must be integers ({len(rows)},), received {labels.dtype} {np.shape(labels)}")
-    if labels.min() < 0 or labels.max() >= rows.shape[1]:
-        raise UsageError(f"labels: must be from 0 to {rows.shape[1] - 1}, received {labels.min()} to {labels.max()}")
+    found = np.asarray(labels)
+    if found.shape != (len(rows),) or not np.issubdtype(found.dtype, np.integer):
+        raise UsageError(f"labels: must be integers ({len(rows)},), received {found.dtype} {found.shape}")
+    if found.min() < 0 or found.max() >= rows.shape[1]:
+        raise UsageError(f"labels: must be from 0 to {rows.shape[1] - 1}, received {found.min()} to {found.max()}")
     return np.asarray(rows / sums)
 
 

@@ -3,15 +3,21 @@
 It is kept after each epoch, or where epochs take less time than that, once in so many seconds (`mien.learning`).
 
 A checkpoint is a folder ``checkpoints/epoch-0007`` with ``state.weights.h5`` (weights and optimizer) and ``state.json``
-(the history so far). It is written under another name and renamed, so that it is there whole or not at all. The newest
-and the best are kept. Random streams are not stored: they follow from (seed, epoch).
+(the history so far). It is written under a name of its own, brought to the disk, and renamed, so that it is there whole
+or not at all, also where the power fails or two processes train in one folder. The newest and the best are kept. Random
+streams are not stored: they follow from (seed, epoch).
 """
 
 from __future__ import annotations
 
 import json
 import math
+import os
+import re
+import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +32,14 @@ from mien.kerasfiles import check_room
 WEIGHTS = "state.weights.h5"
 STATE = "state.json"
 
+_EPOCH = re.compile(r"epoch-(\d{4,})")
+
 Row = dict[str, float]
 """One epoch of the history: epoch (from 1), loss, accuracy, val_loss, val_accuracy, learning_rate, seconds."""
+
+
+class OvertakenError(DataError):
+    """Another process has written the checkpoint that this one was about to write."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +54,7 @@ class Checkpoints:
         Of several hosts only the first writes.
 
         Raises:
-            DataError: another process has written that epoch, or a later one.
+            OvertakenError: another process has written that epoch, or a later one.
             MienError: the disk is full; what was kept before is still there.
         """
         if not current().leads:
@@ -50,15 +62,14 @@ class Checkpoints:
         final = self._at(len(history))
         if max(self._epochs(), default=0) >= len(history):  # whose checkpoints must not be cleared away
             raise _overtaken(final)
-        temporary = final.with_name(f".{final.name}.tmp")
-        shutil.rmtree(temporary, ignore_errors=True)
         self.folder.mkdir(parents=True, exist_ok=True)
         check_room(final, [*model.variables, *getattr(model.optimizer, "variables", ())])
-        temporary.mkdir()
-        with apart():
-            keras.Model.save_weights(model, temporary / WEIGHTS)  # all of it, not the network within alone
-        (temporary / STATE).write_text(json.dumps(history), encoding="utf-8")
-        _rename(temporary, final)
+        with _renamed(final) as temporary:
+            with apart():
+                keras.Model.save_weights(model, temporary / WEIGHTS)  # all of it, not the network within alone
+            (temporary / STATE).write_text(json.dumps(history), encoding="utf-8")
+            for name in (WEIGHTS, STATE):  # before those of other epochs are deleted
+                _bring_to_disk(temporary / name)
         self._prune({len(history), best_epoch(history)})
 
     def history(self) -> list[Row]:
@@ -89,14 +100,18 @@ class Checkpoints:
         try:
             with current().told_file(path) as file:
                 keras.Model.load_weights(model, file)
-        except (OSError, ValueError) as error:
-            raise ModelError(f"{path}: not a checkpoint of this network ({_first_line(error)})") from error
+        except (LookupError, OSError, RuntimeError, ValueError) as error:
+            raise ModelError(
+                f"{path}: not a checkpoint of this network ({_first_line(error)}); where it is damaged, delete its "
+                "folder and those of later epochs, and --resume goes on from what is left"
+            ) from error
 
     def _at(self, epoch: int) -> Path:
         return self.folder / f"epoch-{epoch:04d}"
 
     def _epochs(self) -> list[int]:
-        return [int(path.name.removeprefix("epoch-")) for path in self.folder.glob("epoch-*") if path.is_dir()]
+        found = {path: _EPOCH.fullmatch(path.name) for path in self.folder.glob("epoch-*")}
+        return [int(name[1]) for path, name in found.items() if name is not None and path.is_dir()]
 
     def _prune(self, keep: set[int]) -> None:
         for epoch in set(self._epochs()) - keep:
@@ -123,19 +138,36 @@ def columns(history: list[Row]) -> dict[str, list[float]]:
     return {name: [row.get(name, math.nan) for row in history] for name in names}
 
 
-def _rename(temporary: Path, final: Path) -> None:
-    """Give a checkpoint its name, which nothing has yet where one process trains in the folder."""
+@contextmanager
+def _renamed(final: Path) -> Iterator[Path]:
+    """A folder that no other process has, which gets its final name at the end; deleted where the body fails.
+
+    Raises:
+        OvertakenError: another process has written a checkpoint of that name meanwhile.
+    """
+    temporary = final.with_name(f".{final.name}-{secrets.token_hex(6)}.tmp")
+    temporary.mkdir()
     try:
+        yield temporary
         temporary.rename(final)
-    except OSError as error:
-        if not final.is_dir():
-            raise
+    except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise _overtaken(final) from error
+        if isinstance(error, OSError) and final.is_dir():
+            raise _overtaken(final) from error
+        raise
 
 
-def _overtaken(final: Path) -> DataError:
-    return DataError(
+def _bring_to_disk(path: Path) -> None:
+    """Have the system write a file now, not when it likes."""
+    file = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _overtaken(final: Path) -> OvertakenError:
+    return OvertakenError(
         f"{final}: was written meanwhile by another process, which goes on with the same run; this one ends here"
     )
 

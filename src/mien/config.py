@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -28,6 +30,9 @@ KERAS_WORDS = {
     "class_weight": "class_weights=True, weights by frequency",
     "lr": "learning_rate",
     "patience": "early_stopping",
+    "recipe": "config=mien.recipe(...)",
+    "size": "input=mien.InputSpec(size, channels)",
+    "channels": "input=mien.InputSpec(size, channels)",
     "augment": "augmentation",
     "rotation_range": "rotation",
     "width_shift_range": "shift",
@@ -37,7 +42,7 @@ KERAS_WORDS = {
     "horizontal_flip": "flip",
     "brightness_range": "brightness",
 }
-"""What Keras and tutorials call a setting, and its name here."""
+"""What Keras, tutorials and other parts of mien call a setting, and its name here."""
 
 
 def _build(kind: Any, values: dict[str, Any], what: str) -> Any:
@@ -45,9 +50,17 @@ def _build(kind: Any, values: dict[str, Any], what: str) -> Any:
     known = {entry.name for entry in dataclasses.fields(kind)}
     unknown = sorted(set(values) - known)
     if unknown:
-        named = (f"{name} (here {KERAS_WORDS[name]})" if name in KERAS_WORDS else name for name in unknown)
+        named = (f"{name}{_meant(name, known)}" for name in unknown)
         raise UsageError(f"{what}: unknown key {', '.join(named)}; known are {', '.join(sorted(known))}")
     return kind(**values)
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    """What an unknown key stands for, where that can be told."""
+    if name in KERAS_WORDS:
+        return f" (here {KERAS_WORDS[name]})"
+    close = get_close_matches(name, known, n=1, cutoff=0.75)
+    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def _within(owner: Any, name: str, low: float, high: float, *, whole: bool = False) -> None:

@@ -45,10 +45,14 @@ def save_ensemble(members: Sequence[str | Path], destination: str | Path, *, for
         ModelError: a member cannot be read, or the result differs from the members' mean.
     """
     target = Path(destination)
+    if isinstance(members, str | Path):
+        raise UsageError(f"members: must be a list of two models or more, received {members}")
     if len(members) < 2:
         raise UsageError(f"members: an ensemble needs two models or more, received {len(members)}")
     if target.suffix != ".onnx":
         raise UsageError(f"{target}: an ensemble is written to a file that ends in .onnx")
+    if any(Path(path).resolve() == target.resolve() for path in members):
+        raise UsageError(f"{target}: is one of the members, which would be lost; name another file")
     refuse_existing(target, force=force)
     opened = [_open(Path(path)) for path in members]
     spec = _common_spec(opened)
@@ -115,7 +119,9 @@ def _sees(spec: ModelSpec, first: ModelSpec) -> list[tuple[str, object, object]]
 def _agreed(members: Sequence[Classifier]) -> dict[str, Any]:
     """What all members say alike of what they learned from."""
     first, *others = (member.spec.trained_on for member in members)
-    return {key: value for key, value in first.items() if all(key in other and other[key] == value for other in others)}
+    agreed = {key: value for key, value in first.items() if all(key in one and one[key] == value for one in others)}
+    agreed.pop("calibration", None)  # of their temperatures, which are in the graph; the ensemble has none of its own
+    return agreed
 
 
 def _merge(members: Sequence[Any], specs: Sequence[ModelSpec]) -> Any:

@@ -9,7 +9,7 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from mien.errors import MissingExtraError, UsageError
 from mien.labels import canonical
@@ -109,7 +109,7 @@ class Evaluation:
 def evaluate(
     predict_fn: PredictFn,
     images: NDArray[np.uint8],
-    labels: NDArray[np.int64],
+    labels: ArrayLike,
     *,
     classes: Sequence[str],
     tta: str = "none",
@@ -130,14 +130,14 @@ def evaluate(
             `predict_fn` does not give probabilities of that shape.
         MissingExtraError: scikit-learn is not installed.
     """
-    _check_labels(images, labels, len(classes), split)
-    return judge(predict_views(predict_fn, images, tta), labels, classes=classes, tta=tta, split=split)
+    known = _check_labels(images, labels, len(classes), split)
+    return judge(predict_views(predict_fn, images, tta), known, classes=classes, tta=tta, split=split)
 
 
 def evaluate_splits(
     predict_fn: PredictFn,
     images: NDArray[np.uint8],
-    labels: NDArray[np.int64],
+    labels: ArrayLike,
     splits: Sequence[str] | NDArray[Any],
     *,
     classes: Sequence[str],
@@ -154,13 +154,13 @@ def evaluate_splits(
     """
     if len(splits) != len(images):
         raise UsageError(f"splits: must have one name for each of {len(images)} images, received {len(splits)}")
-    _check_labels(images, labels, len(classes), split)
-    return judge_splits(predict_views(predict_fn, images, tta), labels, splits, classes=classes, tta=tta, split=split)
+    known = _check_labels(images, labels, len(classes), split)
+    return judge_splits(predict_views(predict_fn, images, tta), known, splits, classes=classes, tta=tta, split=split)
 
 
 def judge_splits(
     probabilities: NDArray[np.floating[Any]],
-    labels: NDArray[np.int64],
+    labels: ArrayLike,
     splits: Sequence[str] | NDArray[Any],
     *,
     classes: Sequence[str],
@@ -168,30 +168,29 @@ def judge_splits(
     split: str = "test",
 ) -> dict[str, Evaluation]:
     """`evaluate_splits` for probabilities that are already there; see there and `judge`."""
-    names = np.asarray(splits)
+    rows, truth, names = np.asarray(probabilities), np.asarray(labels), np.asarray(splits)
     parts = {split: np.ones(len(names), np.bool_)}
     if split == "test":
         parts |= {part: names == part for part in TEST_SPLITS if np.any(names == part)}
     return {
-        part: judge(probabilities[chosen], labels[chosen], classes=classes, tta=tta, split=part)
-        for part, chosen in parts.items()
+        part: judge(rows[chosen], truth[chosen], classes=classes, tta=tta, split=part) for part, chosen in parts.items()
     }
 
 
 def judge(
     probabilities: NDArray[np.floating[Any]],
-    labels: NDArray[np.int64],
+    labels: ArrayLike,
     *,
     classes: Sequence[str],
     tta: str = "none",
     split: str = "test",
 ) -> Evaluation:
     """`evaluate` for probabilities (n, classes) that are already there; `tta`, how they were made, is only noted."""
-    _check_labels(probabilities, labels, len(classes), split)
+    truth = _check_labels(probabilities, labels, len(classes), split)
     rows = _normalised(probabilities, len(classes))
     # The most probable class first; of equal ones the first, as numpy.argmax has it.
     ranking = np.argsort(-rows, axis=1, kind="stable")
-    hits = ranking == np.asarray(labels)[:, None]
+    hits = ranking == truth[:, None]
     correct = int(np.count_nonzero(hits[:, 0]))
     return Evaluation(
         split=split,
@@ -200,7 +199,7 @@ def judge(
         accuracy=correct / len(rows),
         accuracy_interval=wilson_interval(correct, len(rows)),
         top2_accuracy=float(hits[:, :2].any(axis=1).mean()),
-        **_scikit_metrics(rows, ranking[:, 0], labels, classes),
+        **_scikit_metrics(rows, ranking[:, 0], truth, classes),
     )
 
 
@@ -228,8 +227,8 @@ def align_labels(
     if missing:
         unknown = f"the data has pictures of {', '.join(missing)}, which {name} does not know"
         raise UsageError(
-            f"classes: {unknown}; its classes are {', '.join(model_classes)}; take those pictures out of the data, or "
-            "name them in a list for --exclude"
+            f"classes: {unknown}; its classes are {', '.join(model_classes)}; take those pictures out of the data. "
+            "'mien evaluate --known-classes' judges without them"
         )
     return table[np.where(known, labels, -1)]
 
@@ -251,17 +250,24 @@ def wilson_interval(successes: int, n: int, confidence: float = CONFIDENCE) -> t
     return max(0.0, min(fraction, centre - half)), min(1.0, max(fraction, centre + half))
 
 
-def _check_labels(rows: NDArray[Any], labels: NDArray[np.int64], classes: int, split: str) -> None:
+def _check_labels(rows: NDArray[Any], labels: ArrayLike, classes: int, split: str) -> NDArray[np.int64]:
+    """The labels as an array, where there is an index of a class for each row."""
     if len(rows) == 0:
         raise UsageError(f"split: {split!r} holds no pictures; choose one that does")
-    if np.shape(labels) != (len(rows),) or not np.issubdtype(labels.dtype, np.integer):
-        raise UsageError(f"labels: must be integers ({len(rows)},), received {labels.dtype} {np.shape(labels)}")
-    wrong = labels[(labels < 0) | (labels >= classes)]
+    found = np.asarray(labels)
+    if found.shape != (len(rows),) or not np.issubdtype(found.dtype, np.integer):
+        hint = "; argmax(axis=1) makes them of one-hot rows" if found.shape == (len(rows), classes) else ""
+        raise UsageError(
+            f"labels: must be integers ({len(rows)},), indices of the classes, received {found.dtype} {found.shape}"
+            f"{hint}"
+        )
+    wrong = found[(found < 0) | (found >= classes)]
     if wrong.size:
         raise UsageError(
-            f"labels: must be from 0 to {classes - 1}; {wrong.size:,} of {len(labels):,} are not, such as {wrong[0]} "
+            f"labels: must be from 0 to {classes - 1}; {wrong.size:,} of {len(found):,} are not, such as {wrong[0]} "
             "(-1 stands for a picture without a label)"
         )
+    return found
 
 
 def _normalised(probabilities: NDArray[np.floating[Any]], classes: int) -> NDArray[np.float64]:

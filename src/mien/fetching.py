@@ -85,12 +85,23 @@ class Response:
         self.headers = answer.headers
         self.content_type = answer.headers.get_content_type().lower()
         self._connection, self._answer, self._limits, self._deadline = connection, answer, limits, deadline
+        self._begun = b""
 
     @property
     def length(self) -> int | None:
         """Bytes of the body, where the server says so."""
         text = self.headers.get("Content-Length", "")
         return int(text) if text.isdecimal() else None
+
+    def peek(self, size: int) -> bytes:
+        """At least the first `size` bytes of the body, or all, which `read_all` gives again.
+
+        Raises:
+            DataError: as `read_all`.
+        """
+        while len(self._begun) < size and (piece := self._read_piece(self._deadline)):
+            self._begun += piece
+        return self._begun
 
     def read_all(self) -> bytes:
         """The whole body, within the limits on size and total time.
@@ -101,12 +112,12 @@ class Response:
         largest = self._limits.max_bytes
         if self.length is not None and self.length > largest:
             raise DataError(f"has {self.length:,} bytes; at most {largest:,} are fetched", [without_secrets(self.url)])
-        pieces, size = [], 0
-        while piece := self._read_piece(self._deadline):
+        pieces, size = [self._begun], len(self._begun)
+        while size <= largest and (piece := self._read_piece(self._deadline)):
             size += len(piece)
-            if size > largest:
-                raise DataError(f"has more than the {largest:,} bytes that are fetched", [without_secrets(self.url)])
             pieces.append(piece)
+        if size > largest:
+            raise DataError(f"has more than the {largest:,} bytes that are fetched", [without_secrets(self.url)])
         if self.length is not None and size < self.length:
             raise DataError(f"ended after {size:,} of {self.length:,} bytes", [without_secrets(self.url)])
         return b"".join(pieces)

@@ -39,6 +39,9 @@ _GONE = "there is no such file"
 _BUT_DRAWN = ", but those that mien drew; name one by its own name to read it"
 _ADDRESS = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 _SCHEMES = ("http", "https", "rtsp", "rtsps")
+_CAMERA = re.compile(r"/dev/video([0-9]+)")
+"""Webcams as Linux names them."""
+
 _LINE_END = re.compile(r"\r\n|\r|\n")
 """Not `str.splitlines`, which also splits at U+0085 and U+2028: names may hold them."""
 _STREAM_SUFFIXES = VIDEO_SUFFIXES - {".mjpeg", ".mjpg"} | {".m3u8", ".m3u"}
@@ -140,6 +143,8 @@ def find_one(source: str | Path | int, base: Path | None = None) -> Iterable[Ite
     address = _ADDRESS.match(text)
     if address:
         return [_address(text, address[1].lower())]
+    if camera := _CAMERA.fullmatch(text):
+        return [_webcam(camera[1])]
     path = Path(text) if base is None else base / text
     problem = _problem(path)
     if problem and text.isdecimal() and text.isascii():

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from mien.errors import DataError, UsageError, listing, unknown_choice
 from mien.images import MAX_PIXELS, Image
-from mien.numeric import is_whole
+from mien.numeric import flag, is_real, is_whole
 
 GROUP_BYTES = 48_000_000
 """Pictures are analysed in groups of so many bytes together: enough to share work, few enough to keep memory flat."""
@@ -101,9 +101,11 @@ class Reading:
     every: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("max_pixels", "max_bytes", "seconds", "ahead"):
-            if not getattr(self, name) > 0:
-                raise UsageError(f"{name}: must be above 0, received {getattr(self, name)}")
+        for name, fits in (("max_pixels", is_real), ("max_bytes", is_real), ("seconds", is_real), ("ahead", is_whole)):
+            value = getattr(self, name)
+            if not (fits(value) and value > 0):
+                raise UsageError(f"{name}: must be a number above 0, received {value!r}")
+        flag("allow_private", self.allow_private)
         if not (is_whole(self.every) and self.every >= 1):
             raise UsageError(f"every: must be 1 or more, a whole number, received {self.every!r}")
         if self.video_backend not in VIDEO_BACKENDS:

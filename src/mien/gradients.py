@@ -108,7 +108,7 @@ class Activations:
         Raises:
             UsageError: a target is out of range.
         """
-        check_targets(targets, len(images))
+        targets = check_targets(targets, len(images))
         if (targets >= self._classes).any():
             raise UsageError(f"targets: must be below {self._classes}, the number of classes, received {targets.max()}")
         starts = range(0, len(images), BATCH)

@@ -85,9 +85,12 @@ class HostList:
 
 
 def _check_addresses(addresses: tuple[str, ...]) -> None:
-    """Refuse an empty name, the same name twice, or one host alone."""
+    """Refuse an empty name, an IPv6 address, the same name twice, or one host alone."""
     if not all(addresses):
         raise UsageError(f"--hosts: must be host0:port,host1,...; received {','.join(addresses)!r}")
+    for address in addresses:
+        if address.count(":") > 1:
+            raise UsageError(f"--hosts: must be names or IPv4 addresses, host0:port,host1,...; received {address!r}")
     twice = [address for index, address in enumerate(addresses) if address in addresses[:index]]
     if twice:
         raise UsageError(f"--hosts: names {twice[0]} twice; one process on each host uses all its devices")

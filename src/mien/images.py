@@ -176,8 +176,9 @@ def read_pixels(image: ImageLike, *, bgr: bool = False, max_pixels: int = MAX_PI
     """Bring anything that is taken for a picture to uint8 RGB or grey.
 
     Args:
-        image: an array, uint8 or uint16, (height, width), (height, width, 1), (height, width, 3) RGB or (height, width,
-            4) RGBA; a Pillow image; the bytes or the path of an image file, or the file opened for reading.
+        image: an array, uint8 or uint16 (white is 65,535), (height, width), (height, width, 1), (height, width, 3) RGB
+            or (height, width, 4) RGBA; a Pillow image; the bytes or the path of an image file, or the file opened for
+            reading.
         bgr: whether the array's colours are in OpenCV's order, BGR or BGRA.
         max_pixels: see `decode`.
 
@@ -189,6 +190,7 @@ def read_pixels(image: ImageLike, *, bgr: bool = False, max_pixels: int = MAX_PI
         DataError: it cannot be read or decoded.
     """
     if isinstance(image, str | Path):
+        _check_name(str(image))
         return read_image(image, max_pixels=max_pixels)
     if isinstance(image, bytes | bytearray | memoryview):
         return decode(bytes(image), max_pixels=max_pixels)
@@ -206,6 +208,17 @@ def read_pixels(image: ImageLike, *, bgr: bool = False, max_pixels: int = MAX_PI
             raise UsageError(f"image: the opened file gives {type(data).__name__}; open it for bytes, with mode 'rb'")
         return decode(data, max_pixels=max_pixels)
     return _from_array(image, bgr)
+
+
+def _check_name(name: str) -> None:
+    """Refuse text that is no path: nothing, or a picture in base64."""
+    if not name:
+        raise UsageError("image: must be a picture's path, received an empty one")
+    if name.startswith("data:image/"):
+        raise UsageError(
+            f"image: must be a path or bytes, received {name[:23]}...; decode it: "
+            "base64.b64decode(image.partition(',')[2])"
+        )
 
 
 def check_several(images: object, single: str) -> None:
@@ -228,13 +241,18 @@ def check_several(images: object, single: str) -> None:
 
 def _from_array(image: object, bgr: bool) -> Image:
     if not isinstance(image, np.ndarray):
-        raise UsageError(f"image: must be an array, a Pillow image, bytes or a path, received {type(image).__name__}")
+        raise UsageError(f"image: must be an array, a Pillow image, bytes or a path, received {_what(image)}")
     fits = image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 3, 4))
     deep = image.dtype.newbyteorder("=") == np.uint16
     if not (deep or image.dtype == np.uint8) or not fits or not image.size:
         raise UsageError(
             "image: must be uint8 or uint16 (height, width) or (height, width, 1, 3 or 4), received "
             f"{image.dtype} {image.shape}{_mending(image)}"
+        )
+    if deep and 0 < image.max() <= 255:
+        raise UsageError(
+            f"image: white is 65,535 in uint16, received no value above {image.max()}, which is black there; convert: "
+            "image.astype('uint8')"
         )
     pixels = np.asarray(image >> 8 if deep else image, np.uint8)
     if pixels.ndim == 3 and pixels.shape[2] == 1:
@@ -246,9 +264,17 @@ def _from_array(image: object, bgr: bool) -> Image:
     return pixels
 
 
+def _what(image: object) -> str:
+    """What was received that is no picture, and how to make one of it where that can be told."""
+    if image is None:
+        return "None, as cv2.imread gives for a file that it cannot read"
+    mending = "; convert: numpy.asarray(image)" if hasattr(image, "__array__") else ""
+    return type(image).__name__ + mending
+
+
 def _mending(image: NDArray[Any]) -> str:
     """How to make a picture of an array that is none, where that can be told."""
-    if not image.size or image.dtype.kind not in "fiu":
+    if not image.size or image.dtype.kind not in "bfiu":
         return ""
     if image.ndim == 3 and image.shape[0] in (1, 3, 4) and image.shape[2] not in (1, 3, 4):
         return "; channels come last: image.transpose(1, 2, 0)"
@@ -256,7 +282,7 @@ def _mending(image: NDArray[Any]) -> str:
         return "; it holds several pictures, take one: image[0]"
     if image.dtype == np.uint8 or not (image.min() >= 0 and image.max() <= 255):
         return ""
-    if image.dtype.kind == "f" and image.max() <= 1:
+    if image.dtype.kind in "bf" and image.max() <= 1:
         return "; multiply by 255 and convert: (255 * image).astype('uint8')"
     return "; convert: image.astype('uint8')"
 

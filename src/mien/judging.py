@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from mien.answers import Answers, ask
 from mien.classifier import Model
 from mien.datasets.dataset import Dataset, Faces, refuse_bad
-from mien.datasets.facing import Detect, count_without_face, with_faces
+from mien.datasets.facing import Detect, count_without_face, needs_detection, with_faces
 from mien.datasets.learnt import MOST_PAIRS, Learnt
 from mien.datasets.pixels import Progress
 from mien.datasets.storage import encode_names
@@ -19,6 +19,7 @@ from mien.datasets.streaming import in_parts
 from mien.errors import UsageError
 from mien.evaluation import Evaluation, align_labels, judge_splits
 from mien.kinship import may_have_learnt
+from mien.labels import canonical
 from mien.leakage import Leakage, measure_leakage
 from mien.preprocessing import InputSpec
 
@@ -38,6 +39,7 @@ class Judgement:
             to be left out.
         leakage: scores with and without the faces that also stand in Training; None where these were not looked for.
         learnt: whether the model may have learned from this dataset: see `mien.kinship.may_have_learnt`.
+        photographs: whether the images look like photographs and were judged whole without anybody asking for that.
         answers: what the model said of each face that `scores` are of. In memory only.
         dataset: these images in this order, cut to faces where that was asked for. In memory only.
     """
@@ -50,6 +52,7 @@ class Judgement:
     duplicates_left_out: int | None
     leakage: Leakage | None
     learnt: bool
+    photographs: bool
     answers: Answers = field(repr=False, compare=False)
     dataset: Dataset = field(repr=False, compare=False)
 
@@ -105,10 +108,11 @@ def judge_dataset(
         DataError: something cannot be used.
     """
     refuse_bad(dataset.problems, len(dataset) + len(dataset.problems), skip_bad=skip_bad)
-    if detect_faces is None:
-        detect_faces = bool(model.spec.trained_on.get("detect_faces", False))
     asked = dataset.select(split)  # refuses a split that the data lacks before any work is done
     align_labels(asked.labels, asked.classes, model.spec.classes)  # and classes that the model lacks
+    left_open = detect_faces is None
+    if detect_faces is None:
+        detect_faces = bool(model.spec.trained_on.get("detect_faces", False))
     source = dataset if learnt_from is None else learnt_from
     if without_duplicates:
         _refuse_no_training(source, split)
@@ -138,9 +142,34 @@ def judge_dataset(
         len(everything) - len(answers) if without_duplicates else None,
         measure_leakage(everything),
         kin,
+        left_open and detect_faces is False and needs_detection(asked),
         answers,
         judged,
     )
+
+
+def known_classes(dataset: Dataset, split: str, *models: Model) -> tuple[Dataset, dict[str, int]]:
+    """A dataset without the pictures of classes that a model does not know, such as contempt in AffectNet and FER+.
+
+    Args:
+        dataset: what `mien.open_dataset` gave.
+        split: that is to be judged.
+        models: all of which must know a class.
+
+    Returns:
+        The other pictures, those without a label too; and class to how many pictures of the split were left out.
+
+    Raises:
+        UsageError: the data lacks the split, or nothing of it would be left.
+    """
+    known = [{canonical(name) for name in model.spec.classes} for model in models]
+    strange = [label for label, name in enumerate(dataset.classes) if any(canonical(name) not in one for one in known)]
+    chosen = dataset.select(split)
+    if np.isin(chosen.labels, strange).all():
+        raise UsageError(f"known_classes: no picture of {split!r} is of a class that the model knows")
+    rest = replace(dataset.take(~np.isin(dataset.labels, strange)), problems=dataset.problems) if strange else dataset
+    counts = {dataset.classes[label]: int(np.count_nonzero(chosen.labels == label)) for label in strange}
+    return rest, {name: n for name, n in counts.items() if n}
 
 
 def _named(dataset: Dataset, names: NDArray[np.str_]) -> Dataset:

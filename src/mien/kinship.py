@@ -32,6 +32,18 @@ def may_have_learnt(trained_on: Mapping[str, Any], form: str, counts: Counts) ->
     return _alike(learnt, form) or _same_split(trained_on.get("counts"), counts)
 
 
+def noted_calibration(trained_on: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What a file says of where its temperature was fitted; of an ensemble without one of its own, a member's.
+
+    Args:
+        trained_on: of the model's description.
+    """
+    members = trained_on.get("members")
+    said = [trained_on, *(members if isinstance(members, list) else ())]
+    found = (one.get("calibration") for one in said if isinstance(one, Mapping))
+    return next((noted for noted in found if isinstance(noted, Mapping)), None)
+
+
 def may_be_fitted(trained_on: Mapping[str, Any], form: str, counts: Counts, scores: Mapping[str, Evaluation]) -> bool:
     """Whether a model's temperature may have been fitted on a dataset; the splits are looked at elsewhere.
 
@@ -41,8 +53,8 @@ def may_be_fitted(trained_on: Mapping[str, Any], form: str, counts: Counts, scor
         counts: of the dataset.
         scores: split to what was scored on it.
     """
-    noted = trained_on.get("calibration")
-    if not isinstance(noted, Mapping):
+    noted = noted_calibration(trained_on)
+    if noted is None:
         return True
     judged = scores.get(str(noted.get("split")))
     if judged is not None and judged.n == noted.get("n"):

@@ -297,7 +297,7 @@ def _mending_shape(name: str, shape: tuple[int, ...], spec: InputSpec) -> str:
         return f"; give {name}[..., None]" if spec.channels == 1 else f"; give {name}[..., None].repeat(3, axis=-1)"
     if shape[1:] == (spec.channels, *sides):
         return f"; channels come last: give {name}.transpose(0, 2, 3, 1)"
-    if len(shape) != 4:
+    if len(shape) != 4 or shape[1:] == spec.shape:  # there are none
         return ""
     if shape[1:3] != sides and shape[-1] in (1, 3):
         return f"; the network takes {spec.size} pixels a side: mien.load_data(path, size={spec.size}) reads them so"

@@ -8,6 +8,7 @@ key ``model``. docs/model-format.md describes every field.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -170,6 +171,26 @@ def write_to_onnx(path: str | Path, spec: ModelSpec) -> None:
         model.metadata_props.add(key=key, value=value)
     with replacing(path) as temporary:
         temporary.write_bytes(model.SerializeToString())
+
+
+def copy_onnx(source: Path, target: Path) -> None:
+    """Copy an ``.onnx`` file; weights in files beside it, as PyTorch's exporter puts them, are taken into the copy.
+
+    Raises:
+        UsageError: there is no such file.
+        ModelError: it is not an ONNX file, or its weights are not beside it.
+    """
+    import onnx
+
+    graph = load_onnx(source).graph
+    if not any(onnx.external_data_helper.uses_external_data(tensor) for tensor in graph.initializer):
+        shutil.copyfile(source, target)
+        return
+    try:
+        whole = onnx.load(source)
+    except (OSError, onnx.checker.ValidationError) as error:
+        raise ModelError(f"{source}: its weights lie in files beside it, which cannot be read ({error})") from error
+    target.write_bytes(whole.SerializeToString())
 
 
 def write_beside(path: str | Path, spec: ModelSpec) -> Path:

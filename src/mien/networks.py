@@ -155,7 +155,7 @@ def network(
     """Build an untrained network.
 
     Args:
-        name: one of `NETWORKS`.
+        name: ``seed``, ``small``, ``compact``, ``medium``, ``slim``, ``large`` or ``vgg``: a key of `NETWORKS`.
         size: side of the square input in pixels; at least 16, as pooling halves it up to four times.
         channels: 1 for grey, 3 for RGB.
         classes: number of outputs, at least 2.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from mien.errors import UsageError
 from mien.views import Pictures, PredictFn
@@ -47,11 +47,11 @@ def occlusion_maps(
     side = max(2, round(WINDOW * size)) if window is None else window
     if not 1 <= side <= size:
         raise UsageError(f"window: must be from 1 to {size} pixels, the picture's side, received {window}")
-    check_targets(targets, len(images))
+    classes = check_targets(targets, len(images))
     masks = _windows(size, side)
     weights = masks.reshape(len(masks), -1) / masks.sum(axis=0).ravel()
     maps = [
-        _falls(predict_fn, image, int(target), masks) @ weights for image, target in zip(images, targets, strict=True)
+        _falls(predict_fn, image, int(target), masks) @ weights for image, target in zip(images, classes, strict=True)
     ]
     return np.asarray(maps, np.float32).reshape(-1, size, size)
 
@@ -62,17 +62,19 @@ def blurred(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(soft, np.uint8).reshape(image.shape)
 
 
-def check_targets(targets: NDArray[np.int64], count: int) -> None:
-    """Refuse what does not name a class for each picture.
+def check_targets(targets: ArrayLike, count: int) -> NDArray[np.int64]:
+    """Refuse what does not name a class for each picture; gives it back as an array.
 
     Raises:
         UsageError: says what was received.
     """
-    if np.shape(targets) != (count,) or not np.issubdtype(targets.dtype, np.integer) or (targets < 0).any():
+    found = np.asarray(targets) if np.size(targets) else np.zeros(np.shape(targets), np.int64)
+    if found.shape != (count,) or not np.issubdtype(found.dtype, np.integer) or (found < 0).any():
         raise UsageError(
-            f"targets: must be a class's index, 0 or more, for each of {count} images, received {targets.dtype} "
-            f"{np.shape(targets)}"
+            f"targets: must be a class's index, 0 or more, for each of {count} images, received {found.dtype} "
+            f"{found.shape}"
         )
+    return found
 
 
 def _windows(size: int, side: int) -> NDArray[np.bool_]:

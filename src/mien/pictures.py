@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import stat
 import threading
 import zipfile
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from mien.containers import HEAD, is_video_head
 from mien.errors import DataError
 from mien.fetching import FetchLimits, open_url
 from mien.files import ZIP_DAMAGE
@@ -104,28 +106,48 @@ def read_file(path: Path, max_pixels: int) -> Image:
     Raises:
         DataError: says what is wrong, without naming the file.
     """
+    size = check_file(path)
+    if size > MAX_FILE_BYTES:
+        raise _too_large(size)
     try:
-        if not path.is_file():
-            raise DataError("is not a file" if path.exists() else "there is no such file")
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise _too_large(size)
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})") from error
     return decode_or_say(data, max_pixels)
 
 
+def check_file(path: Path) -> int:
+    """A file's size in bytes.
+
+    Raises:
+        DataError: there is none, it is something else, or cannot be looked at.
+    """
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # a path may hold what no name can
+        raise DataError("there is no such file") from error
+    except OSError as error:
+        raise DataError(f"cannot be read ({error.strerror})") from error
+    if stat.S_ISFIFO(status.st_mode):
+        raise DataError("is a pipe; send it to standard input, and name - as the source")
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError("is not a file")
+    return status.st_size
+
+
 def fetch_picture(url: str, limits: FetchLimits, max_pixels: int) -> Image | None:
     """Fetch and decode a picture; None where the address leads to a video or stream.
+
+    What the server calls a video is one, and where it does not say image, what begins as a video.
 
     Raises:
         DataError: as `read_file`.
     """
     with open_url(url, limits) as response:
-        if is_moving(response.content_type):
+        kind = response.content_type
+        if is_moving(kind) or (not kind.startswith("image/") and is_video_head(response.peek(HEAD))):
             return None
-        data, kind = response.read_all(), response.content_type
+        data = response.read_all()
     try:
         return decode_or_say(data, max_pixels)
     except DataError as error:

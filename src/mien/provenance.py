@@ -16,6 +16,7 @@ import numpy as np
 
 from mien.datasets.dataset import Faces
 from mien.errors import UsageError
+from mien.storages import hide_password
 
 PACKAGES = ("mien", "numpy", "onnxruntime", "opencv-python-headless", "scikit-learn", "scipy", "matplotlib", "keras")
 """Distributions whose versions are named where they are installed. Nothing is imported for it."""
@@ -91,10 +92,10 @@ class Provenance:
 
 
 def typed() -> str:
-    """How this process was started, as a shell takes it, without the folders above the program."""
+    """How this process was started, as a shell takes it, without the folders above the program and passwords."""
     program = Path(sys.argv[0])
     begun = ["python", "-m", program.parent.name] if program.name == "__main__.py" else [program.name]
-    return shlex.join([*begun, *sys.argv[1:]])
+    return shlex.join([*begun, *map(hide_password, sys.argv[1:])])
 
 
 def installed(packages: Iterable[str] = PACKAGES) -> dict[str, str]:

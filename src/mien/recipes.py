@@ -137,16 +137,20 @@ RECIPES: dict[str, Recipe] = {
 
 
 def recipe(name: str, **changes: Any) -> TrainingConfig:
-    """The config of a recipe, with single fields changed.
+    """The config of a recipe, with single fields changed: ``mien.recipe("cpu", epochs=20, augmentation="robust")``.
 
     Args:
-        name: one of `RECIPES`.
-        **changes: fields of `TrainingConfig`.
+        name: ``seed``, ``cpu``, ``light``, ``large``, ``vgg``, ``small``, ``distilled``, ``speedrun`` or ``demo``;
+            `mien.recipes.RECIPES` says what each is for and what it was measured to give.
+        **changes: fields of `TrainingConfig`; ``augmentation`` also by name, ``input`` as an `InputSpec`.
+
+    Returns:
+        The config, for `mien.train` or `mien.fit`.
 
     Raises:
         UsageError: an unknown name, an unknown field or a value out of range.
     """
-    if name not in RECIPES:
+    if not isinstance(name, str) or name not in RECIPES:
         raise unknown_choice("recipe", name, RECIPES)
     config = RECIPES[name].config
     return TrainingConfig.from_dict({**_shallow(config), **changes})

@@ -46,6 +46,13 @@ ONE_CLASS = "all pictures are of one class, {}: accuracy is how many of it are f
 """What must be known of scores of a single class."""
 
 
+PHOTOGRAPHS = (
+    "most of these pictures look like photographs with a smaller face in them, and were judged whole, as the model "
+    "learned from faces that were cut out; --detect-faces cuts each to its face"
+)
+"""What must be known of scores of photographs."""
+
+
 @dataclass(frozen=True, eq=False)
 class ReportFacts:
     """A model, what it scored, and how it can be made again. What was not measured is None, and left out.
@@ -71,7 +78,10 @@ class ReportFacts:
         without_face: how many pictures have no face that was found and stayed whole; None where they were not cut.
         duplicates_left_out: how many pictures that also stand in Training were not judged; None where none was sought.
         excluded: how many pictures of the split a list left out (``--exclude``).
+        other_classes: class that the model does not know to how many pictures of it were left out.
         learnt: whether the model may have learned from the data that was judged; False where its file says otherwise.
+        photographs: whether these look like photographs and were judged whole without anybody asking for that.
+        training_judged: whether pictures of Training are among those judged, where the split is ``all``.
 
     Raises:
         UsageError: there is no score, or the sheet is not a picture.
@@ -97,7 +107,10 @@ class ReportFacts:
     without_face: int | None = None
     duplicates_left_out: int | None = None
     excluded: int = 0
+    other_classes: Mapping[str, int] = field(default_factory=dict)
     learnt: bool = True
+    photographs: bool = False
+    training_judged: bool = True
 
     def __post_init__(self) -> None:
         if not self.scores:
@@ -131,6 +144,8 @@ class ReportFacts:
             without_face=judgement.without_face,
             duplicates_left_out=judgement.duplicates_left_out,
             learnt=judgement.learnt,
+            photographs=judgement.photographs,
+            training_judged="train" in judgement.dataset.splits,
             **measured,
         )
 
@@ -162,7 +177,8 @@ class ReportFacts:
     def cautions(self) -> tuple[str, ...]:
         """What a reader must know to take the numbers for what they are, each a sentence or two."""
         seen = (self._watched(), *self._leaked()) if self.learnt else (self._foreign(), self._without_copies())
-        lines = (self._one_class(), *seen, self._flattered(), *self._left_out())
+        whole = _capital(f"{PHOTOGRAPHS}.") if self.photographs else ""
+        lines = (self._one_class(), whole, *seen, self._flattered(), *self._left_out())
         return tuple(filter(None, lines))
 
     def _foreign(self) -> str:
@@ -178,16 +194,26 @@ class ReportFacts:
     def _watched(self) -> str:
         recipe = self.spec.trained_on.get("recipe") or {}
         watched = "public" in (recipe.get("validation"), self.spec.trained_on.get("validation"))
-        if self.evaluation.split in ("train", "all"):
+        if self._holds_training() and "format" not in self.spec.trained_on:
+            return (
+                "The model's file does not say what it learned from. If it was these pictures, the scores say how well "
+                "they were remembered, not more."
+            )
+        if self._holds_training():
             return "These pictures hold those of Training: the scores say how well they were remembered, not more."
-        if watched and self.evaluation.split in ("public", "test"):
+        if watched and self.evaluation.split in ("public", "test", "all"):
             return "PublicTest was watched while this model was trained: scores there are of validation, not of a test."
         return ""
+
+    def _holds_training(self) -> bool:
+        return self.evaluation.split == "train" or (self.evaluation.split == "all" and self.training_judged)
 
     def _leaked(self) -> tuple[str, ...]:
         leak = self.leakage
         if self.duplicates_left_out is not None:
             return (self._without_copies(), self._not_learnt())
+        if leak is None and self._holds_training():
+            return ()
         if leak is None:
             return ("It was not looked whether these pictures also stand in Training.",)
         near = ""
@@ -222,22 +248,35 @@ class ReportFacts:
         fit, split = self.calibration, self.evaluation.split
         if fit is None or not fit.flatters(split):
             return ""
+        words = _capital(fitted_words(fit))
         if fit.fitted_on == split:
-            return "The temperature was fitted on these very pictures: calibration looks better here than it is."
+            return f"{words} fitted on these very pictures: calibration looks better here than it is."
         return (
-            f"The temperature was fitted on {split_name(str(fit.fitted_on))}, which is among what is judged here: "
+            f"{words} fitted on {split_name(str(fit.fitted_on))}, which is among what is judged here: "
             "calibration looks better than it is."
         )
 
     def _left_out(self) -> tuple[str, ...]:
         return (
             f"{self.excluded:,} pictures of this split were left out, as a list named them." if self.excluded else "",
+            f"{other_classes_words(self.other_classes)}." if self.other_classes else "",
             f"{self.unlabelled:,} pictures have no label and were left out." if self.unlabelled else "",
             f"{self.skipped:,} files could not be used and were left out." if self.skipped else "",
             f"{self.without_face:,} pictures have no face that was found, and stayed whole."
             if self.without_face
             else "",
         )
+
+
+def other_classes_words(counts: Mapping[str, int]) -> str:
+    """What was left out as the model has no such class: ``12 pictures of contempt, which ... were left out``."""
+    total = sum(counts.values())
+    return f"{total:,} pictures of {', '.join(counts)}, which the model does not know, were left out"
+
+
+def fitted_words(calibration: Calibration) -> str:
+    """What was fitted: of a file at temperature 1 that says so, an ensemble, it is its members' temperatures."""
+    return "the temperatures of its members were" if calibration.temperature == 1 else "the temperature was"
 
 
 def _capital(words: str) -> str:

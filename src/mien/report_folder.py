@@ -77,6 +77,7 @@ def write_folder(
     explain: bool = False,
     audit: Mapping[str, Any] | None = None,
     excluded: int = 0,
+    other_classes: Mapping[str, int] | None = None,
 ) -> list[Path]:
     """Write ``metrics.json``, ``confusion.png``, ``report.html`` and ``README.md``, a model card.
 
@@ -90,6 +91,7 @@ def write_folder(
         explain: whether the report has a sheet that shows what answers hang on; takes half a minute.
         audit: what `mien.datasets.audit.Audit.to_dict` gave for the data.
         excluded: how many pictures of the split a list left out.
+        other_classes: class that the model does not know to how many pictures of it were left out.
 
     Returns:
         What was written.
@@ -112,6 +114,7 @@ def write_folder(
         explanations=_explained(model, judgement) if explain else None,
         audit=audit,
         excluded=excluded,
+        other_classes=other_classes or {},
     )
     metrics, confusion, report, card = (folder / name for name in WRITTEN)
     write_json(metrics, document)

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, SupportsFloat
 
 from mien.errors import UsageError
+from mien.numeric import is_real
 
 UNCERTAIN = "uncertain"
 """What stands for the expression of a face whose confidence is below `Prediction.min_confidence`."""
@@ -24,7 +25,6 @@ class Prediction:
     Attributes:
         probabilities: class name to probability, in the model's class order; read-only. Each lies in [0, 1], together
             they are 1.
-
         min_confidence: below this confidence, 0 to 1, the expression is `UNCERTAIN`; the probabilities stay.
 
     Raises:
@@ -35,7 +35,7 @@ class Prediction:
     min_confidence: float = 0.0
 
     def __post_init__(self) -> None:
-        values = {name: float(value) for name, value in self.probabilities.items()}
+        values = _named_numbers(self.probabilities)
         _check_probabilities(values)
         check_min_confidence(self.min_confidence)
         object.__setattr__(self, "probabilities", MappingProxyType(values))
@@ -166,9 +166,12 @@ class Face:
     track_id: int | None = None
 
     def __post_init__(self) -> None:
+        for name, kind in (("box", Box), ("prediction", Prediction)):
+            if not isinstance(getattr(self, name), kind):
+                raise UsageError(f"{name}: must be a mien.{kind.__name__}, received {getattr(self, name)!r}")
+        if not is_real(self.score) or not 0.0 <= self.score <= 1.0:
+            raise UsageError(f"score: must be from 0 to 1, received {self.score!r}")
         object.__setattr__(self, "score", float(self.score))
-        if not 0.0 <= self.score <= 1.0:
-            raise UsageError(f"score: must be from 0 to 1, received {self.score}")
         points = {name: (float(x), float(y)) for name, (x, y) in self.keypoints.items()}
         object.__setattr__(self, "keypoints", MappingProxyType(points))
 
@@ -213,6 +216,23 @@ def check_min_confidence(value: float, argument: str = "min_confidence") -> None
     """
     if not isinstance(value, SupportsFloat) or not 0.0 <= float(value) <= 1.0:
         raise UsageError(f"{argument}: must be from 0 to 1, received {value!r}")
+
+
+def _named_numbers(probabilities: object) -> dict[str, float]:
+    """Class name to probability, as Python's numbers.
+
+    Raises:
+        UsageError: it is no mapping of names to numbers.
+    """
+    if not isinstance(probabilities, Mapping):
+        raise UsageError(
+            "probabilities: must map class names to probabilities, such as {'happy': 0.9, 'sad': 0.1} "
+            f"(Prediction.from_row takes a row of them), received {type(probabilities).__name__}"
+        )
+    wrong = {name: value for name, value in probabilities.items() if not (isinstance(name, str) and is_real(value))}
+    if wrong:
+        raise UsageError(f"probabilities: must map names to numbers, received {wrong}")
+    return {name: float(value) for name, value in probabilities.items()}
 
 
 def _check_probabilities(values: Mapping[str, float]) -> None:

@@ -83,9 +83,10 @@ class RunFolder:
     def _can_resume(cls, path: Path) -> bool:
         """Whether it holds a run that is not complete, whose data is still there: a demo's is not."""
         try:
-            return Path(str(cls.open(path).read_config()["data"]["path"])).exists()
+            data_of(path, cls.open(path).read_config())
         except UsageError:
             return False
+        return True
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:
@@ -156,8 +157,41 @@ class RunFolder:
         return record
 
     def write_config(self, record: dict[str, Any]) -> None:
-        """Write config.json, adding the command and the environment."""
-        write_json(self.path / CONFIG, {"command": typed(), "environment": environment(), **record})
+        """Write config.json, adding the command and the environment: from now on the folder is this run's.
+
+        Raises:
+            UsageError: another process has begun a run there since `create` looked, or nothing can be written there.
+        """
+        document, path = {"command": typed(), "environment": environment(), **record}, self.path / CONFIG
+        try:
+            path.touch(exist_ok=False)
+        except FileExistsError as error:
+            raise UsageError(
+                f"{self.path}: another process has begun a run there meanwhile; name another folder with --out (in "
+                "Python out=...)"
+            ) from error
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be written ({error.strerror}); name another folder with --out") from error
+        try:
+            write_json(path, document)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+
+def data_of(run: str | Path, record: dict[str, Any]) -> str:
+    """Path of the data that a run learns from, as its config.json has it.
+
+    Raises:
+        UsageError: it is no longer there.
+    """
+    path = str(record["data"]["path"])
+    if not Path(path).exists():
+        raise UsageError(
+            f"{run}: its data is no longer at {path}; put it back or a link to it, or write where it is into data.path "
+            f"of {Path(run) / CONFIG}: the images are compared with those that the run began with"
+        )
+    return path
 
 
 def forget_views(folder: Path) -> None:

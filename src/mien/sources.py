@@ -16,13 +16,13 @@ from urllib.parse import urlsplit
 from mien.addresses import resolve
 from mien.animations import ANIMATION_SUFFIXES
 from mien.decoders import Decoder, open_decoder
-from mien.errors import DataError
+from mien.errors import DataError, UsageError
 from mien.fetching import FetchLimits
 from mien.finding import find, is_file
 from mien.frames import Clip, Frame, Reading, reason
 from mien.images import Image
 from mien.items import Item, Kind
-from mien.pictures import decode_or_say, fetch_picture, read_file
+from mien.pictures import check_file, decode_or_say, fetch_picture, read_file
 from mien.remote import open_moving
 from mien.videos import read_video, share_of
 
@@ -64,7 +64,7 @@ def open_sources(
               not read;
             - an http(s) address of an image, a video, or a stream of JPEG pictures (``multipart/x-mixed-replace``), or
               an rtsp(s) address; a video is taken for live where neither the server nor its own header tells a length;
-            - a webcam's number, 0 to 9999, as an int or as digits where no file has that name;
+            - a webcam's number, 0 to 9999, as an int or as digits where no file has that name; or ``/dev/video0``;
             - ``-``: standard input, as text: a picture, a video, a zip of images, or a list of names, a line each or
               ended by zero bytes, relative to the working folder; its content tells which. A video is read as it comes.
         reading: limits and options.
@@ -74,8 +74,14 @@ def open_sources(
             animation the first picture is read.
 
     Raises:
-        UsageError: nothing was found at all.
+        UsageError: nothing was found at all, or an argument is of another kind.
     """
+    given: object = reading
+    if not (given is None or isinstance(given, Reading)):
+        received = type(given).__name__
+        raise UsageError(f"reading: must be a mien.sources.Reading, such as Reading(every=5), received {received}")
+    if on_failure is not None and not callable(on_failure):
+        raise UsageError(f"on_failure: must be a function of a source's name and a reason, received {on_failure!r}")
     return Sources(find(sources), reading or Reading(), on_failure, pictures_only=pictures_only)
 
 
@@ -215,9 +221,9 @@ class Sources:
     def _open_file(self, item: Item) -> Decoder:
         if item.file is not None:
             return open_decoder(item.file, self._reading.video_backend)
-        if item.path is None or not is_file(item.path):
-            raise DataError("is not a file")
-        if not item.path.stat().st_size:
+        if item.path is None:
+            raise DataError(item.reason)
+        if not check_file(item.path):
             raise DataError("is empty (0 bytes)")
         return open_decoder(str(item.path.absolute()), self._reading.video_backend)
 

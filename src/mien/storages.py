@@ -219,13 +219,24 @@ def _driver(address: str, kind: str) -> str:
 
 
 def _mend(path: Path, lock: Any) -> None:
-    """Cut off a journal's last line where a full disk or a killed process left it half written."""
+    """Cut off a journal's last line where a full disk or a killed process left it half written.
+
+    Raises:
+        UsageError: the file is no journal, and left as it is.
+    """
     if not path.is_file():
         return
     lock.acquire()
     try:
         with path.open("rb+") as file:
             text = file.read()
+            first = text.partition(b"\n")[0]
+            begun = bool(first) and b'{"op_code"'.startswith(first)
+            if text and not begun and b'"op_code"' not in first:
+                raise UsageError(
+                    f"--storage: {path} is no journal of Optuna's; name a new file, or a database by its address: "
+                    f"sqlite:///{path}"
+                )
             file.truncate(text.rfind(b"\n") + 1)
     finally:
         lock.release()

@@ -23,7 +23,7 @@ from mien.labels import EXPRESSIONS
 from mien.materials import Materials, Selection, faces_from_arrays, from_faces, gather
 from mien.networks import check_network, digest_of_layers, network
 from mien.progress import shown
-from mien.runs import RunFolder
+from mien.runs import RunFolder, data_of
 from mien.trainee import check_models
 from mien.training_stages import Say, run_stages, without_folders
 from mien.training_stages import TrainingResult as TrainingResult
@@ -54,7 +54,7 @@ def train(
         data: what `mien.datasets.open_dataset` opens.
         config: how to train; the seed's recipe where none is given.
         out: the run folder, new or empty; ``runs/<time>`` where none is given.
-        selection: which part of the data to use.
+        selection: which part of the data to use, such as ``mien.materials.Selection(limit=1000)``.
         tests: whether the test splits are judged on; not while settings are being chosen.
         callbacks: further Keras callbacks. `ModelCheckpoint` keeps the network alone, as `model.keras` has it;
             `ReduceLROnPlateau` and `LearningRateScheduler` need ``schedule="constant"``.
@@ -70,7 +70,7 @@ def train(
     theirs = _listed(callbacks, config)
     with shown(verbose and say is None and current().leads) as show:
         watched = [*theirs, *show.callbacks]
-        chosen = selection or Selection()
+        chosen = _chosen(selection)
         result = _train(data, config, out, chosen, tests, watched, say or show.say, progress or show.reading)
         _tell(result, show.say, resumable=True)
     return result
@@ -149,12 +149,19 @@ def _resume(
 ) -> TrainingResult:
     """`resume`, shown by what is called."""
     record = current().told_json(lambda: RunFolder.open(run).read_config())
-    config = dataclasses.replace(TrainingConfig.from_dict(record["training"]), precision=record["precision"])
+    try:
+        config = dataclasses.replace(TrainingConfig.from_dict(record["training"]), precision=record["precision"])
+        selection, began_with = Selection(**record["selection"]), record["data"]["sha256"]
+    except (KeyError, TypeError) as error:
+        raise UsageError(
+            f"{run}: its config.json is no record of this version of mien ({error}); go on with the version that it "
+            "began with, or start a new run"
+        ) from error
     watched = [*_listed(callbacks, config), *showing]
-    data = record["data"]["path"]
+    data = data_of(run, record)
     say(f"Reading {data}")
-    materials = gather(open_dataset(data, ferplus=config.ferplus), config, Selection(**record["selection"]), progress)
-    if materials.facts["sha256"] != record["data"]["sha256"]:
+    materials = gather(open_dataset(data, ferplus=config.ferplus), config, selection, progress)
+    if materials.facts["sha256"] != began_with:
         raise DataError(
             f"{data}: the training images are not those that {run} began with; restore them, or start a new run"
         )
@@ -204,7 +211,7 @@ def fit(
         out: the run folder, new or empty; ``runs/<time>`` where none is given. It will hold ``face_detection.h5``.
         callbacks: see `train`.
         verbose: print each stage, each epoch and the scores; of several hosts the first does.
-        **settings: fields of `TrainingConfig` to change: ``epochs=10``, ``batch_size=64``...
+        **settings: fields of `TrainingConfig` to change: ``epochs=10``, ``batch_size=64``, ``augmentation="standard"``.
 
     Returns:
         The result; `mien.show_results` draws its history.
@@ -302,6 +309,19 @@ def _given(config: TrainingConfig | None) -> TrainingConfig:
     if config is not None and not isinstance(config, TrainingConfig):
         raise UsageError(f"config: must be a TrainingConfig, such as mien.recipe('cpu') gives, received {config!r}")
     return config or TrainingConfig()
+
+
+def _chosen(selection: Selection | None) -> Selection:
+    """The selection, or all of the data where none is given.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    if selection is not None and not isinstance(selection, Selection):
+        raise UsageError(
+            f"selection: must be a Selection, such as mien.materials.Selection(limit=1000), received {selection!r}"
+        )
+    return selection or Selection()
 
 
 @contextmanager

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,10 +19,10 @@ from mien import backend
 from mien.artefacts import calibrate, describe_models, save_models
 from mien.beginning import begin
 from mien.cards import run_card
-from mien.checkpoints import columns
+from mien.checkpoints import OvertakenError, columns
 from mien.classifier import Model
 from mien.config import TrainingConfig
-from mien.errors import listing
+from mien.errors import ModelError, listing
 from mien.evaluation import Evaluation, evaluate
 from mien.export import describe
 from mien.files import write_json, write_text
@@ -31,7 +33,7 @@ from mien.learning import Learned, learn
 from mien.materials import Materials
 from mien.modelspec import ModelSpec
 from mien.reports import plot_confusion, plot_curves
-from mien.runs import RunFolder, forget_views
+from mien.runs import CHECKPOINTS, RunFolder, forget_views
 from mien.teaching import taught
 
 TEACHING = ("teacher_weight", "teacher_view", "teacher_views")
@@ -92,15 +94,47 @@ def run_stages(
     if config.deterministic:
         backend.make_deterministic()
     left = folder.leftovers() if current().leads else {}
-    learned = _learn(model, config, materials, folder, callbacks, say, own=own)
-    model = backend.in_float32(model)  # one that was given to `fit` may compute otherwise
-    trained_on = {**materials.facts, "recipe": without_folders(config)}
-    description = describe(model, materials.classes, crop_margin=FER2013_MARGIN, trained_on=trained_on)
-    if not current().leads:
-        say(f"Host 0 saves and judges the model of epoch {learned.epoch}")
-        return TrainingResult(
-            folder.path, model, description, columns(learned.history), {}, learned.epoch, learned.interrupted
-        )
+    with _telling_what_is_kept(folder, say, own=own):
+        learned = _learn(model, config, materials, folder, callbacks, say, own=own)
+        model = backend.in_float32(model)  # one that was given to `fit` may compute otherwise
+        trained_on = {**materials.facts, "recipe": without_folders(config)}
+        description = describe(model, materials.classes, crop_margin=FER2013_MARGIN, trained_on=trained_on)
+        if not current().leads:
+            say(f"Host 0 saves and judges the model of epoch {learned.epoch}")
+            return TrainingResult(
+                folder.path, model, description, columns(learned.history), {}, learned.epoch, learned.interrupted
+            )
+        result = _save_and_judge(folder, model, description, learned, materials, config, say, own=own)
+    folder.clear(left)
+    return result
+
+
+@contextmanager
+def _telling_what_is_kept(folder: RunFolder, say: Say, *, own: bool) -> Iterator[None]:
+    """Where a run ends early, as at a full disk or at Ctrl-C while the model is saved, say how to go on with it."""
+    try:
+        yield
+    except (ModelError, OvertakenError):  # a checkpoint cannot be read; another process goes on with the run
+        raise
+    except BaseException:
+        if current().leads and not own and any((folder.path / CHECKPOINTS).glob("epoch-*")):
+            where = shlex.quote(str(folder.path))
+            say(f"What was learned until now is kept; --resume {where} (in Python mien.resume) goes on")
+        raise
+
+
+def _save_and_judge(
+    folder: RunFolder,
+    model: keras.Model,
+    description: ModelSpec,
+    learned: Learned,
+    materials: Materials,
+    config: TrainingConfig,
+    say: Say,
+    *,
+    own: bool,
+) -> TrainingResult:
+    """What follows learning, on the host that leads."""
     share = f", with {config.init_share:g} of the weights that it began with" if config.init_share else ""
     say(f"Saving the model of epoch {learned.epoch}{share}")
     judge = save_models(folder.path, model, description, _warn if own else say)
@@ -110,9 +144,7 @@ def run_stages(
         judged = ", ".join(name for name in scores if name != "validation")
         nothing = "There is no test split to judge it on" if materials.tests else "The test splits were left unread"
         say(f"Judged it on {judged}" if judged else nothing)
-    result = _finish(folder, model, description, learned, scores)
-    folder.clear(left)
-    return result
+    return _finish(folder, model, description, learned, scores)
 
 
 def _learn(
@@ -243,4 +275,4 @@ def _publicity(split: str) -> int:
 
 def _warn(line: str) -> None:
     """Say it as a warning of Python's: of what is not as it was to be, where nobody reads along."""
-    warnings.warn(line, stacklevel=5)  # the line that calls `fit`
+    warnings.warn(line, stacklevel=6)  # the line that calls `fit`

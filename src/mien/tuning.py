@@ -19,7 +19,7 @@ from mien.spaces import Choices, Space, Span, check_space, config_with, default_
 from mien.storages import is_outage, patiently, unanswered
 from mien.studies import SharedStudy, need_optuna, open_study
 from mien.trials import TrialRecord, best_of, in_words, list_trials, trial_name, trials_csv
-from mien.tuning_checks import check_data, check_networks
+from mien.tuning_checks import check_data, check_networks, digest
 
 if TYPE_CHECKING:
     import keras
@@ -116,7 +116,8 @@ def tune(
     check_space(space, config)
     check_networks(config, space)
     dataset = open_dataset(data, ferplus=config.ferplus)
-    check_data(exclude(dataset, selection.exclude) if selection.exclude else dataset, config)
+    dataset = exclude(dataset, selection.exclude) if selection.exclude else dataset
+    check_data(dataset, config)
     shared = open_study(
         Path(out),
         name=study,
@@ -218,13 +219,13 @@ def _pruner(config: TrainingConfig, *, prune: bool) -> optuna.pruners.BasePruner
 
 
 def _settings(dataset: Dataset, config: TrainingConfig, space: Space, selection: Selection) -> dict[str, Any]:
-    """What must be the same for trials to be comparable."""
+    """What must be the same for trials to be comparable; `dataset` is without what is excluded."""
     varied: dict[str, Span | Choices] = dict(space)
     return {
         "training": config.to_dict(),
         "space": {name: str(dimension) for name, dimension in varied.items()},
-        "selection": dataclasses.asdict(selection),
-        "data": {"format": dataset.format, "counts": dataset.counts()},
+        "selection": {**dataclasses.asdict(selection), "exclude": bool(selection.exclude)},  # the data tells what
+        "data": {"format": dataset.format, "counts": dataset.counts(), "names_and_labels": digest(dataset)},
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,3 +52,11 @@ def check_networks(config: TrainingConfig, space: Space) -> None:
     names = varied.values if isinstance(varied, Choices) else (config.network,)
     for name in names:
         check_network(str(name), config.input.size)
+
+
+def digest(dataset: Dataset) -> str:
+    """SHA-256 of names, splits and labels: the same wherever the data lies. Pixels are not read for it."""
+    names = hashlib.sha256("\n".join(dataset.names.tolist()).encode("utf-8", "surrogateescape"))
+    names.update("\n".join(dataset.splits.tolist()).encode())
+    names.update(np.ascontiguousarray(dataset.labels, np.int64).data)
+    return names.hexdigest()

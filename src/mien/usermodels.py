@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
@@ -14,6 +14,7 @@ from mien.classifier import check_probabilities
 from mien.config import TrainingConfig
 from mien.errors import UsageError
 from mien.kerasfiles import first_line, quietly
+from mien.labels import EXPRESSIONS
 from mien.modelspec import check_classes
 from mien.preprocessing import InputSpec
 
@@ -36,9 +37,13 @@ def check_model(model: keras.Model, classes: Sequence[str]) -> InputSpec:
             "model: must be a Keras model, built, from (n, size, size, channels) to (n, classes), functional or "
             f"sequential, such as mien.network() gives; received {_kind(model, *shapes)}"
         )
-    check_classes(tuple(classes))  # before any work, not where the model is saved
+    if isinstance(classes, str) or not isinstance(classes, Iterable):
+        raise UsageError(f"classes: must be the names of the outputs, ('happy', 'sad'), received {classes!r}")
+    classes = tuple(classes)
+    check_classes(classes)  # before any work, not where the model is saved
     if given[-1] != len(classes):
-        raise UsageError(f"classes: must name the {given[-1]} outputs of the model, received {len(classes)} names")
+        way = "; classes=data.classes gives those of data = mien.load_data(...)" if classes == EXPRESSIONS else ""
+        raise UsageError(f"classes: must name the {given[-1]} outputs of the model, received {len(classes)} names{way}")
     rebuilt = _rebuilt(model)
     spec = InputSpec(taken[1], taken[3])
     ramps = np.linspace(0, 1, 2 * math.prod(spec.shape), dtype=np.float32).reshape(2, *spec.shape)
@@ -101,7 +106,8 @@ def _first_scale(model: keras.Model) -> float:
 def _kind(model: object, taken: object, given: object) -> str:
     """What was given in place of a functional or sequential model, and how to make one of it where that is known."""
     if not isinstance(model, keras.Model):
-        return repr(model)
+        shape = getattr(model, "shape", None)
+        return repr(model) if shape is None else f"an array {shape}; the model comes first"
     if taken is None and not isinstance(model, keras.Sequential):
         return (
             f"a subclass, {type(model).__name__}, which does not say its shapes; wrap it, as in faces = "

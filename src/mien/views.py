@@ -87,9 +87,14 @@ def predict_views(predict_fn: PredictFn, images: Pictures, tta: str = "none") ->
         Probabilities float32 (n, classes).
 
     Raises:
-        UsageError: `tta` is unknown, or `predict_fn` does not give a row for each picture.
+        UsageError: `tta` is unknown, or `predict_fn` is no function or does not give a row for each picture.
     """
     check_tta(tta)
+    if not callable(predict_fn):
+        raise UsageError(
+            "predict_fn: must be a function of pictures, such as the predict of what mien.open_model opens, received "
+            f"{type(predict_fn).__name__}"
+        )
     if tta == "none" or not len(images):
         return _rows(predict_fn, images)
     step = max(1, BATCH_PIXELS // (images.shape[1] * images.shape[2]))

@@ -102,9 +102,10 @@ def run_batch(
     need_ray()
     if tally is None:
         next(discover(sources))  # which says so where there is nothing, before anything is started
-    say("Starting Ray on this machine" if on_this_machine(address) else "Connecting to Ray")
+    here = on_this_machine(address)
+    say("Starting Ray on this machine" if here else "Connecting to Ray")
     with connected(address) as ray:
-        count = count_workers(ray, workers)
+        count = count_workers(ray, workers, grows=not here, say=say)
         if tally is None:
             say("Finding what there is to read")
             check = partial(check_folder, folder, asked, resume=False)  # that nobody else has begun one meanwhile
@@ -118,7 +119,7 @@ def run_batch(
         say(f"{waiting:,} of {len(tally.parts):,} parts to do, workers: {min(count, waiting):,}")
         place = str(out) if is_store(str(out)) else folder.path
         for stage in _stages(tally.waiting):
-            do_parts(ray, place, run, stage, settings, workers, detector=detector, done=tally.add)
+            do_parts(ray, place, run, stage, settings, workers, min(count, len(stage)), detector, done=tally.add)
     return tally.finish()
 
 

@@ -25,7 +25,7 @@ from mien.batch.settings import ModelFile, Settings, Workers
 from mien.batch.stores import Store, first_line
 from mien.batch.tables import Counts
 from mien.cores import usable_cores
-from mien.errors import DataError, MienError, MissingExtraError, UsageError
+from mien.errors import DataError, MienError, MissingExtraError, UsageError, listing
 
 if TYPE_CHECKING:
     from mien.batch.work import PartWorker
@@ -216,8 +216,9 @@ def do_parts(
     parts: Sequence[Part],
     settings: Settings,
     workers: Workers,
-    *,
+    count: int,
     detector: Detector | None = None,
+    *,
     done: Callable[[int, Counts], None],
 ) -> None:
     """Do parts on a cluster; returns when all are done.
@@ -228,13 +229,14 @@ def do_parts(
         run: text of its ``run.json``, by which workers know that they see it.
         parts: what is to be done.
         settings: of the run.
-        workers: how many, and what each may use.
+        workers: what each may use.
+        count: how many there are.
         detector: takes the place of the one that the settings name.
         done: called with each part's number and counts, as it is done.
 
     Raises:
         DataError: a worker cannot begin, cannot work, or cannot write.
-        UsageError: the cluster has no room for a worker.
+        UsageError: a worker finds that the request was wrong.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Ray's own, about its own
@@ -244,7 +246,7 @@ def do_parts(
         ).map_batches(
             RayWorker,
             batch_size=1,
-            compute=ray.data.ActorPoolStrategy(size=min(count_workers(ray, workers), len(parts))),
+            compute=ray.data.ActorPoolStrategy(size=count),
             num_cpus=workers.cpus,
             num_gpus=workers.gpus or None,
             fn_constructor_args=(folder, run, settings, workers, detector),
@@ -259,21 +261,38 @@ def do_parts(
             raise DataError(f"Ray gave up ({why}); --resume goes on, where that is mended") from error
 
 
-def count_workers(ray: Any, workers: Workers) -> int:
-    """How many workers the cluster has room for, or as many as were asked for."""
-    room = ray.cluster_resources()
-    fits = int(room.get("CPU", 0) // workers.cpus)
-    if workers.gpus:
-        fits = min(fits, int(room.get("GPU", 0) / workers.gpus + 1e-9))
-    if workers.count is not None:
+def count_workers(ray: Any, workers: Workers, *, grows: bool, say: Callable[[str], None]) -> int:
+    """How many workers there are to be: as many as were asked for, or as there is room for.
+
+    Args:
+        ray: see `connected`.
+        workers: how many are asked for, and what each may use.
+        grows: whether machines may be added to the cluster; one that was started here stays as it is.
+        say: called with a line where the cluster must grow before anything is done.
+
+    Raises:
+        UsageError: it has no room for a single one.
+    """
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    fits = sum(_room(node, workers) for node in nodes)
+    if fits:
+        return fits if workers.count is None else workers.count if grows else min(workers.count, fits)
+    wanted = f"{workers.cpus} CPU" + (f" and {workers.gpus:g} GPU" if workers.gpus else "")
+    kinds = dict.fromkeys(f"{node.get('CPU', 0):g} CPU and {node.get('GPU', 0):g} GPU" for node in nodes)
+    held = listing(list(kinds), 3)
+    if workers.count is not None and grows:
+        say(f"No machine of the cluster has room for a worker of {wanted} ({held}): waiting until one is added")
         return workers.count
-    if not fits:
-        wanted = f"{workers.cpus} CPU" + (f" and {workers.gpus:g} GPU" if workers.gpus else "")
-        held = ", ".join(f"{room.get(name, 0):g} {name}" for name in ("CPU", "GPU"))
-        raise UsageError(
-            f"--cpus-per-worker, --gpus-per-worker: the cluster has no room for a worker of {wanted}; it has {held}"
-        )
-    return fits
+    raise UsageError(
+        f"--cpus-per-worker, --gpus-per-worker: no machine has room for a worker of {wanted}; there is {held}"
+        + ("; where the cluster grows as it is asked to, give --workers" if grows else "")
+    )
+
+
+def _room(node: dict[str, float], workers: Workers) -> int:
+    """How many workers a machine has room for."""
+    fits = int(node.get("CPU", 0) // workers.cpus)
+    return min(fits, int(node.get("GPU", 0) / workers.gpus + 1e-9)) if workers.gpus else fits
 
 
 def _quieten(ray: Any) -> None:

@@ -62,6 +62,7 @@ class Part:
         stamp: timestamp of a segment's first frame, in the stream's own units.
         video: number of the part that puts a segment's video together; -1 for what is no segment.
         segments: of a video, how many there are; they stand right before it.
+        size: bytes of the shard that a piece was cut from; -1 where it is not cut.
     """
 
     number: int
@@ -75,6 +76,7 @@ class Part:
     stamp: int = 0
     video: int = -1
     segments: int = 0
+    size: int = -1
 
 
 @dataclass
@@ -84,7 +86,7 @@ class _Shards:
     column: str | None
     parts: list[Part] = field(default_factory=list)
     tars: list[tuple[Found, NDArray[np.int64]]] = field(default_factory=list)
-    tables: list[tuple[Found, Column, list[int]]] = field(default_factory=list)
+    tables: list[tuple[Found, Column, list[int], int]] = field(default_factory=list)
 
     def add(self, found: Found) -> None:
         """Look at a shard.
@@ -95,7 +97,7 @@ class _Shards:
         """
         store = Store.open(found.target)
         if is_parquet_name(store.path):
-            self._add_table(found, *find_column(store, self.column))
+            self._add_table(found, *find_column(store, self.column), store.size())
             return
         index = index_tar(store) if len(self.parts) + len(self.tars) < PARTS_WANTED else None  # there are enough parts
         if index is None:
@@ -103,20 +105,20 @@ class _Shards:
         else:
             self.tars.append((found, index))
 
-    def _add_table(self, found: Found, column: Column, rows: list[int]) -> None:
+    def _add_table(self, found: Found, column: Column, rows: list[int], size: int) -> None:
         if self.tables and self.tables[0][1] != column:
-            other, before, _ = self.tables[0]
+            other, before, *_ = self.tables[0]
             raise UsageError(
                 f"{printable(found.name)}: keeps its pictures as {column.kind} in {column.name!r}, but "
                 f"{printable(other.name)} as {before.kind} in {before.name!r}; name one column of all files with "
                 "--column, or read them in two runs"
             )
-        self.tables.append((found, column, rows))
+        self.tables.append((found, column, rows, size))
 
     @property
     def pictures(self) -> int:
         """How many are known of."""
-        return sum(len(index) - 1 for _, index in self.tars) + sum(sum(rows) for _, _, rows in self.tables)
+        return sum(len(index) - 1 for _, index in self.tars) + sum(sum(rows) for _, _, rows, _ in self.tables)
 
     def cut(self, size: int) -> Iterator[Part]:
         """Pieces of about so many pictures."""
@@ -124,11 +126,12 @@ class _Shards:
         for found, index in self.tars:
             for first in range(0, max(1, len(index) - 1), size):
                 last = min(first + size, len(index) - 1)
-                yield Part(0, "tar", found.name, found.target, int(index[first]), int(index[last]), "", last - first)
-        for found, column, rows in self.tables:
+                start, stop, held = int(index[first]), int(index[last]), int(index[-1])
+                yield Part(0, "tar", found.name, found.target, start, stop, pictures=last - first, size=held)
+        for found, column, rows, held in self.tables:
             ranges = _cut(sum(rows), size) if column.kind == "path" else _joined(rows, size)
             for first, last in ranges:
-                yield Part(0, "parquet", found.name, found.target, first, last, column.name, last - first)
+                yield Part(0, "parquet", found.name, found.target, first, last, column.name, last - first, size=held)
 
 
 def _joined(rows: Sequence[int], size: int) -> Iterator[tuple[int, int]]:

@@ -33,18 +33,33 @@ def entries_of(folder: Store, part: Part, reading: Reading) -> Iterator[Entry]:
     """The pictures of a part that is no video.
 
     Raises:
-        DataError: a shard is damaged, from here on.
+        DataError: a shard is damaged, from here on, or is not the one that was cut into parts.
     """
     if part.kind == "items":
         yield from _items(folder, part, reading)
     else:
         store = Store.open(part.target)
+        _refuse_another(store, part)
         shown = Store(part.name, store.path, store.filesystem)
         if part.kind == "tar":
             yield from read_tar(shown, part.start, part.stop, reading.max_pixels)
         else:
             limits = _limits(reading)
             yield from read_parquet(shown, part.column, part.start, part.stop, reading.max_pixels, limits)
+
+
+def _refuse_another(store: Store, part: Part) -> None:
+    """See that a shard is as long as when it was cut: pieces of another would begin anywhere.
+
+    Raises:
+        DataError: it is not.
+    """
+    kind, size = store.look() if part.size >= 0 else ("", 0)
+    if kind == "file" and size != part.size:
+        raise DataError(
+            f"was changed after the run was planned ({part.size:,} bytes then, {size:,} now); put back what it was, or "
+            "read it in a new run"
+        )
 
 
 def _limits(reading: Reading) -> FetchLimits:

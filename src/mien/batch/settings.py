@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -166,14 +167,20 @@ class Workers:
 
 
 def describe(settings: Settings, model: ModelFile, sources: Sequence[str | Path | int]) -> dict[str, Any]:
-    """What ``run.json`` says, without passwords and tokens."""
-    named = [masked(str(source)) if "://" in str(source) else in_utf8(str(source)) for source in sources]
+    """What ``run.json`` says, without passwords and tokens. Paths are absolute: ``.`` is another one elsewhere."""
     return {
-        "sources": named,
+        "sources": list(map(_place, sources)),
         "model": {"name": model.name, "sha256": model.sha256},
         "settings": asdict(settings),
         "mien_version": __version__,
     }
+
+
+def _place(source: str | Path | int) -> str:
+    if isinstance(source, int):
+        return str(source)
+    text = str(source)
+    return masked(text) if "://" in text else in_utf8(os.path.abspath(text))  # noqa: PTH100 - Path would follow links
 
 
 def read_run(folder: Store) -> dict[str, Any] | None:

@@ -19,6 +19,7 @@ from mien.cli.ensemble import ensemble_command
 from mien.cli.evaluate import evaluate_command
 from mien.cli.explain import explain_command
 from mien.cli.export import export_command
+from mien.cli.flags import App
 from mien.cli.info import info_command
 from mien.cli.predict import predict_command
 from mien.cli.serve import serve_command
@@ -30,7 +31,7 @@ from mien.errors import MienError
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
-app = typer.Typer(
+app = App(
     name="mien",
     help="Train, judge and run facial-expression classifiers.",
     no_args_is_help=True,
@@ -77,6 +78,8 @@ def options(
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and end the process: 0 done, 1 the work failed, 2 the request was wrong."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    if "--debug" in arguments:  # wherever it stands
+        arguments = ["--debug", *(word for word in arguments if word != "--debug")]
     _prepare_streams()
     try:
         with terminated_as_interrupted():

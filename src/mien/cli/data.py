@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mien.cli.console import load_keras, reading_bar
+from mien.cli.flags import App
 from mien.errors import UsageError, unknown_choice
 from mien.files import check_writable, write_json
 
 if TYPE_CHECKING:
     from mien.datasets.audit import Audit
 
-app = typer.Typer(name="data", help="Check, show, convert and draw datasets of labelled faces.", no_args_is_help=True)
+app = App(name="data", help="Check, show, convert and draw datasets of labelled faces.", no_args_is_help=True)
 data_app = app
 
 Data = Annotated[
@@ -38,7 +39,9 @@ def check(
         bool | None,
         typer.Option("--near/--no-near", help="Look for nearly identical faces.", show_default="up to 200,000 faces"),
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write audit.html and audit.json there.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="DIR", help="Write audit.html and audit.json there.")
+    ] = None,
     fix: Annotated[
         Path | None, typer.Option(metavar="LIST", help="Write the faces to leave out, for --exclude.")
     ] = None,
@@ -131,17 +134,21 @@ def show(
     augmentation: Annotated[
         str | None, typer.Option(help="With --augmented: seed, standard, robust or none.", show_default="seed")
     ] = None,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the picture goes.")] = Path("faces.png"),
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where the picture goes.")] = Path(
+        "faces.png"
+    ),
     seed: Annotated[int, typer.Option(min=0, help="Another seed shows other faces.")] = 0,
 ) -> None:
     """Draw a contact sheet: some faces of every class."""
     from mien.datasets import open_dataset
-    from mien.datasets.sheets import SHEET_SPEC, dataset_sheet, write_sheet
+    from mien.datasets.sheets import SHEET_SPEC, check_sheet, dataset_sheet, write_sheet
     from mien.preprocessing import InputSpec
 
     if augmentation is not None and not augmented:
         raise UsageError("--augmentation: is for --augmented; add that, or leave it out")
+    check_sheet(out)
     dataset = open_dataset(data)
+    dataset.select(split)  # refuses what is not there before Keras is loaded
     spec = InputSpec() if augmented else SHEET_SPEC
     augment = _preview(augmentation or "seed") if augmented else None
     sheet = dataset_sheet(dataset, split=split, seed=seed, spec=spec, augment=augment)

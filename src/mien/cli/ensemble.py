@@ -9,7 +9,7 @@ import typer
 
 
 def ensemble_command(
-    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Two .onnx files or more.")],
+    models: Annotated[list[Path], typer.Argument(metavar="MODEL", help="Two .onnx files or more.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The .onnx file to write.", show_default=False)],
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,7 +47,8 @@ def evaluate_command(
     ] = "none",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write report.html, a model card and metrics.json there.")
+        Path | None,
+        typer.Option("--out", "-o", metavar="DIR", help="Write report.html, a model card and metrics.json there."),
     ] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Go on without files that cannot be used.")] = False,
     detect_faces: Annotated[
@@ -72,6 +73,9 @@ def evaluate_command(
         Path | None,
         typer.Option(metavar="LIST", help="A list of pictures to leave out, as mien data check --fix writes."),
     ] = None,
+    known_classes: Annotated[
+        bool, typer.Option("--known-classes", help="Leave out pictures of classes that the model does not know.")
+    ] = False,
     compare: Annotated[
         Path | None, typer.Option(metavar="MODEL2", help="Compare with this model on the same pictures.")
     ] = None,
@@ -100,7 +104,6 @@ def evaluate_command(
     from mien.assessing import assess
     from mien.cli.console import reading_bar, to_stderr
     from mien.datasets import open_dataset
-    from mien.datasets.exclusion import exclude as without
     from mien.datasets.splits import SPLITS
     from mien.robustness import SAMPLE
     from mien.views import check_tta
@@ -115,7 +118,8 @@ def evaluate_command(
     opened = _open(model, device)
     rival = _open(compare, device) if compare is not None else None
     whole = open_dataset(data, ferplus="majority" if ferplus else "none")
-    dataset = whole if exclude is None else without(whole, exclude)
+    models = [one for one in (opened, rival) if one is not None] if known_classes else []
+    dataset, left_out = _restricted(whole, split, exclude, models)
     console = to_stderr()
     with reading_bar(console) as progress, reading_bar(console, "spoiling") as spoiling:
         assessment = assess(
@@ -137,8 +141,7 @@ def evaluate_command(
             find_duplicates=find_duplicates,
             learnt_from=whole,  # a model may have learned from what a list leaves out
         )
-    excluded = 0 if exclude is None else len(whole.select(split)) - len(dataset.select(split))
-    document = _document(model, data, exclude, excluded, assessment)
+    document = _document(model, data, exclude, left_out, assessment)
     written = []
     if out is not None:
         from mien.report_folder import write_folder
@@ -153,7 +156,7 @@ def evaluate_command(
             data=str(data),
             explain=explain,
             audit=audited,
-            excluded=excluded,
+            **left_out,
         )
     if as_json:
         _print_json(document)
@@ -171,12 +174,33 @@ def _open(model: Path, device: str) -> Model:
         return open_model(model, device=device)
 
 
+def _restricted(
+    whole: Dataset, split: str, exclude: Path | None, models: Sequence[Model]
+) -> tuple[Dataset, dict[str, Any]]:
+    """The data without what a list names and, where models are given, without classes that these do not know.
+
+    Returns:
+        What is left, and what was left out of the split, as `mien.report_facts.ReportFacts` takes it.
+    """
+    from mien.datasets.exclusion import exclude as without
+    from mien.judging import known_classes
+
+    dataset = whole if exclude is None else without(whole, exclude)
+    excluded = 0 if exclude is None else len(whole.select(split)) - len(dataset.select(split))
+    other_classes: dict[str, int] = {}
+    if models:
+        dataset, other_classes = known_classes(dataset, split, *models)
+    return dataset, {"excluded": excluded, "other_classes": other_classes}
+
+
 def _check_choice(option: str, received: str, allowed: Collection[str]) -> None:
     if received not in allowed:
         raise unknown_choice(option, received, allowed)
 
 
-def _document(model: Path, data: Path, exclude: Path | None, excluded: int, assessment: Assessment) -> dict[str, Any]:
+def _document(
+    model: Path, data: Path, exclude: Path | None, left_out: Mapping[str, Any], assessment: Assessment
+) -> dict[str, Any]:
     """What ``--json`` prints: the whole split's metrics, its parts, how far to trust them, and what was left out."""
     from mien import __version__
 
@@ -191,9 +215,10 @@ def _document(model: Path, data: Path, exclude: Path | None, excluded: int, asse
         "unlabelled": judgement.unlabelled,
         "skipped": list(judgement.skipped),
         "without_face": judgement.without_face,
+        "photographs": judgement.photographs,
         "duplicates_left_out": judgement.duplicates_left_out,
         "exclude": None if exclude is None else str(exclude),
-        "excluded": excluded,
+        **left_out,
         **assessment.to_dict(),
         "mien_version": __version__,
     }
@@ -217,6 +242,7 @@ def _print_tables(document: Mapping[str, Any], assessment: Assessment, written: 
 
     from mien.cli.console import scores_table
     from mien.cli.trust import robustness_table, trust_lines
+    from mien.report_facts import other_classes_words
 
     console, results = Console(emoji=False), assessment.judgement.scores
     console.print(scores_table(results))
@@ -233,6 +259,8 @@ def _print_tables(document: Mapping[str, Any], assessment: Assessment, written: 
         console.print(f"{document['duplicates_left_out']:,} pictures also stand in Training and were left out")
     if document["excluded"]:
         console.print(f"{document['excluded']:,} pictures of this split were left out, as the list names them")
+    if document["other_classes"]:
+        console.print(other_classes_words(document["other_classes"]), soft_wrap=True, markup=False, highlight=False)
     if document["unlabelled"]:
         console.print(f"{document['unlabelled']:,} faces have no label and were left out")
     for path in written:

@@ -26,7 +26,7 @@ SHEET = "classes.png"
 
 def explain_command(
     context: typer.Context,
-    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help=SOURCES_HELP, show_default=False)],
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE", help=SOURCES_HELP, show_default=False)],
     model: Annotated[str | None, typer.Option(metavar="MODEL", help="A model file, or a bundled name.")] = None,
     method: Annotated[
         str, typer.Option(help="occlusion (any model), gradcam (needs Keras), or auto: occlusion.")
@@ -41,7 +41,7 @@ def explain_command(
     min_confidence: Annotated[
         float, typer.Option(help="Faces of which no expression is so probable are called uncertain.")
     ] = 0.0,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Write pictures there.")] = Path("explained"),
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Write pictures there.")] = Path("explained"),
     per_class: Annotated[
         bool, typer.Option("--per-class", help="SOURCE is a dataset: draw a sheet with a row for each class.")
     ] = False,

@@ -39,7 +39,7 @@ CPU_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "am
 
 def info_command(
     model: Annotated[
-        Path | None, typer.Argument(metavar="[MODEL]", help="A model file, or a bundled name.", show_default=False)
+        Path | None, typer.Argument(metavar="MODEL", help="A model file, or a bundled name.", show_default=False)
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
 ) -> None:

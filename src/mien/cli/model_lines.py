@@ -81,12 +81,15 @@ def _learnt(data: Mapping[str, Any]) -> str:
 
 def _recipe(recipe: Mapping[str, Any]) -> str:
     """The settings that people ask for first; ``--json`` has them all."""
-    names = ("epochs", "batch_size", "optimizer", "learning_rate", "seed", "init", "teachers")
+    names = (
+        *("epochs", "batch_size", "optimizer", "learning_rate", "schedule", "weight_decay", "label_smoothing", "mixup"),
+        *("sam", "ema", "class_weights", "seed", "init", "teachers"),
+    )
     told = ((name, recipe.get(name)) for name in names)
     return ", ".join(
         f"{name.replace('_', ' ')} {', '.join(map(str, value)) if isinstance(value, list) else value}"
         for name, value in told
-        if value not in (None, "", [])
+        if value or (name == "seed" and value == 0)
     )
 
 

@@ -41,7 +41,7 @@ SOURCES_HELP = (
 
 
 def predict_command(
-    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help=SOURCES_HELP, show_default=False)],
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE", help=SOURCES_HELP, show_default=False)],
     model: Annotated[str | None, typer.Option(metavar="MODEL", help="A model file, or a bundled name.")] = None,
     detector: Annotated[str, typer.Option(help="mtcnn, or none: each picture is a face, cut out already.")] = "mtcnn",
     min_face_size: Annotated[
@@ -58,9 +58,12 @@ def predict_command(
     output_format: Annotated[
         str | None, typer.Option("--format", help="table, json, jsonl or csv, on stdout.", show_default="table")
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As --format json.")] = False,
     out: Annotated[
         str | None,
         typer.Option(
+            "--out",
+            "-o",
             metavar="FILE",
             help="Write rows there as they come: .jsonl, .json, .csv, .parquet. With --engine ray: a folder.",
         ),
@@ -126,6 +129,10 @@ def predict_command(
     asked.pop("sources")
     if asked.pop("engine") not in ENGINES:
         raise unknown_choice("--engine", engine, ENGINES)
+    if asked.pop("as_json"):
+        if output_format not in (None, "json"):
+            raise UsageError(f"--json: is --format json, and --format {output_format} was asked for; leave one out")
+        asked["output_format"] = "json"
     _check(sources, asked)
     _refuse_others(engine, sources, asked)
     ENGINES[engine](sources, asked)
@@ -141,7 +148,7 @@ def _check(sources: Sequence[str], asked: dict[str, Any]) -> None:
     if wanted is not None and wanted not in STDOUT_FORMATS:
         raise unknown_choice("--format", wanted, STDOUT_FORMATS)
     if wanted is not None and asked["out"] is not None:
-        raise UsageError("--format: is for stdout; the ending of --out says how the file is written")
+        raise UsageError("--format: is for stdout, as is --json; the ending of --out says how the file is written")
     if asked["out"] == "-":
         raise UsageError("--out: leave it out for stdout; --format json, jsonl or csv says how rows are written there")
     check_tta(asked["tta"], "--tta")

@@ -186,7 +186,10 @@ def _token(token: str | None, path: Path | None) -> str:
     if path is None:
         return token or ""
     if token:
-        raise UsageError("--token-file: give either it or --token, not both")
+        raise UsageError(
+            "--token-file: the token is given twice, by --token or MIEN_TOKEN and by --token-file or MIEN_TOKEN_FILE; "
+            "leave one out, or set it to nothing"
+        )
     try:
         found = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

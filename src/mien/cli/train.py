@@ -45,7 +45,9 @@ def train_command(
     size: Annotated[int | None, typer.Option(help="Side of the network's input in pixels.", show_default="48")] = None,
     channels: Annotated[int | None, typer.Option(help="1 for grey, 3 for RGB.", show_default="1")] = None,
     seed: Annotated[int | None, typer.Option(help="Every random stream follows from it.", show_default="0")] = None,
-    validation_fraction: Annotated[float | None, typer.Option(help="Share of Training held out.")] = None,
+    validation_fraction: Annotated[
+        float | None, typer.Option(help="Share of Training held out.", show_default="0.1")
+    ] = None,
     ferplus: Annotated[
         str | None,
         typer.Option(help="majority or distribution: FER+'s votes beside fer2013.csv as labels.", show_default="none"),
@@ -68,7 +70,10 @@ def train_command(
         list[str] | None,
         typer.Option("--set", metavar="FIELD=VALUE", help="Any other setting, such as mixup=0.2; may be repeated."),
     ] = None,
-    keep: Annotated[str | None, typer.Option(help="best or last: which epoch's weights are saved.")] = None,
+    keep: Annotated[
+        str | None,
+        typer.Option(help="best or last: which epoch's weights are saved.", show_default="the recipe's"),
+    ] = None,
     precision: Annotated[
         str | None, typer.Option(help="auto, float32, mixed_bfloat16 or mixed_float16.", show_default="auto")
     ] = None,
@@ -116,7 +121,7 @@ def train_command(
     """Train a network on labelled faces, judge it, and save it with its history and scores."""
     from mien.config import AUGMENTATIONS
     from mien.datasets.opening import refuse_missing
-    from mien.runs import RunFolder
+    from mien.runs import RunFolder, data_of
 
     _refuse_early(augmentation, tensorboard)
     changes: dict[str, Any] = {
@@ -151,7 +156,7 @@ def train_command(
     if resume is not None:
         _refuse_settings(context)
         if hosts is None:  # else the first host looks, for all
-            RunFolder.open(resume)
+            data_of(resume, RunFolder.open(resume).read_config())
         load_keras("training")
         with others:
             go_on(resume, tensorboard=tensorboard)

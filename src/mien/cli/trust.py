@@ -28,6 +28,10 @@ def trust_lines(assessment: Assessment) -> Iterator[str]:
         from mien.report_facts import ONE_CLASS
 
         yield f"note: {ONE_CLASS.format(evaluation.only_class)}"
+    if assessment.judgement.photographs:
+        from mien.report_facts import PHOTOGRAPHS
+
+        yield f"note: {PHOTOGRAPHS}"
     yield from _calibration_lines(assessment.calibration, evaluation.split)
     at = assessment.coverage.at_80
     yield (
@@ -41,9 +45,12 @@ def trust_lines(assessment: Assessment) -> Iterator[str]:
 
 
 def _calibration_lines(calibration: Calibration, split: str) -> Iterator[str]:
+    from mien.report_facts import fitted_words
+
     before, after = calibration.before, calibration.after
     if calibration.temperature == 1:
-        yield f"calibration error (ECE) {after.ece:.1%}: the model has no temperature; 'mien calibrate' fits one"
+        own = " of its own" if calibration.fitted_on else ""
+        yield f"calibration error (ECE) {after.ece:.1%}: the model has no temperature{own}; 'mien calibrate' fits one"
     else:
         where = f", fitted on {calibration.fitted_on}" if calibration.fitted_on else ""
         yield (
@@ -51,7 +58,7 @@ def _calibration_lines(calibration: Calibration, split: str) -> Iterator[str]:
             f"{before.ece:.1%} without"
         )
     if calibration.flatters(split):
-        yield "  the temperature was fitted on pictures that are judged here: this looks better than it is"
+        yield f"  {fitted_words(calibration)} fitted on pictures that are judged here: this looks better than it is"
     yield f"it is {after.confidence:.1%} sure on average and {after.accuracy:.1%} right: {_tendency(after)}"
 
 

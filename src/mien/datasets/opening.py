@@ -71,9 +71,9 @@ def refuse_missing(path: str | Path) -> None:
     Raises:
         UsageError: names it.
     """
-    path = _as_path(path)
-    if not path.exists():
-        raise UsageError(f"no such file or folder: {path}")
+    if not (path := _as_path(path)).exists():
+        way = "; name its path, or draw faces to try with: mien data sample faces" if path.name == "FER2013" else ""
+        raise UsageError(f"no such file or folder: {path}{way}")
 
 
 def _as_path(path: str | Path) -> Path:

@@ -12,7 +12,7 @@ from mien.datasets.conversion import write_png
 from mien.datasets.dataset import Dataset, Faces
 from mien.drawing import Block, contact_sheet
 from mien.errors import UsageError
-from mien.files import replacing
+from mien.files import check_writable, replacing
 from mien.images import Image
 from mien.preprocessing import InputSpec
 
@@ -89,6 +89,17 @@ def _note(total: int, augment: Augment | None) -> str:
     return f"{faces}; the first row as it is, the others as training sees it" if augment else faces
 
 
+def check_sheet(path: Path) -> None:
+    """Find out before any work is done whether `write_sheet` will be able to write.
+
+    Raises:
+        UsageError: the file does not end in ``.png``, or cannot be written.
+    """
+    if path.suffix.lower() != ".png":
+        raise UsageError(f"out: contact sheets are .png files, received {path}")
+    check_writable(path)
+
+
 def write_sheet(path: Path, sheet: Image) -> str:
     """Write a sheet as PNG, whole or not at all, in place of one that may be there.
 
@@ -98,8 +109,7 @@ def write_sheet(path: Path, sheet: Image) -> str:
     Raises:
         UsageError: the file does not end in ``.png``, or cannot be written.
     """
-    if path.suffix.lower() != ".png":
-        raise UsageError(f"out: contact sheets are .png files, received {path}")
+    check_sheet(path)
     with replacing(path) as temporary:
         write_png(temporary, sheet)
     height, width = sheet.shape[:2]

@@ -145,7 +145,9 @@ def split_mask(splits: NDArray[np.str_], split: str) -> NDArray[np.bool_]:
     if not mask.any():
         if split == "train":
             raise _lacks(splits, split)
-        raise UsageError(f"split: the data has no {split!r}; choose from {', '.join(split_choices(splits))}")
+        choices = split_choices(splits)
+        why = " (all of it counts as 'train', as where nothing names a split)" if choices == ["train", "all"] else ""
+        raise UsageError(f"split: the data has no {split!r}{why}; choose from {', '.join(choices)}")
     return mask
 
 

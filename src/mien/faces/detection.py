@@ -21,9 +21,18 @@ def _no_points() -> NDArray[np.float32]:
     return np.empty((0, 0, 2), np.float32)
 
 
+def _as_floats(name: str, values: ArrayLike) -> NDArray[np.float32]:
+    try:
+        return np.atleast_1d(np.asarray(values, np.float32))
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{name}: must be numbers, received {type(values).__name__} ({error})") from error
+
+
 @dataclass(frozen=True, eq=False)
 class Detections:
     """The faces of one picture, in columns; largest first, equal ones from left to right, then top to bottom.
+
+    Lists become arrays.
 
     Attributes:
         boxes_xyxy: float32 (n, 4), pixels: left, upper, right, lower edge. May reach past the picture's edge.
@@ -39,9 +48,14 @@ class Detections:
     keypoints: NDArray[np.float32] = field(default_factory=_no_points)
 
     def __post_init__(self) -> None:
+        for name in ("boxes_xyxy", "scores", "keypoints"):
+            object.__setattr__(self, name, _as_floats(name, getattr(self, name)))
         n = len(self.scores)
-        if not n and not self.keypoints.size:
-            object.__setattr__(self, "keypoints", self.keypoints.reshape(0, self.keypoints.shape[-2], 2))
+        if not self.keypoints.size:  # an empty list is one-dimensional
+            points = self.keypoints.shape[-2] if self.keypoints.ndim == 3 and not n else 0
+            object.__setattr__(self, "keypoints", self.keypoints.reshape(n, points, 2))
+        if not n and not self.boxes_xyxy.size:
+            object.__setattr__(self, "boxes_xyxy", self.boxes_xyxy.reshape(0, 4))
         shapes = (self.boxes_xyxy.shape, self.scores.shape, self.keypoints.shape)
         if shapes not in (((n, 4), (n,), (n, 5, 2)), ((n, 4), (n,), (n, 0, 2))):
             raise UsageError(f"boxes, scores, keypoints: must be (n, 4), (n,), (n, 5 or 0, 2), received {shapes}")
@@ -69,7 +83,8 @@ class Detections:
 class Detector(Protocol):
     """Finds faces. Safe to share between threads.
 
-    Pictures are uint8, (height, width) grey or (height, width, 3) RGB, upright.
+    One that is handed to `mien.Analyzer` need have no more than `detect`. Pictures are uint8, (height, width) grey or
+    (height, width, 3) RGB, upright.
     """
 
     @property

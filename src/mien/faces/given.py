@@ -51,6 +51,8 @@ def _as_array(boxes_xyxy: ArrayLike | Sequence[Box]) -> np.ndarray[Any, np.dtype
         UsageError: they are none, not finite, or not in fours.
     """
     given: Any = boxes_xyxy
+    if isinstance(given, Detections):
+        raise UsageError("boxes_xyxy: must be numbers (n, 4), received Detections; give its boxes_xyxy")
     if isinstance(given, list | tuple):
         given = [box.xyxy if isinstance(box, Box) else box for box in given]
     try:
@@ -62,9 +64,11 @@ def _as_array(boxes_xyxy: ArrayLike | Sequence[Box]) -> np.ndarray[Any, np.dtype
         boxes = boxes.reshape(0, 4) if boxes.shape == (0,) else boxes
         given = f"shape {boxes.shape}" if np.isfinite(boxes).all() else "numbers that are not finite"
     if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.isfinite(boxes).all():
+        wide = boxes.ndim == 2 and boxes.shape[1] > 4  # most detectors' have the score in the fifth column
+        mending = "leave out what is not an edge: boxes[:, :4]" if wide else "put a single box into a list: [box]"
         raise UsageError(
-            f"boxes_xyxy: must be numbers (n, 4), left, upper, right and lower edge of each face, received {given}; "
-            "put a single box into a list: [box]"
+            "boxes_xyxy: must be numbers (n, 4), left, upper, right and lower edge of each face, received "
+            f"{given}; {mending}"
         )
     return boxes
 

@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from mien import __version__
+from mien.errors import UsageError
 from mien.server import analysis, documents, health, models, pages, videos, web_assets
 from mien.server.analysis import PictureService
 from mien.server.envelope import Envelope, route_of
@@ -38,7 +39,11 @@ def create_app(analyzers: Any, settings: ServerSettings | None = None) -> FastAP
     Args:
         analyzers: a `mien.server.Analyzers`, or whatever has its `names`, `default` and `get`.
         settings: limits, token and so on; None for the defaults.
+
+    Raises:
+        UsageError: one of them is something else.
     """
+    _check_kinds(analyzers, settings)
     settings = settings or ServerSettings()
     metrics = Metrics()
     alone = analyzers.get
@@ -105,6 +110,20 @@ def _add_routes(
     app.include_router(documents.router())
     app.include_router(web_assets.router(analyzers))
     app.include_router(pages.router(config))
+
+
+def _check_kinds(analyzers: object, settings: object) -> None:
+    """Refuse what is given in place of analyzers or settings.
+
+    Raises:
+        UsageError: says what was received.
+    """
+    if not callable(getattr(analyzers, "get", None)) or not hasattr(analyzers, "names"):
+        kind = type(analyzers).__name__
+        raise UsageError(f"analyzers: must be as mien.server.Analyzers(['mien-small']) opens them, received {kind}")
+    if settings is not None and not isinstance(settings, ServerSettings):
+        kind = type(settings).__name__  # what it holds may be the token
+        raise UsageError(f"settings: must be such as mien.server.ServerSettings(max_images=8), received {kind}")
 
 
 def video_folder(settings: ServerSettings) -> Path:

@@ -68,12 +68,18 @@ class Analyzers:
     """
 
     def __init__(
-        self, models: Sequence[str | Path] = (), *, threads: int = 0, device: str = "auto", max_pixels: int = MAX_PIXELS
+        self,
+        models: str | Path | Sequence[str | Path] = (),
+        *,
+        threads: int = 0,
+        device: str = "auto",
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         """Open them.
 
         Args:
-            models: names of bundled models, or files; none for mien-small. The first is the default.
+            models: names of bundled models, or files; none for mien-small; one may stand alone. The first is the
+                default.
             threads: CPU threads that one call may use; 0 for as many as there are cores.
             device: where an ``.onnx`` runs.
             max_pixels: pictures with more are refused before they are decoded.
@@ -84,7 +90,8 @@ class Analyzers:
         """
         self.max_pixels = max_pixels
         self.models: dict[str, ServedModel] = {}
-        for wanted in models or tuple(BUNDLED)[:1]:
+        several = (models,) if isinstance(models, str | Path) else models
+        for wanted in several or tuple(BUNDLED)[:1]:
             opened = _open(wanted, device, threads)
             if opened.name in self.models:
                 raise UsageError(f"model: two are called {opened.name!r}; rename one of the files")

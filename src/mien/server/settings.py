@@ -95,8 +95,7 @@ class ServerSettings:
         _check_numbers(self)
         if not self.host:
             raise UsageError("host: must be an address such as 127.0.0.1, received an empty one")
-        if self.token and (len(self.token) < 8 or not self.token.isascii() or not self.token.isprintable()):
-            raise UsageError("token: must be 8 printable ASCII characters or more")  # never shows what it received
+        _check_token(self.token)
         if not self.loopback and not self.token and not self.insecure:
             raise UsageError(
                 f"host: {self.host} can be reached from other machines, so a token is needed: --token or MIEN_TOKEN "
@@ -112,10 +111,11 @@ class ServerSettings:
                 f"queue_bytes: must be twice max_body ({self.max_body:,}) or more, as JSON counts twice, received "
                 f"{self.queue_bytes:,}; raise --queue-memory or lower --max-body"
             )
-        for name in self.allow_hosts:
-            _check_host_name(name)
-        for origin in self.cors_origins:
-            _check_origin(origin)
+        for argument, check in (("allow_hosts", _check_host_name), ("cors_origins", _check_origin)):
+            if isinstance(getattr(self, argument), str):  # whose letters would count as names
+                raise UsageError(f"{argument}: must be several, in a tuple, received {getattr(self, argument)!r}")
+            for name in getattr(self, argument):
+                check(name)
 
     @property
     def loopback(self) -> bool:
@@ -154,6 +154,14 @@ def _check_numbers(settings: ServerSettings) -> None:
             raise UsageError(f"{name}: must be a number, {least:g} or more, received {value!r}")
     if settings.port > 65535:
         raise UsageError(f"port: must be from 0 (any free one) to 65535, received {settings.port}")
+
+
+def _check_token(token: object) -> None:
+    """Refuse what is no token; what it received is never shown."""
+    if not isinstance(token, str):
+        raise UsageError(f"token: must be text, received {type(token).__name__}")
+    if token and (len(token) < 8 or not token.isascii() or not token.isprintable()):
+        raise UsageError("token: must be 8 printable ASCII characters or more")
 
 
 def _check_host_name(name: str) -> None:

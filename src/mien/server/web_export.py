@@ -12,6 +12,7 @@ from mien import __version__
 from mien.classifier import Classifier
 from mien.errors import UsageError
 from mien.files import write_json
+from mien.modelspec import copy_onnx
 from mien.server.web_models import MANIFEST, SUFFIX, WebModel, detector_graphs, file_names, manifest
 from mien.weights import BUNDLED, find_model
 
@@ -96,7 +97,7 @@ def _write(folder: Path, model: WebModel) -> None:
     _copy_static(folder)
     models = folder / "page" / "models"
     models.mkdir()
-    shutil.copyfile(model.path, models / file_names([model])[0])
+    copy_onnx(model.path, models / file_names([model])[0])
     for name, graph in detector_graphs().items():
         (models / name).write_bytes(graph)
     write_json(models / MANIFEST, manifest([model]))
