@@ -234,7 +234,7 @@ def check_probabilities(output: object, n: int, classes: int, name: str) -> NDAr
 
 def _check_file(path: Path) -> None:
     if not path.is_file():
-        raise UsageError(f"{path}: no such file; give the path of a model")
+        raise UsageError(f"{path}: no such file; give the path of a model, or a name: {', '.join(BUNDLED)}")
 
 
 def _open_runtime(path: Path, device: str, threads: int) -> Runtime:

@@ -94,7 +94,7 @@ def read_facts(model: str | Path) -> ModelFacts:
             f"is {', '.join(BUNDLED)}"
         )
     if not path.is_file():
-        raise UsageError(f"{path}: no such file; give the path of a model")
+        raise UsageError(f"{path}: no such file; give the path of a model, or a name: {', '.join(BUNDLED)}")
     network, to_keras = _read_network(path, kind)
     spec, problem = _read_spec(path, kind)
     digest = file_sha256(path)
