@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_type_hints
 
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 from PIL import Image as PillowImage
 
 import mien
 from mien.analyzer import Analyzer
 from mien.errors import DataError, UsageError
-from mien.faces import KEYPOINTS, Detections
+from mien.faces import KEYPOINTS, Detections, Detector, FindsFaces
 from mien.images import Image
 from mien.preprocessing import fit_images
 from mien.sources import Clip, Frame
@@ -457,6 +459,10 @@ def test_several_pictures_in_place_of_one_are_told_what_takes_them(model, tmp_pa
         Analyzer(model).analyze(tmp_path)
     with pytest.raises(UsageError, match="must be a picture's path, received an empty one"):
         Analyzer(model).analyze("")
+    text = "/9j/" + 9_000 * "A"  # as long as pictures are
+    for base64, words in ((f"data:image/jpeg;base64,{text}", "partition"), (text, "a text of 9,004 characters")):
+        with pytest.raises(UsageError, match=f"image: must be a path or bytes, .*{words}"):
+            Analyzer(model).analyze(base64)
 
 
 def test_boxes_and_whole_pictures_exclude_each_other(model):
@@ -512,6 +518,39 @@ def test_a_detector_of_the_users_needs_no_more_than_detect(model):
     assert found == [[1, 2]] * 8
     with pytest.raises(UsageError, match="detect_every: the detector 'Mine' has no follow; leave it out"):
         next(mine.analyze_frames(eight_frames(), detect_every=6))
+
+
+def test_a_detector_may_be_made_of_the_protocol(model):
+    class Derived(Detector):
+        def detect(self, image: Image) -> Detections:
+            return SpotDetector().detect(image)
+
+    class Without(Detector):
+        pass
+
+    analyzer = Analyzer(model, detector=Derived())
+    assert analyzer.detector.name == "Derived"
+    assert len(analyzer.analyze(TWO)) == 2
+    found = [[face.track_id for face in faces] for _, faces in analyzer.analyze_frames(eight_frames())]
+    assert found == [[1, 2]] * 8
+    with pytest.raises(UsageError, match="received Without, which has no detect"):
+        Analyzer(model, detector=Without())
+
+
+def test_a_detector_gives_an_answer_for_each_picture_and_each_face(model):
+    spots = SpotDetector()
+    spots.follow = lambda image, before: before.take([0])  # type: ignore[method-assign]
+    with pytest.raises(UsageError, match=r"its follow must give as many faces as it was given, 2, .*; received 1"):
+        list(Analyzer(model, detector=spots).analyze_frames(eight_frames()))
+    for gives in (Detections.none(), [Detections.none()]):
+        spots.detect_batch = lambda images, gives=gives: gives  # type: ignore[method-assign]
+        with pytest.raises(UsageError, match=r"its detect_batch must give .* for each picture, received 1 for 2"):
+            Analyzer(model, detector=spots).analyze_batch([TWO, TWO])
+
+
+def test_type_checkers_take_detectors_with_nothing_but_detect_and_lists():
+    assert get_type_hints(Analyzer.__init__)["detector"] == str | FindsFaces
+    assert get_type_hints(Detections.__init__)["scores"] == ArrayLike
 
 
 @pytest.mark.parametrize(

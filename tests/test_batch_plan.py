@@ -346,6 +346,17 @@ def test_a_relative_name_is_another_source_in_another_folder(tmp_path, folder, m
         check_folder(folder, describe(Settings(), model, ["photos"]), resume=True)
 
 
+def test_a_run_that_wrote_names_down_as_they_were_given_goes_on(tmp_path, folder, model, monkeypatch):
+    """As those did that were begun before paths were made absolute."""
+    monkeypatch.chdir(tmp_path)
+    given = ["photos", "shards/*.tar", "s3://bucket/a?region=x", "https://a.example/b.jpg"]
+    asked = describe(Settings(), model, given)
+    begin(folder, {**asked, "sources": given}, model)
+    assert check_folder(folder, asked, resume=True)
+    with pytest.raises(UsageError, match=r"sources: then \S+/photos, .*, now \S+/other"):
+        check_folder(folder, describe(Settings(), model, ["other"]), resume=True)
+
+
 def test_what_a_killed_run_left_does_not_hinder(tmp_path, folder, model):
     for name in ("_plan/items.parquet", "_work/part-000000.json", ".0a1b2c-run.json", ".DS_Store"):
         write(tmp_path / "run" / name)

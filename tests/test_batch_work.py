@@ -1,6 +1,7 @@
 """What a worker does with a part, without Ray: the rows of one process, whatever dies in between."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -125,6 +126,23 @@ def test_rows_of_shards_are_those_of_files(tmp_path, run):
     assert len(plain) == 8
     assert faces(tmp_path / "run2", shards) == plain * 2
     assert faces(tmp_path / "run3", tmp_path / "c.parquet") == plain
+
+
+def test_a_shard_that_was_changed_meanwhile_says_how_its_parts_are_done_after_all(tmp_path, run, monkeypatch):
+    monkeypatch.setattr("mien.batch.tars.INDEXED_BYTES", 0)
+    members = [(f"{grey}.png", png(grey)) for grey in (10, 60, 90)]
+    tar = write(tmp_path / "s.tar", tar_bytes(members))
+    whole = tar.read_bytes()
+    *_, part = planned(run, tar, part_size=2)
+    write(tar, tar_bytes([(name, data + bytes(7000)) for name, data in members]))
+    assert worker(run).do(part) == Counts(failed=1)
+    ((_, reason),) = failures(run)
+    found = re.search(r"put back what it was, delete (\S+) and go on with --resume, or read it in a new run", reason)
+    assert found is not None
+    write(tar, whole)
+    (run / found[1]).unlink()
+    assert worker(run).do(part) == Counts(pictures=1, faces=1)
+    assert failures(run) == []
 
 
 def test_a_part_is_done_once(tmp_path, run):

@@ -1,3 +1,6 @@
+import errno
+import os
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import keras
@@ -96,6 +99,19 @@ def test_a_checkpoint_is_on_the_disk_before_others_are_deleted(tmp_path, monkeyp
     assert [path.name for path in tmp_path.iterdir()] == ["epoch-0002"]
 
 
+@pytest.mark.parametrize(("code", "kept"), [(errno.EINVAL, True), (errno.ENOTSUP, True), (errno.EIO, False)])
+def test_file_systems_that_cannot_be_told_to_write_now_take_checkpoints(tmp_path, monkeypatch, code, kept):
+    """As shared folders of virtual machines; a disk that fails is another matter."""
+
+    def fsync(file: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("os.fsync", fsync)
+    with nullcontext() if kept else pytest.raises(OSError, match=os.strerror(code)):
+        Checkpoints(tmp_path).save(model(), rows(0.5))
+    assert [path.name for path in tmp_path.iterdir()] == ["epoch-0001"] * kept
+
+
 def test_two_processes_do_not_write_into_each_others_unfinished_checkpoint(tmp_path, monkeypatch):
     """Of two that resume one run, the later one used to empty the folder that the earlier one was writing into."""
     save, other = keras.Model.save_weights, model()
@@ -124,9 +140,10 @@ def test_a_checkpoint_that_fails_leaves_nothing_half_written(tmp_path, monkeypat
     assert not list(tmp_path.iterdir())
 
 
-def test_a_damaged_state_says_what_to_do(tmp_path):
+@pytest.mark.parametrize("damaged", [b"[{", b"\0" * 40, b"[\xff"])
+def test_a_damaged_state_says_what_to_do(tmp_path, damaged):
     Checkpoints(tmp_path).save(model(), rows(0.5))
-    (tmp_path / "epoch-0001" / "state.json").write_text("[{")
+    (tmp_path / "epoch-0001" / "state.json").write_bytes(damaged)
     with pytest.raises(ModelError, match="delete that checkpoint's folder"):
         Checkpoints(tmp_path).history()
 

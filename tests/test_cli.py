@@ -41,6 +41,13 @@ def test_debug_may_stand_behind_the_command(capsys, monkeypatch):
     assert said.endswith("mien: no such file or folder: nowhere\n")
 
 
+def test_a_file_may_be_called_like_an_option(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["predict", "--", "--debug"])
+    assert end.value.code == 2
+    assert "--debug: there is no such file" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("words", [(), ("train",), ("predict",), ("data", "check")])
 def test_help_shows_no_type_of_flags_which_take_no_value(words, capsys):
     with pytest.raises(SystemExit):

@@ -99,7 +99,11 @@ def test_few_pictures_and_test_splits_are_warned_of(model: Path, tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("trained_on", "words"),
-    [({}, "does not say that it learned from other"), ({"format": "class folders"}, "may be of them (class folders)")],
+    [
+        ({}, "does not say that it learned from other"),
+        ({"format": "arrays"}, "does not say that it learned from other"),
+        ({"format": "class folders"}, "may be of them (class folders)"),
+    ],
 )
 def test_training_is_refused(model: Path, data: Path, trained_on: dict[str, object], words: str) -> None:
     write_to_onnx(model, dataclasses.replace(ModelSpec.from_onnx(model), trained_on=trained_on))
@@ -124,6 +128,16 @@ def test_folders_without_splits_that_the_model_did_not_learn_from_will_do(model:
     assert spec.trained_on == noted | {"calibration": {"split": "train", "n": 240, "format": "class folders"}}
     assessment = assess(Classifier(model), open_dataset(own), split="all")
     assert assessment.calibration.flatters("all")
+
+
+def test_pictures_of_classes_that_the_model_does_not_know_can_be_left_out(model: Path, data: Path) -> None:
+    for split in ("train", "val"):
+        (data / split / "contempt").mkdir()
+        cv2.imwrite(str(data / split / "contempt" / "1.png"), np.zeros((8, 8), np.uint8))
+    result = calibrate(model, data)
+    assert "'mien calibrate --known-classes' fits without them" in str(result.exception)
+    found = json.loads(calibrate(model, data, "--known-classes", "--json").stdout)
+    assert found["n"] == 240
 
 
 def refused(error: type[MienError], message: str, model: Path, *arguments: object) -> None:

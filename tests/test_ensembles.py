@@ -127,7 +127,7 @@ def test_an_ensemble_of_lower_precision_says_so(tmp_path, members):
     kept = {item.key: item.value for item in graph.metadata_props if item.key == "mien"}
     onnx.helper.set_model_props(graph, kept)  # for all that the ensemble can tell, a float32 file
     onnx.save(graph, full)
-    both = save_ensemble([full, bundled], tmp_path / "both.onnx")
+    both = save_ensemble([full, "mien-small"], tmp_path / "both.onnx")
     assert read_precision(both) == {"precision": "float16"}
     assert read_precision(save_ensemble(members, tmp_path / "plain.onnx")) == {"precision": "float32"}
 

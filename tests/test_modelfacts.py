@@ -180,7 +180,7 @@ def test_other_endings_folders_and_missing_files_are_refused(tmp_path: Path) -> 
     (tmp_path / "model.pt").touch()
     with pytest.raises(UsageError, match=r"must end in \.onnx.*received '\.pt'"):
         read_facts(tmp_path / "model.pt")
-    with pytest.raises(UsageError, match="no such file.*or a name: mien-small"):
+    with pytest.raises(UsageError, match=r"no such file.*or a name: mien-small"):
         read_facts(tmp_path / "model.onnx")
     with pytest.raises(UsageError, match="is a folder"):
         read_facts(tmp_path)

@@ -259,7 +259,9 @@ def test_pictures_are_called_training_only_where_they_are():
     known = replace(facts.spec, trained_on={"format": "class folders"})
     for split in ("train", "all"):
         judged = replace(facts, scores={split: replace(facts.evaluation, split=split)})
-        assert "does not say what it learned from. If it was these" in judged.cautions()[0]
+        arrays = replace(judged, spec=replace(facts.spec, trained_on={"format": "arrays"}))
+        for untold in (judged, arrays):
+            assert "does not say what it learned from. If it was these" in untold.cautions()[0]
         assert replace(judged, spec=known).cautions() == (
             "These pictures hold those of Training: the scores say how well they were remembered, not more.",
         )

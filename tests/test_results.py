@@ -5,6 +5,7 @@ import json
 import pickle
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -98,6 +99,27 @@ def test_from_row_wants_one_probability_for_each_class() -> None:
     assert Prediction.from_row(("a", "b"), [0.25, 0.75]).probabilities == {"a": 0.25, "b": 0.75}
     with pytest.raises(UsageError, match="2 probabilities"):
         Prediction.from_row(("a", "b"), [1.0])
+
+
+class Scalar:
+    """What a row of PyTorch's or JAX's is made of: a tensor of one number, which is none to `numbers`."""
+
+    shape = ()
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def __float__(self) -> float:
+        return self.value
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.array, Scalar])
+def test_numbers_may_be_arrays_of_one(kind: Any) -> None:
+    prediction = Prediction.from_row(("a", "b"), [kind(0.25), kind(0.75)])
+    assert prediction.probabilities == {"a": 0.25, "b": 0.75}
+    assert Face(Box(0, 0, 1, 1), kind(0.5), prediction).score == 0.5
+    with pytest.raises(UsageError, match="score: must be from 0 to 1"):
+        Face(Box(0, 0, 1, 1), np.array([0.5]), prediction)  # type: ignore[arg-type]
 
 
 @given(st.lists(st.floats(1e-6, 1.0), min_size=1, max_size=20))

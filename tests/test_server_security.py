@@ -238,6 +238,13 @@ def test_wrong_settings_are_refused(wrong, message) -> None:
         ServerSettings(**wrong)
 
 
+def test_a_token_that_is_not_set_is_none() -> None:
+    """As `os.environ.get` gives it; other machines are refused then."""
+    assert ServerSettings(token=None).token == ""
+    with pytest.raises(UsageError, match="token is needed"):
+        ServerSettings(host="0.0.0.0", token=None)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

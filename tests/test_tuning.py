@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 
+from mien import tuning
 from mien.cli import main
 from mien.cli.tune import _certainty
 from mien.config import TrainingConfig, read_config
@@ -141,6 +142,22 @@ def test_data_that_was_labelled_otherwise_meanwhile_is_refused(patterns, tmp_pat
     second.rename(one / f"was-{second.name}")
     with pytest.raises(UsageError, match=r"other settings \(data\.names_and_labels\)"):
         tune(moved, CONFIG, space=SPACE, trials=3, out=tmp_path / "study")
+
+
+def test_a_study_that_was_begun_before_names_and_labels_were_told_goes_on(patterns, tmp_path, trainer, monkeypatch):
+    def older(*given):
+        settings = told(*given)
+        settings["selection"]["exclude"] = ""
+        del settings["data"]["names_and_labels"]
+        return settings
+
+    told = tuning._settings
+    with monkeypatch.context() as patch:
+        patch.setattr(tuning, "_settings", older)
+        tune(patterns, CONFIG, space=SPACE, trials=1, out=tmp_path / "study")
+    assert len(tune(patterns, CONFIG, space=SPACE, trials=2, out=tmp_path / "study").trials) == 2
+    with pytest.raises(UsageError, match=r"other settings \(training\.epochs\)"):
+        tune(patterns, TrainingConfig(epochs=9, learning_rate=0.01), space=SPACE, out=tmp_path / "study")
 
 
 def test_a_failed_trial_leaves_its_reason_and_the_study_goes_on(patterns, tmp_path, trainer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os.path
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,7 +20,7 @@ from mien.addresses import without_secrets
 from mien.analysis import Analysis
 from mien.classifier import Model, open_model
 from mien.errors import DataError, UsageError
-from mien.faces import KEYPOINTS, Detections, Detector, open_detector
+from mien.faces import KEYPOINTS, Detections, Detector, FindsFaces, open_detector
 from mien.faces.boxes import clipped, rows_inside
 from mien.faces.given import given_faces
 from mien.faces.own import follows_faces, own_detector
@@ -60,7 +61,7 @@ class Analyzer:
         self,
         model: str | Path | Model | None = None,
         *,
-        detector: str | Detector = "mtcnn",
+        detector: str | FindsFaces = "mtcnn",
         margin: float | None = None,
         align: bool = False,
         tta: str = "none",
@@ -275,7 +276,7 @@ class Analyzer:
             raise UsageError(
                 f"image: must be a picture, received a {type(image).__name__}; analyze_batch takes several"
             )
-        if source and Path(source).is_dir():
+        if source and os.path.isdir(source):  # noqa: PTH112  Path's fails where a text is too long for a path
             raise UsageError(f"image: must be a picture, received a folder, {source}; Analyzer.stream reads folders")
         try:
             pixels = read_pixels(image, bgr=bgr, max_pixels=self.max_pixels)
@@ -365,7 +366,7 @@ def _is_open(image: object) -> bool:
     return isinstance(image, PIL.Image.Image) or hasattr(image, "read")
 
 
-def _open_detector(detector: str | Detector, threads: int) -> Detector:
+def _open_detector(detector: str | FindsFaces, threads: int) -> Detector:
     if isinstance(detector, str):
         return open_detector(detector, **({"threads": threads} if detector == "mtcnn" else {}))
     return own_detector(detector)

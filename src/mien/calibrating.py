@@ -15,7 +15,8 @@ from mien.datasets.pixels import Progress
 from mien.errors import DataError, UsageError
 from mien.files import replacing
 from mien.judging import judge_dataset
-from mien.kinship import may_have_learnt
+from mien.judging import known_classes as of_known_classes
+from mien.kinship import learnt_from, may_have_learnt
 from mien.modelspec import ModelSpec, copy_onnx, write_to_onnx
 from mien.weights import find_model
 
@@ -27,6 +28,7 @@ def calibrate_model(
     split: str = "val",
     out: str | Path | None = None,
     exclude: str | Path | None = None,
+    known_classes: bool = False,
     skip_bad: bool = False,
     device: str = "auto",
     progress: Progress | None = None,
@@ -40,6 +42,7 @@ def calibrate_model(
             that it learned from other data.
         out: the file to write; None for the model itself.
         exclude: a list of pictures to leave out; see `mien.datasets.exclusion`.
+        known_classes: leave out pictures of classes that the model does not know.
         skip_bad: leave out files and rows that cannot be used.
         device: see `mien.open_model`.
         progress: called with how many pictures are read and how many there are.
@@ -68,6 +71,8 @@ def calibrate_model(
         _refuse_learnt(opened.spec, dataset)
     if exclude is not None:
         dataset = without(dataset, exclude)
+    if known_classes:
+        dataset, _ = of_known_classes(dataset, split, opened)
     judgement = judge_dataset(opened, dataset, split=split, skip_bad=skip_bad, progress=progress)
     fit = fit_temperature(judgement.answers.uncalibrated, judgement.answers.labels)
     if fit.at_limit:
@@ -94,7 +99,7 @@ def _refuse_learnt(spec: ModelSpec, dataset: Dataset) -> None:
     """
     if not may_have_learnt(spec.trained_on, dataset.format, dataset.counts()):
         return
-    said = spec.trained_on.get("format")
+    said = learnt_from(spec.trained_on)
     told = f"says that these may be of them ({said})" if said else "does not say that it learned from other pictures"
     raise UsageError(
         f"split: a temperature is never fitted on pictures that the model learned from, and its file {told}; take val "

@@ -10,6 +10,7 @@ streams are not stored: they follow from (seed, epoch).
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -33,6 +34,9 @@ WEIGHTS = "state.weights.h5"
 STATE = "state.json"
 
 _EPOCH = re.compile(r"epoch-(\d{4,})")
+
+_UNSYNCED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+"""What file systems say that cannot be told to write now, as some shared and network folders."""
 
 Row = dict[str, float]
 """One epoch of the history: epoch (from 1), loss, accuracy, val_loss, val_accuracy, learning_rate, seconds."""
@@ -84,7 +88,7 @@ class Checkpoints:
         state = self._at(max(epochs)) / STATE
         try:
             rows: list[Row] = json.loads(state.read_text(encoding="utf-8"))
-        except (OSError, json.JSONDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise ModelError(f"{state}: cannot be read ({error}); delete that checkpoint's folder to resume") from error
         return rows
 
@@ -158,10 +162,17 @@ def _renamed(final: Path) -> Iterator[Path]:
 
 
 def _bring_to_disk(path: Path) -> None:
-    """Have the system write a file now, not when it likes."""
+    """Have the system write a file now, not when it likes; where the file system cannot, it writes when it likes.
+
+    Raises:
+        OSError: the disk is full or broken.
+    """
     file = os.open(path, os.O_RDWR)
     try:
         os.fsync(file)
+    except OSError as error:
+        if error.errno not in _UNSYNCED:
+            raise
     finally:
         os.close(file)
 

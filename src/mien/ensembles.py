@@ -24,6 +24,7 @@ from mien.files import refuse_existing, replacing
 from mien.kerasfiles import first_line
 from mien.modelspec import ModelSpec, write_to_onnx
 from mien.precisions import PRECISION_KEY, PRECISIONS, read_precision
+from mien.weights import find_model
 
 TOLERANCE = 1e-5
 """Largest difference between the file's probabilities and the mean of its members'."""
@@ -33,7 +34,8 @@ def save_ensemble(members: Sequence[str | Path], destination: str | Path, *, for
     """Write the mean of several ``.onnx`` models as one; kept only if it agrees with them.
 
     Args:
-        members: two or more files with the same input and the same classes, whose order is the first one's.
+        members: two or more files, or names of bundled models, with the same input and the same classes, whose order
+            is the first one's.
         destination: an ``.onnx`` file.
         force: replace a file that is there.
 
@@ -51,13 +53,14 @@ def save_ensemble(members: Sequence[str | Path], destination: str | Path, *, for
         raise UsageError(f"members: an ensemble needs two models or more, received {len(members)}")
     if target.suffix != ".onnx":
         raise UsageError(f"{target}: an ensemble is written to a file that ends in .onnx")
-    if any(Path(path).resolve() == target.resolve() for path in members):
+    files = [find_model(member) for member in members]
+    if any(path.resolve() == target.resolve() for path in files):
         raise UsageError(f"{target}: is one of the members, which would be lost; name another file")
     refuse_existing(target, force=force)
-    opened = [_open(Path(path)) for path in members]
+    opened = [_open(path) for path in files]
     spec = _common_spec(opened)
-    merged = _merge([onnx.load(path) for path in members], [member.spec for member in opened])
-    precision = max((read_precision(path)["precision"] for path in members), key=PRECISIONS.index)
+    merged = _merge([onnx.load(path) for path in files], [member.spec for member in opened])
+    precision = max((read_precision(path)["precision"] for path in files), key=PRECISIONS.index)
     if precision != "float32":
         onnx.helper.set_model_props(merged, {PRECISION_KEY: json.dumps({"precision": precision})})
     with replacing(target) as temporary:

@@ -228,7 +228,7 @@ def align_labels(
         unknown = f"the data has pictures of {', '.join(missing)}, which {name} does not know"
         raise UsageError(
             f"classes: {unknown}; its classes are {', '.join(model_classes)}; take those pictures out of the data. "
-            "'mien evaluate --known-classes' judges without them"
+            "'mien evaluate --known-classes' judges without them, 'mien calibrate --known-classes' fits without them"
         )
     return table[np.where(known, labels, -1)]
 

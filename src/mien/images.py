@@ -27,6 +27,9 @@ MAX_PIXELS = 89_000_000
 """Pictures with more pixels are refused before they are decoded, unless told otherwise: 267 MB as RGB. A little below
 where Pillow begins to warn."""
 
+LONGEST_PATH = 4096
+"""Characters of a path, as Linux has it; longer texts are none."""
+
 Image = NDArray[np.uint8]
 
 ImageLike = NDArray[Any] | PIL.Image.Image | bytes | bytearray | memoryview | BinaryIO | str | Path
@@ -211,13 +214,18 @@ def read_pixels(image: ImageLike, *, bgr: bool = False, max_pixels: int = MAX_PI
 
 
 def _check_name(name: str) -> None:
-    """Refuse text that is no path: nothing, or a picture in base64."""
+    """Refuse text that is no path: nothing, or a picture in base64, with or without what a page puts before it."""
     if not name:
         raise UsageError("image: must be a picture's path, received an empty one")
     if name.startswith("data:image/"):
         raise UsageError(
             f"image: must be a path or bytes, received {name[:23]}...; decode it: "
             "base64.b64decode(image.partition(',')[2])"
+        )
+    if len(name) > LONGEST_PATH:
+        raise UsageError(
+            f"image: must be a path or bytes, received a text of {len(name):,} characters, longer than any path; if it "
+            "is a picture in base64, decode it: base64.b64decode(image)"
         )
 
 
@@ -249,7 +257,7 @@ def _from_array(image: object, bgr: bool) -> Image:
             "image: must be uint8 or uint16 (height, width) or (height, width, 1, 3 or 4), received "
             f"{image.dtype} {image.shape}{_mending(image)}"
         )
-    if deep and 0 < image.max() <= 255:
+    if deep and 127 < image.max() <= 255:  # less is noise of a camera in the dark
         raise UsageError(
             f"image: white is 65,535 in uint16, received no value above {image.max()}, which is black there; convert: "
             "image.astype('uint8')"

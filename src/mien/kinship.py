@@ -18,6 +18,16 @@ Counts = Mapping[str, Mapping[str, int]]
 """Split to class to how many pictures, as `mien.Dataset.counts` gives them."""
 
 
+def learnt_from(trained_on: Mapping[str, Any]) -> str | None:
+    """The format of the data that a model learned from, as its file says; None where it does not tell which data.
+
+    Args:
+        trained_on: of the model's description.
+    """
+    said = trained_on.get("format")
+    return said if isinstance(said, str) and said != ARRAYS else None
+
+
 def may_have_learnt(trained_on: Mapping[str, Any], form: str, counts: Counts) -> bool:
     """Whether a model may have learned from a dataset: False only where its file says that it was another.
 
@@ -26,8 +36,8 @@ def may_have_learnt(trained_on: Mapping[str, Any], form: str, counts: Counts) ->
         form: what the dataset was found to be, in words.
         counts: of the dataset.
     """
-    learnt = trained_on.get("format")
-    if not isinstance(learnt, str) or learnt == ARRAYS:
+    learnt = learnt_from(trained_on)
+    if learnt is None:
         return True
     return _alike(learnt, form) or _same_split(trained_on.get("counts"), counts)
 

@@ -18,6 +18,7 @@ from mien.errors import UsageError
 from mien.evaluation import Evaluation
 from mien.images import Image
 from mien.judging import Judgement
+from mien.kinship import learnt_from
 from mien.leakage import Leakage
 from mien.mistakes import Mistake
 from mien.modelspec import ModelSpec
@@ -194,7 +195,7 @@ class ReportFacts:
     def _watched(self) -> str:
         recipe = self.spec.trained_on.get("recipe") or {}
         watched = "public" in (recipe.get("validation"), self.spec.trained_on.get("validation"))
-        if self._holds_training() and "format" not in self.spec.trained_on:
+        if self._holds_training() and learnt_from(self.spec.trained_on) is None:
             return (
                 "The model's file does not say what it learned from. If it was these pictures, the scores say how well "
                 "they were remembered, not more."

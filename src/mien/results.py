@@ -169,7 +169,7 @@ class Face:
         for name, kind in (("box", Box), ("prediction", Prediction)):
             if not isinstance(getattr(self, name), kind):
                 raise UsageError(f"{name}: must be a mien.{kind.__name__}, received {getattr(self, name)!r}")
-        if not is_real(self.score) or not 0.0 <= self.score <= 1.0:
+        if not _is_number(self.score) or not 0.0 <= float(self.score) <= 1.0:
             raise UsageError(f"score: must be from 0 to 1, received {self.score!r}")
         object.__setattr__(self, "score", float(self.score))
         points = {name: (float(x), float(y)) for name, (x, y) in self.keypoints.items()}
@@ -218,6 +218,11 @@ def check_min_confidence(value: float, argument: str = "min_confidence") -> None
         raise UsageError(f"{argument}: must be from 0 to 1, received {value!r}")
 
 
+def _is_number(value: object) -> bool:
+    """Whether it is a number, or an array or tensor of one alone, as rows of Keras's and PyTorch's are made of."""
+    return is_real(value) or (getattr(value, "shape", None) == () and isinstance(value, SupportsFloat))
+
+
 def _named_numbers(probabilities: object) -> dict[str, float]:
     """Class name to probability, as Python's numbers.
 
@@ -229,7 +234,7 @@ def _named_numbers(probabilities: object) -> dict[str, float]:
             "probabilities: must map class names to probabilities, such as {'happy': 0.9, 'sad': 0.1} "
             f"(Prediction.from_row takes a row of them), received {type(probabilities).__name__}"
         )
-    wrong = {name: value for name, value in probabilities.items() if not (isinstance(name, str) and is_real(value))}
+    wrong = {name: value for name, value in probabilities.items() if not (isinstance(name, str) and _is_number(value))}
     if wrong:
         raise UsageError(f"probabilities: must map names to numbers, received {wrong}")
     return {name: float(value) for name, value in probabilities.items()}

@@ -306,8 +306,9 @@ def _refuse_others_trials(folder: Path) -> None:
 
 
 def _check_settings(name: str, known: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    """Trials under different settings cannot be compared."""
-    other = sorted(_differences(known, asked))
+    """Trials under different settings cannot be compared; older studies do not tell names and labels of the data."""
+    told = "names_and_labels" in known.get("data", {})
+    other = sorted(path for path in _differences(known, asked) if told or path != "data.names_and_labels")
     if other:
         raise UsageError(
             f"study {name!r} was begun with other settings ({', '.join(other)}); give the same ones to go on with it, "

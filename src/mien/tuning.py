@@ -224,7 +224,7 @@ def _settings(dataset: Dataset, config: TrainingConfig, space: Space, selection:
     return {
         "training": config.to_dict(),
         "space": {name: str(dimension) for name, dimension in varied.items()},
-        "selection": {**dataclasses.asdict(selection), "exclude": bool(selection.exclude)},  # the data tells what
+        "selection": {**dataclasses.asdict(selection), "exclude": selection.exclude and "a list"},  # data tells which
         "data": {"format": dataset.format, "counts": dataset.counts(), "names_and_labels": digest(dataset)},
     }
 

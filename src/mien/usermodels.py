@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 from typing import Any
 
 import keras
@@ -37,8 +37,11 @@ def check_model(model: keras.Model, classes: Sequence[str]) -> InputSpec:
             "model: must be a Keras model, built, from (n, size, size, channels) to (n, classes), functional or "
             f"sequential, such as mien.network() gives; received {_kind(model, *shapes)}"
         )
-    if isinstance(classes, str) or not isinstance(classes, Iterable):
-        raise UsageError(f"classes: must be the names of the outputs, ('happy', 'sad'), received {classes!r}")
+    ordered = isinstance(classes, Iterable) and isinstance(classes, Sized)  # a generator would be used up here
+    if not ordered or isinstance(classes, str | set | frozenset):
+        raise UsageError(
+            f"classes: must be the names of the outputs, in their order, ('happy', 'sad'), received {classes!r}"
+        )
     classes = tuple(classes)
     check_classes(classes)  # before any work, not where the model is saved
     if given[-1] != len(classes):

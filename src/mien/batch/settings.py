@@ -232,7 +232,8 @@ def check_folder(folder: Store, asked: dict[str, Any], *, resume: bool) -> bool:
 def _differences(before: dict[str, Any], asked: dict[str, Any]) -> list[str]:
     """What was asked for otherwise, in words."""
     settings = {entry.name: entry.default for entry in fields(Settings)}
-    then = {**settings, **before["settings"], "sources": before["sources"], "model": before["model"].get("sha256")}
+    sources = list(map(_place, before["sources"]))  # older runs wrote paths down as they were given
+    then = {**settings, **before["settings"], "sources": sources, "model": before["model"].get("sha256")}
     now = {**asked["settings"], "sources": asked["sources"], "model": asked["model"]["sha256"]}
     return [
         f"{name}: then {_word(then.get(name))}, now {_word(now[name])}" for name in now if then.get(name) != now[name]

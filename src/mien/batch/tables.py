@@ -58,9 +58,14 @@ class Counts:
             setattr(self, entry.name, getattr(self, entry.name) + getattr(other, entry.name))
 
 
+def part_name(number: int) -> str:
+    """What a part's files are called: ``part-000012.parquet``."""
+    return f"part-{number:06d}.parquet"
+
+
 def part_file(folder: Store, table: str, number: int) -> Store:
     """Where a part's rows go: ``faces/part-000012.parquet``."""
-    return folder.child(table, f"part-{number:06d}.parquet")
+    return folder.child(table, part_name(number))
 
 
 class PartTables:

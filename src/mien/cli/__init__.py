@@ -78,14 +78,16 @@ def options(
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and end the process: 0 done, 1 the work failed, 2 the request was wrong."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if "--debug" in arguments:  # wherever it stands
-        arguments = ["--debug", *(word for word in arguments if word != "--debug")]
+    end = arguments.index("--") if "--" in arguments else len(arguments)  # a file may have that name
+    debug = "--debug" in arguments[:end]  # wherever it stands
+    if debug:
+        arguments = ["--debug", *(word for word in arguments[:end] if word != "--debug"), *arguments[end:]]
     _prepare_streams()
     try:
         with terminated_as_interrupted():
             app(arguments)
     except MienError as error:
-        _explain(error, debug="--debug" in arguments)
+        _explain(error, debug=debug)
         sys.exit(error.exit_code)
     except SystemExit as end:
         if end.code == INTERRUPTED:  # typer has caught the KeyboardInterrupt
@@ -95,7 +97,7 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
-        if "--debug" in arguments:
+        if debug:
             traceback.print_exception(error)
         typer.echo(f"mien: {error.strerror or error}: {error.filename or ''}".rstrip(": "), err=True)
         sys.exit(1)

@@ -34,6 +34,9 @@ def calibrate_command(
         Path | None,
         typer.Option(metavar="LIST", help="A list of pictures to leave out, as mien data check --fix writes."),
     ] = None,
+    known_classes: Annotated[
+        bool, typer.Option("--known-classes", help="Leave out pictures of classes that the model does not know.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Go on without files that cannot be used.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, coreml...; where the model runs.")] = "auto",
@@ -67,7 +70,15 @@ def calibrate_command(
         )
     with reading_bar() as progress:
         fit, written = calibrate_model(
-            model, data, split=split, out=out, exclude=exclude, skip_bad=skip_bad, device=device, progress=progress
+            model,
+            data,
+            split=split,
+            out=out,
+            exclude=exclude,
+            known_classes=known_classes,
+            skip_bad=skip_bad,
+            device=device,
+            progress=progress,
         )
     if as_json:
         document = {"model": str(model), "data": str(data), "split": split, "written": str(written), **fit.to_dict()}

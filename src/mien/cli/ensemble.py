@@ -15,7 +15,6 @@ def ensemble_command(
 ) -> None:
     """Write several models as one that gives the mean of their probabilities."""
     from mien.ensembles import save_ensemble
-    from mien.weights import find_model
 
-    written = save_ensemble([find_model(model) for model in models], out, force=force)
+    written = save_ensemble(models, out, force=force)
     typer.echo(f"{written}  ({written.stat().st_size / 1e6:.2f} MB)")

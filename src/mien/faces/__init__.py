@@ -6,11 +6,21 @@ from collections.abc import Callable
 from typing import Any
 
 from mien.errors import unknown_choice
-from mien.faces.detection import KEYPOINTS, Detections, Detector
+from mien.faces.detection import KEYPOINTS, Detections, Detector, FindsFaces
 from mien.faces.mtcnn import MTCNN, detect_faces
 from mien.faces.whole import WholePicture
 
-__all__ = ["DETECTORS", "KEYPOINTS", "MTCNN", "Detections", "Detector", "WholePicture", "detect_faces", "open_detector"]
+__all__ = [
+    "DETECTORS",
+    "KEYPOINTS",
+    "MTCNN",
+    "Detections",
+    "Detector",
+    "FindsFaces",
+    "WholePicture",
+    "detect_faces",
+    "open_detector",
+]
 
 DETECTORS: dict[str, Callable[..., Detector]] = {"mtcnn": MTCNN, "none": WholePicture}
 """Name to kind: what ``--detector`` takes."""

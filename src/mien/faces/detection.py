@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -17,10 +17,6 @@ KEYPOINTS = ("right_eye", "left_eye", "nose", "right_mouth", "left_mouth")
 the camera, the first of each pair lies further left in the picture."""
 
 
-def _no_points() -> NDArray[np.float32]:
-    return np.empty((0, 0, 2), np.float32)
-
-
 def _as_floats(name: str, values: ArrayLike) -> NDArray[np.float32]:
     try:
         return np.atleast_1d(np.asarray(values, np.float32))
@@ -28,7 +24,7 @@ def _as_floats(name: str, values: ArrayLike) -> NDArray[np.float32]:
         raise UsageError(f"{name}: must be numbers, received {type(values).__name__} ({error})") from error
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Detections:
     """The faces of one picture, in columns; largest first, equal ones from left to right, then top to bottom.
 
@@ -45,11 +41,11 @@ class Detections:
 
     boxes_xyxy: NDArray[np.float32]
     scores: NDArray[np.float32]
-    keypoints: NDArray[np.float32] = field(default_factory=_no_points)
+    keypoints: NDArray[np.float32]
 
-    def __post_init__(self) -> None:
-        for name in ("boxes_xyxy", "scores", "keypoints"):
-            object.__setattr__(self, name, _as_floats(name, getattr(self, name)))
+    def __init__(self, boxes_xyxy: ArrayLike, scores: ArrayLike, keypoints: ArrayLike = ()) -> None:
+        for name, values in (("boxes_xyxy", boxes_xyxy), ("scores", scores), ("keypoints", keypoints)):
+            object.__setattr__(self, name, _as_floats(name, values))
         n = len(self.scores)
         if not self.keypoints.size:  # an empty list is one-dimensional
             points = self.keypoints.shape[-2] if self.keypoints.ndim == 3 and not n else 0
@@ -80,11 +76,18 @@ class Detections:
         return self.take(np.lexsort((top, left, -(right - left) * (bottom - top))))
 
 
+class FindsFaces(Protocol):
+    """What a detector that is handed to `mien.Analyzer` must have; see `Detector`."""
+
+    def detect(self, image: Image) -> Detections:
+        """The faces of one picture."""
+
+
 class Detector(Protocol):
     """Finds faces. Safe to share between threads.
 
-    One that is handed to `mien.Analyzer` need have no more than `detect`. Pictures are uint8, (height, width) grey or
-    (height, width, 3) RGB, upright.
+    One that is handed to `mien.Analyzer` need have no more than `detect`: `FindsFaces`. Pictures are uint8, (height,
+    width) grey or (height, width, 3) RGB, upright.
     """
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ def own_detector(detector: Any) -> Detector:
     Raises:
         UsageError: it is a class, or finds no faces.
     """
-    finds = any(callable(getattr(detector, name, None)) for name in ("detect", "detect_batch"))
+    finds = any(_method(detector, name) for name in ("detect", "detect_batch"))
     if isinstance(detector, type) or not finds:
         made = f"the class {detector.__name__}; make one of it" if isinstance(detector, type) else None
         received = made or f"{type(detector).__name__}, which has no detect"
@@ -33,6 +33,12 @@ def follows_faces(detector: Detector) -> bool:
     return not isinstance(detector, OwnDetector) or detector.follows
 
 
+def _method(own: object, name: str) -> Any:
+    """A method of the user's own; None where there is none, or only what a class made of `Detector` takes from that."""
+    method = getattr(own, name, None)
+    return method if callable(method) and getattr(method, "__func__", None) is not getattr(Detector, name) else None
+
+
 class OwnDetector:
     """A detector of the user's own, of which `detect` or `detect_batch` is enough. See `Detector`.
 
@@ -43,8 +49,8 @@ class OwnDetector:
 
     def __init__(self, own: Any) -> None:
         self._own = own
-        self.name = str(getattr(own, "name", type(own).__name__))
-        self.follows = hasattr(own, "follow")
+        self.name = str(getattr(own, "name", None) or type(own).__name__)
+        self.follows = _method(own, "follow") is not None
 
     def detect(self, image: Image) -> Detections:
         """See `Detector`."""
@@ -54,16 +60,28 @@ class OwnDetector:
         """See `Detector`; largest first, whatever its own order.
 
         Raises:
-            UsageError: it gave something else than `Detections`, or boxes the wrong way round.
+            UsageError: it gave something else than `Detections` for each picture, or boxes the wrong way round.
         """
-        several = getattr(self._own, "detect_batch", None)
-        found = [self._own.detect(image) for image in images] if several is None else several(images)
+        several = _method(self._own, "detect_batch")
+        given = [self._own.detect(image) for image in images] if several is None else several(images)
+        found = list(given) if isinstance(given, Iterable) else [given]
+        if len(found) != len(images):
+            raise UsageError(
+                f"detector: its detect_batch must give mien.faces.Detections for each picture, received {len(found)} "
+                f"for {len(images)}"
+            )
         return [_checked(faces).in_order() for faces in found]
 
     def follow(self, image: Image, before: Detections) -> Detections:
         """See `Detector`; where it cannot, all are out of sight until the picture is searched."""
         if self.follows:
-            return _checked(self._own.follow(image, before))
+            after = _checked(self._own.follow(image, before))
+            if len(after) != len(before):
+                raise UsageError(
+                    f"detector: its follow must give as many faces as it was given, {len(before)}, those out of sight "
+                    f"with a score below 0.5; received {len(after)}"
+                )
+            return after
         return Detections(before.boxes_xyxy, np.zeros(len(before), np.float32), before.keypoints)
 
 

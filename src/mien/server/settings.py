@@ -95,7 +95,7 @@ class ServerSettings:
         _check_numbers(self)
         if not self.host:
             raise UsageError("host: must be an address such as 127.0.0.1, received an empty one")
-        _check_token(self.token)
+        object.__setattr__(self, "token", _token(self.token))
         if not self.loopback and not self.token and not self.insecure:
             raise UsageError(
                 f"host: {self.host} can be reached from other machines, so a token is needed: --token or MIEN_TOKEN "
@@ -156,12 +156,19 @@ def _check_numbers(settings: ServerSettings) -> None:
         raise UsageError(f"port: must be from 0 (any free one) to 65535, received {settings.port}")
 
 
-def _check_token(token: object) -> None:
-    """Refuse what is no token; what it received is never shown."""
+def _token(token: object) -> str:
+    """The token, empty where there is none, as where a variable is not set; what was received is never shown.
+
+    Raises:
+        UsageError: it is no token.
+    """
+    if token is None:
+        return ""
     if not isinstance(token, str):
         raise UsageError(f"token: must be text, received {type(token).__name__}")
     if token and (len(token) < 8 or not token.isascii() or not token.isprintable()):
         raise UsageError("token: must be 8 printable ASCII characters or more")
+    return token
 
 
 def _check_host_name(name: str) -> None:
