@@ -15,6 +15,7 @@ from mien.kerasfiles import KerasClassifier
 PICTURES = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8)
 GREY = PICTURES[..., :1]
 DENSE = {"kernel_initializer": keras.initializers.RandomNormal(seed=0)}
+CLASSES = ("a", "b", "c")
 INTAKE = Intake(most=255, mean=(100, 110, 120), std=(50, 60, 70))
 
 
@@ -39,20 +40,20 @@ def expected(model: keras.Model, intake: Intake = INTAKE) -> np.ndarray:
 def test_a_model_that_takes_what_ours_take_stays_as_it_is(tmp_path):
     model = sequential(activation="softmax")
     model.save(tmp_path / "theirs.keras")
-    path = adopt_keras(tmp_path / "theirs.keras", tmp_path / "ours.h5", "abc", crop_margin=0.1)
+    path = adopt_keras(tmp_path / "theirs.keras", tmp_path / "ours.h5", CLASSES, crop_margin=0.1)
     opened = KerasClassifier(path)
-    assert (opened.classes, opened.spec.crop_margin, opened.spec.input.shape) == (tuple("abc"), 0.1, (8, 8, 1))
+    assert (opened.classes, opened.spec.crop_margin, opened.spec.input.shape) == (CLASSES, 0.1, (8, 8, 1))
     np.testing.assert_allclose(opened.predict(GREY), np.asarray(model(GREY / np.float32(255))), atol=1e-6)
     with pytest.raises(UsageError, match="must name the 3 outputs of the model, received 2 names"):
-        adopt_keras(tmp_path / "theirs.keras", tmp_path / "new.h5", "ab")
+        adopt_keras(tmp_path / "theirs.keras", tmp_path / "new.h5", CLASSES[:2])
     with pytest.raises(UsageError, match=r"must end in \.keras, \.h5, \.onnx, \.tflite, received '\.pb'"):
-        adopt_keras(tmp_path / "theirs.keras", tmp_path / "new.pb", "abc")
+        adopt_keras(tmp_path / "theirs.keras", tmp_path / "new.pb", CLASSES)
     with pytest.raises(UsageError, match="no such file"):
-        adopt_keras(tmp_path / "none.keras", tmp_path / "new.h5", "abc")
+        adopt_keras(tmp_path / "none.keras", tmp_path / "new.h5", CLASSES)
     with pytest.raises(UsageError, match="replace it with --force"):
-        adopt_keras(tmp_path / "theirs.keras", path, "abc")
+        adopt_keras(tmp_path / "theirs.keras", path, CLASSES)
     with pytest.raises(UsageError, match="the network takes 1 channels"):
-        adopt_keras(tmp_path / "theirs.keras", tmp_path / "grey.h5", "abc", intake=INTAKE)
+        adopt_keras(tmp_path / "theirs.keras", tmp_path / "grey.h5", CLASSES, intake=INTAKE)
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5", ".onnx"])
@@ -62,13 +63,13 @@ def test_a_model_that_takes_what_ours_take_stays_as_it_is(tmp_path):
 def test_one_that_takes_other_pixels_and_gives_logits(tmp_path, made, suffix):
     model = made()
     model.save(tmp_path / "theirs.keras")
-    path = adopt_keras(tmp_path / "theirs.keras", tmp_path / f"ours{suffix}", "abc", intake=INTAKE, logits=True)
+    path = adopt_keras(tmp_path / "theirs.keras", tmp_path / f"ours{suffix}", CLASSES, intake=INTAKE, logits=True)
     np.testing.assert_allclose(open_model(path).predict(PICTURES), expected(model), atol=1e-5)
 
 
 def test_maps_are_read_from_the_layers_of_a_functional_model(tmp_path):
     functional().save(tmp_path / "theirs.keras")
-    path = adopt_keras(tmp_path / "theirs.keras", tmp_path / "ours.keras", "abc", intake=INTAKE, logits=True)
+    path = adopt_keras(tmp_path / "theirs.keras", tmp_path / "ours.keras", CLASSES, intake=INTAKE, logits=True)
     model = KerasClassifier(path).model
     assert Activations(model).layers == ("met",)
     assert Activations(model, "begun").layers == ("begun",)
@@ -77,7 +78,7 @@ def test_maps_are_read_from_the_layers_of_a_functional_model(tmp_path):
 def test_one_whose_input_and_output_are_lists_as_older_keras_writes_them(tmp_path):
     model = functional()
     keras.Model([model.inputs[0]], [model.outputs[0]]).save(tmp_path / "theirs.keras")
-    path = adopt_keras(tmp_path / "theirs.keras", tmp_path / "ours.keras", "abc", intake=INTAKE, logits=True)
+    path = adopt_keras(tmp_path / "theirs.keras", tmp_path / "ours.keras", CLASSES, intake=INTAKE, logits=True)
     np.testing.assert_allclose(KerasClassifier(path).predict(PICTURES), expected(model), atol=1e-5)
 
 
@@ -87,14 +88,14 @@ def test_layers_of_the_names_that_ours_would_have(tmp_path):
     model.save(tmp_path / "theirs.keras")
     keras.utils.clear_session()  # so that the next Rescaling would be called as theirs is
     intake = Intake(most=255)
-    path = adopt_keras(tmp_path / "theirs.keras", tmp_path / "ours.keras", "abc", intake=intake, logits=True)
+    path = adopt_keras(tmp_path / "theirs.keras", tmp_path / "ours.keras", CLASSES, intake=intake, logits=True)
     np.testing.assert_allclose(KerasClassifier(path).predict(PICTURES), expected(model, intake), atol=1e-5)
 
 
 def test_logits_are_told(tmp_path):
     sequential(bias_initializer="ones").save(tmp_path / "theirs.keras")
     with pytest.raises(ModelError, match=r"not probabilities.*--logits"):
-        adopt_keras(tmp_path / "theirs.keras", tmp_path / "ours.keras", "abc")
+        adopt_keras(tmp_path / "theirs.keras", tmp_path / "ours.keras", CLASSES)
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5", ".onnx"])
@@ -104,7 +105,7 @@ def test_one_of_several_outputs_that_takes_bgr_of_a_size_that_is_open(tmp_path, 
     outputs = [layers.Dense(1, name="age")(x), layers.Dense(3, name="expression", **DENSE)(x)]
     model = keras.Model(faces, outputs)
     model.save(tmp_path / "theirs.keras")
-    arguments = (tmp_path / "theirs.keras", tmp_path / f"ours{suffix}", "abc")
+    arguments = (tmp_path / "theirs.keras", tmp_path / f"ours{suffix}", CLASSES)
     intake = Intake(bgr=True, size=8, mean=(0.1, 0.2, 0.3))
     with pytest.raises(UsageError, match=r"output: is required, as \S+theirs\.keras has 2: age, expression"):
         adopt_keras(*arguments, intake=intake)
@@ -119,4 +120,4 @@ def test_one_of_several_outputs_that_takes_bgr_of_a_size_that_is_open(tmp_path, 
 def test_a_size_that_the_model_does_not_take_is_told(tmp_path):
     sequential(activation="softmax").save(tmp_path / "theirs.keras")
     with pytest.raises(UsageError, match=r"size: must be that of the model, which takes \(8, 8, 1\), received 16"):
-        adopt_keras(tmp_path / "theirs.keras", tmp_path / "ours.keras", "abc", intake=Intake(size=16))
+        adopt_keras(tmp_path / "theirs.keras", tmp_path / "ours.keras", CLASSES, intake=Intake(size=16))
