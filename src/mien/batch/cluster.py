@@ -276,7 +276,8 @@ def count_workers(ray: Any, workers: Workers, *, grows: bool, say: Callable[[str
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     fits = sum(_room(node, workers) for node in nodes)
     if fits:
-        return fits if workers.count is None else workers.count if grows else min(workers.count, fits)
+        asked = fits if workers.count is None else workers.count
+        return asked if grows else min(asked, fits)
     wanted = f"{workers.cpus} CPU" + (f" and {workers.gpus:g} GPU" if workers.gpus else "")
     kinds = dict.fromkeys(f"{node.get('CPU', 0):g} CPU and {node.get('GPU', 0):g} GPU" for node in nodes)
     held = listing(list(kinds), 3)
