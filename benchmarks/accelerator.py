@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.files import replacing
-from plans import FULL, PLANS, TEN, Stage, chosen
+from plans import ALL, FULL, PLANS, TEN, Stage, chosen
 
 STARTED = time.perf_counter()
 
@@ -78,19 +78,25 @@ class Bench:
 
         register()
         self.work = work
-        self.materials = gather(open_dataset(data), recipe("large", **FULL), Selection(limit=limit, detect_faces=False))
+        materials = gather(open_dataset(data), recipe("large", **FULL), Selection(limit=limit, detect_faces=False))
+        source, order = materials.source, np.random.default_rng(0).permutation(len(materials.source.labels))
+        source = dataclasses.replace(source, images=source.images[order], labels=source.labels[order])
+        self.materials = dataclasses.replace(materials, source=source)  # neighbours of all classes, for `mixing`
         learning.compile_for_training = self.compiled = Compiled(learning.compile_for_training)
         averaging.batch_statistics = functools.lru_cache(maxsize=1)(averaging.batch_statistics)
         say(f"{len(self.materials.source.labels):,} images to train on")
 
     def train(self, stage: Stage, folder: Path) -> tuple[Any, list[dict[str, float]]]:
         """Train; gives the stock network and the history."""
+        import mixing
+        from mien import teaching
         from mien.learning import learn
         from mien.networks import network
         from mien.recipes import recipe
         from mien.teaching import taught
 
         teachers = tuple(str(self.work / name / "model.keras") for name in stage.teachers)
+        teaching._Varying = functools.partial(mixing.Mixing, share=stage.mixing) if stage.mixing else mixing.Varying
         changes = {**FULL, "validate_every": stage.epochs, **stage.changes}
         config = recipe(stage.recipe, **changes, epochs=stage.epochs, teachers=teachers)
         model = network(config.network, classes=len(self.materials.classes), seed=config.seed)
@@ -274,6 +280,9 @@ def run(bench: Bench, stages: tuple[Stage, ...], results: Results, seconds: floa
     for stage in stages:
         if stage.name in results.log:  # by a call before this one
             continue
+        if stage.teachers == ALL:
+            stage = dataclasses.replace(stage, teachers=untaught(bench.work, results.log))
+            say(f"{stage.name}: taught by {', '.join(stage.teachers)}")
         missing = [name for name in stage.teachers if not (bench.work / name / "model.keras").exists()]
         if missing or time.perf_counter() - STARTED + results.expected(stage) > seconds:
             say(f"{stage.name}: left out, {f'no {missing[0]} to teach it' if missing else 'no time left'}")
@@ -293,6 +302,12 @@ def run(bench: Bench, stages: tuple[Stage, ...], results: Results, seconds: floa
         if parts:
             say(f"{len(parts)} together, flip: {100 * float((sum(parts).argmax(1) == labels).mean()):.2f} %")
     results.bring(bring)
+
+
+def untaught(work: Path, log: dict[str, Any]) -> tuple[str, ...]:
+    """The networks that lie in a folder, but for those that were taught."""
+    names = sorted(path.parent.name for path in work.glob("*/model.keras"))
+    return tuple(name for name in names if not log.get(name, {}).get("teachers"))
 
 
 def export(weights: list[Path], log: Path, data: str, to: Path) -> None:

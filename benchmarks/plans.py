@@ -13,9 +13,10 @@ from mien.config import AUGMENTATIONS
 class Stage:
     """One run: a recipe with changes, and the stages that teach it.
 
-    `teachers` are asked about `views`, which stages of one name share. `crossed` are stages that each left a fold of
-    Training out (`left_out`: which, of how many, and the seed that drew them): they say of the same views what
-    networks that have not seen an image say of it, and have `share` in what is learned.
+    `teachers` are asked about `views`, which stages of one name share, and of which a share of `mixing` is mixed from
+    two (mixing.py). `crossed` are stages that each left a fold of Training out (`left_out`: which, of how many, and the
+    seed that drew them): they say of the same views what networks that have not seen an image say of it, and have
+    `share` in what is learned.
     """
 
     name: str
@@ -27,26 +28,32 @@ class Stage:
     crossed: tuple[str, ...] = ()
     share: float = 0.0
     left_out: tuple[int, int, int] | tuple[()] = ()
+    mixing: float = 0.0
 
+
+ALL = ("*",)
+"""As teachers: all networks in the folder that nobody taught."""
 
 FULL = {"progressive": (), "validation": "public", "keep": "last"}
 THREE = ("large0", "vgg1", "large2")
 TEN = tuple(f"speed{seed}" for seed in range(10))
 SIX = ("vgg12", *TEN[:5])
-FIVE = (*(f"mean{seed}" for seed in range(70, 74)), "mean64")
 CROSSED = tuple(f"cross{number}" for number in range(10))
 STANDARD = AUGMENTATIONS["standard"]
-WIDE = dataclasses.replace(STANDARD, rotation=20.0, shift=0.15, zoom=0.2)
+WIDE = AUGMENTATIONS["wide"]
+WIDER = dataclasses.replace(STANDARD, rotation=30.0, shift=0.2, zoom=0.3)
+HARD = dataclasses.replace(WIDE, degrade=0.5)
 WHOLE = dataclasses.replace(STANDARD, erase=0.0)
 UNLIT = dataclasses.replace(STANDARD, brightness=0.0, contrast=0.0)
 ROBUST = {"augmentation": AUGMENTATIONS["robust"]}
 MIXED = {"batch_size": 128, "mixup": 0.2}
 """What taught recipes had until they were tried without."""
+PATIENT = {"teacher_views": 60}
 
 PLANS: dict[str, tuple[Stage, ...]] = {
     "three": (
         Stage("large0", "large", 66, {"seed": 0}),
-        Stage("vgg1", "vgg", 133, {"seed": 1}),
+        Stage("vgg1", "vgg", 133, {**MIXED, "seed": 1, "learning_rate": 0.1, "ema": 0.999, "augmentation": STANDARD}),
         Stage("large2", "large", 73, {"seed": 2}),
         Stage("small", "small", 191, {**MIXED, "seed": 3, "learning_rate": 0.15, "ema": 0.998}, THREE),
         Stage("small5", "small", 400, {**MIXED, "seed": 5, "learning_rate": 0.15, "ema": 0.998}, THREE),
@@ -92,41 +99,49 @@ PLANS: dict[str, tuple[Stage, ...]] = {
             for name, augmentation in (("wide", WIDE), ("whole", WHOLE), ("unlit", UNLIT))
         ),
     ),
-    "averages": (
-        *(Stage(f"mean{seed}", "speedrun", 60, {"seed": seed}) for seed in range(70, 74)),
-        Stage("mean64", "speedrun", 60, {"seed": 74, "network": "vgg-64"}),
-        Stage("vgg75", "distilled", 150, {"seed": 75}, FIVE),
-        Stage("small76", "small", 200, {"seed": 76}, FIVE),
-        Stage("vgg77", "distilled", 150, {"seed": 77, "network": "vgg-64"}, FIVE),
-        Stage("vgg78", "distilled", 150, {"seed": 78, "augmentation": WIDE}, FIVE, "views78"),
-    ),
     "singles": (
         Stage("compact", "speedrun", 60, {"seed": 80, "network": "compact"}),
         Stage("thin", "speedrun", 60, {"seed": 80, "network": "averaged-compact"}),
         Stage("thick", "speedrun", 60, {"seed": 80, "network": "averaged-residual"}),
         Stage("wide", "speedrun", 60, {"seed": 80, "augmentation": WIDE}),
-        Stage("long", "speedrun", 120, {"seed": 80, "augmentation": WIDE}),
-        Stage("smooth", "speedrun", 60, {"seed": 80, "label_smoothing": 0.2}),
         Stage("decayed", "speedrun", 60, {"seed": 80, "weight_decay": 0.01}),
         Stage("sharp", "speedrun", 60, {"seed": 80, "sam": 0.05}),
-        Stage("slow", "speedrun", 60, {"seed": 80, "batch_size": 128, "learning_rate": 0.1, "ema": 0.9985}),
     ),
-    "further": (
-        Stage("small50", "small", 200, {**ROBUST, "seed": 50}, FIVE),
-        Stage("large51", "distilled", 85, {"seed": 51, "network": "large", "learning_rate": 0.2}, FIVE),
-        Stage("long52", "speedrun", 180, {"seed": 52}),
-        Stage("vgg53", "distilled", 150, {"seed": 53, "teacher_views": 90}, FIVE, "views53"),
-        Stage("vgg54", "distilled", 150, {**ROBUST, "seed": 54}, FIVE),
+    "kinds": (
+        *(Stage(f"mean{seed}", "speedrun", 60, {"seed": seed}) for seed in (70, 71)),
+        *(Stage(f"mean64-{seed}", "speedrun", 60, {"seed": seed, "network": "vgg-64"}) for seed in (74, 75)),
+        Stage("slow", "speedrun", 60, {"seed": 80, "batch_size": 128, "learning_rate": 0.1, "ema": 0.9985}),
+        Stage("smooth", "speedrun", 60, {"seed": 80, "label_smoothing": 0.2}),
+        Stage("long", "speedrun", 120, {"seed": 80, "augmentation": WIDE}),
+    ),
+    "pupils": (
+        Stage("vgg75", "distilled", 150, {"seed": 75}, ALL),
+        Stage("small76", "small", 200, {"seed": 76}, ALL),
+        Stage("vgg79", "distilled", 180, {"seed": 79, **PATIENT}, ALL, "mixed", mixing=0.5),
+        Stage("vgg83", "distilled", 180, {"seed": 83, **PATIENT, **ROBUST}, ALL, "mixed", mixing=0.5),
+        Stage("small82", "small", 240, {"seed": 82, **PATIENT}, ALL, "mixed", mixing=0.5),
+        Stage("small84", "small", 240, {"seed": 84, **PATIENT, **ROBUST}, ALL, "mixed", mixing=0.5),
+    ),
+    "wide": (
+        *(Stage(f"wide{seed}", "speedrun", 120, {"seed": seed, "augmentation": WIDE}) for seed in (90, 91)),
+        Stage("wide64", "speedrun", 120, {"seed": 92, "augmentation": WIDE, "network": "vgg-64"}),
+        Stage("wide240", "speedrun", 240, {"seed": 93, "augmentation": WIDE}),
+        Stage("wider", "speedrun", 120, {"seed": 94, "augmentation": WIDER}),
+        Stage("wider240", "speedrun", 240, {"seed": 95, "augmentation": WIDER}),
+    ),
+    "pupils-wide": (
+        Stage("vgg96", "distilled", 180, {"seed": 96, **PATIENT, "augmentation": WIDE}, ALL, "wide", mixing=0.5),
+        Stage("vgg97", "distilled", 180, {"seed": 97, **PATIENT, "augmentation": HARD}, ALL, "wide", mixing=0.5),
+        Stage("small98", "small", 240, {"seed": 98, **PATIENT, "augmentation": WIDE}, ALL, "plain-wide"),
+        Stage("small99", "small", 240, {"seed": 99, **PATIENT, "augmentation": HARD}, ALL, "plain-wide"),
     ),
 }
-"""All up to `shapes` were run on 2026-11-26, in four sessions; docs/training-log.md has what came of them. `ten` was
-given `large4` (`--given`), the two after it six networks of `ten`. In all before `shapes`, `vgg` had maxima between its
-stages, which is `vgg-max` now.
+"""All up to `pupils` were run on 2026-11-26 and 27, in five sessions, but for what `singles` has, `mean64-75` of
+`kinds`, and `vgg83` and `small84` of `pupils`; docs/training-log.md has what came of them. `ten` was given `large4`
+(`--given`), the two after it six networks of `ten`. In all before `shapes`, `vgg` had maxima between its stages, which
+is `vgg-max` now.
 
-`averages` is the next, with `singles` in a second process beside it: teachers with averages, their pupils; what differs
-from `speedrun` in one thing. Then `further`, with `mean70` to `mean73` and `mean64` as its teachers: degraded images
-from the start; a larger pupil; whether a teacher that knows its images by heart is worse on others; three times the
-views.
+`wide` is the next: wider moves for longer, as in `long`, the best network so far. Then `pupils-wide`, of all of them.
 """
 
 

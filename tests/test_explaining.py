@@ -329,6 +329,17 @@ def test_the_command_draws_a_sheet_of_a_dataset(patterns, tmp_path):
     assert cv2.imread(str(out / "classes.png")).shape[0] > 7 * 112
 
 
+def test_a_sheet_of_a_dataset_says_which_classes_the_model_does_not_know(patterns, tmp_path):
+    model = save_brightness(tmp_path / "two.onnx", ("angry", "sad"), [0.2, 0.7])
+    result = explain(patterns, "--per-class", "--split", "public", "--model", model, "--out", tmp_path / "drawn")
+    assert result.exit_code == 0, repr(result.exception)
+    assert "no row for what the model does not know: disgust, fear, happy, neutral, surprise" in result.stderr
+    assert 2 * 112 < cv2.imread(str(tmp_path / "drawn" / "classes.png")).shape[0] < 7 * 112
+    model = save_brightness(tmp_path / "strange.onnx", ("dark", "bright"), [0.2, 0.7])
+    result = explain(patterns, "--per-class", "--model", model, "--out", tmp_path / "drawn")
+    assert "no picture of 'test' is of a class that the model knows" in str(result.exception)
+
+
 def test_what_is_no_picture_is_named_and_the_rest_goes_on(model, tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), spots())
     (tmp_path / "b.png").write_bytes(b"no picture")

@@ -140,6 +140,7 @@ AUGMENTATIONS: dict[str, AugmentationPolicy] = {
     # The seed's ImageDataGenerator: shear_range is in degrees there, so 0.2 is next to nothing.
     "seed": AugmentationPolicy(rotation=20, shift=0.1, shear=0.2, zoom=0.2, flip=True),
     "standard": _STANDARD,
+    "wide": dataclasses.replace(_STANDARD, rotation=20.0, shift=0.15, zoom=0.2),
     "robust": dataclasses.replace(_STANDARD, degrade=0.5),
 }
 """Named policies: what `--augmentation` takes."""

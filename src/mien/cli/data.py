@@ -132,7 +132,7 @@ def show(
     split: Annotated[str, typer.Option(help="train, val, public, private, test (public and private) or all.")] = "all",
     augmented: Annotated[bool, typer.Option("--augmented", help="Show what training will see.")] = False,
     augmentation: Annotated[
-        str | None, typer.Option(help="With --augmented: seed, standard, robust or none.", show_default="seed")
+        str | None, typer.Option(help="With --augmented: seed, standard, wide, robust or none.", show_default="seed")
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where the picture goes.")] = Path(
         "faces.png"

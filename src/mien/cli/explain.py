@@ -129,11 +129,15 @@ def _explain_classes(
     from mien.datasets import open_dataset
     from mien.datasets.sheets import write_sheet
     from mien.explanations import explain_dataset
+    from mien.judging import known_classes
 
     faces, averaged, seed = counts
+    dataset, others = known_classes(open_dataset(data), split, explainer.model)
+    if others:
+        typer.echo(f"no row for what the model does not know: {', '.join(others)}", err=True)
     with reading_bar(what="explaining classes") as progress:
         sheet = explain_dataset(
-            explainer, open_dataset(data), split=split, faces=faces, averaged=averaged, seed=seed, progress=progress
+            explainer, dataset, split=split, faces=faces, averaged=averaged, seed=seed, progress=progress
         )
     write_sheet(folder / SHEET, sheet)
     facts = {"data": str(data), "split": split, "method": explainer.method, "layers": list(explainer.layers)}

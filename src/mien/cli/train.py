@@ -40,7 +40,7 @@ def train_command(
     batch_size: Annotated[int | None, typer.Option(help="Images a step.", show_default="the recipe's")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Highest rate.", show_default="the recipe's")] = None,
     augmentation: Annotated[
-        str | None, typer.Option(help="none, seed, standard or robust.", show_default="the recipe's")
+        str | None, typer.Option(help="none, seed, standard, wide or robust.", show_default="the recipe's")
     ] = None,
     size: Annotated[int | None, typer.Option(help="Side of the network's input in pixels.", show_default="48")] = None,
     channels: Annotated[int | None, typer.Option(help="1 for grey, 3 for RGB.", show_default="1")] = None,
