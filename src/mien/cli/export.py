@@ -13,7 +13,7 @@ FORMATS = ("onnx", "keras", "h5", "litert", "web")
 
 def export_command(
     model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="A .keras, .h5 or .onnx file, or a bundled name.", show_default=False)
+        Path, typer.Argument(metavar="MODEL", help="A .keras, .h5 or .onnx, or a bundled name.", show_default=False)
     ],
     kind: Annotated[
         str,
