@@ -32,6 +32,20 @@ def test_the_default_is_the_small_network():
     assert weights.find_model("mien-small").stat().st_size <= 5e6
 
 
+def test_the_large_network_is_another_one_of_the_same_faces():
+    large, small = open_model("mien-large"), open_model("mien-small")
+    assert (large.classes, large.spec.input, large.spec.crop_margin) == (
+        small.classes,
+        small.spec.input,
+        small.spec.crop_margin,
+    )
+    assert 4_000_000 < large.spec.parameters <= 7_000_000
+    assert weights.find_model("mien-large").stat().st_size <= 14e6
+    assert read_precision(weights.find_model("mien-large"))["precision"] == "float16"
+    faces = sample_faces(32, seed=4)[0]
+    assert np.abs(large.predict(faces) - small.predict(faces)).mean() > 0.01
+
+
 def test_the_small_network_in_8_bits_answers_as_in_16():
     faces = sample_faces(64, seed=3)[0]
     whole, small = (Classifier(weights.find_model(name)) for name in ("mien-small", "mien-small-int8"))

@@ -11,6 +11,7 @@ from mien.errors import ModelError, UsageError
 BUNDLED: dict[str, str] = {
     "mien-small": "546070f5b2f3e01ee68bd3591f68fe61e17ccda49b0a06406d2d7d08c07d505a",
     "mien-small-int8": "16a7656aab3b47bb6f482ff94879d1ef3aa8eb5b049ac11e2856d17c28bac322",
+    "mien-large": "e36b2a1ce3109d909f4027b2db9d5eecbe2270f5653963f86b5bb96da8fb3ed7",
 }
 """Name to the SHA-256 of its file, ``NAME.onnx``; the first is the default."""
 
