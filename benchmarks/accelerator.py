@@ -281,7 +281,7 @@ def run(bench: Bench, stages: tuple[Stage, ...], results: Results, seconds: floa
         if stage.name in results.log:  # by a call before this one
             continue
         if stage.teachers == ALL:
-            stage = dataclasses.replace(stage, teachers=untaught(bench.work, results.log))
+            stage = dataclasses.replace(stage, teachers=untaught(bench.work, results.log) or ALL)
             say(f"{stage.name}: taught by {', '.join(stage.teachers)}")
         missing = [name for name in stage.teachers if not (bench.work / name / "model.keras").exists()]
         if missing or time.perf_counter() - STARTED + results.expected(stage) > seconds:

@@ -166,7 +166,8 @@ def known_classes(dataset: Dataset, split: str, *models: Model) -> tuple[Dataset
     strange = [label for label, name in enumerate(dataset.classes) if any(canonical(name) not in one for one in known)]
     chosen = dataset.select(split)
     if np.isin(chosen.labels, strange).all():
-        raise UsageError(f"known_classes: no picture of {split!r} is of a class that the model knows")
+        has = ", ".join(dataset.classes)
+        raise UsageError(f"split: no picture of {split!r} is of a class that the model knows; the data has {has}")
     rest = replace(dataset.take(~np.isin(dataset.labels, strange)), problems=dataset.problems) if strange else dataset
     counts = {dataset.classes[label]: int(np.count_nonzero(chosen.labels == label)) for label in strange}
     return rest, {name: n for name, n in counts.items() if n}
