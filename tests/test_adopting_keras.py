@@ -52,7 +52,7 @@ def test_a_model_that_takes_what_ours_take_stays_as_it_is(tmp_path):
         adopt_keras(tmp_path / "none.keras", tmp_path / "new.h5", CLASSES)
     with pytest.raises(UsageError, match="replace it with --force"):
         adopt_keras(tmp_path / "theirs.keras", path, CLASSES)
-    with pytest.raises(UsageError, match="the network takes 1 channels"):
+    with pytest.raises(UsageError, match=r"the network takes 1 channel$"):
         adopt_keras(tmp_path / "theirs.keras", tmp_path / "grey.h5", CLASSES, intake=INTAKE)
 
 

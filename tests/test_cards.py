@@ -178,10 +178,15 @@ def test_scores_on_other_data_do_not_go_by_the_name_of_what_the_model_learnt_fro
 
 def test_what_a_list_left_out_is_said(tmp_path, patterns):
     facts = replace(bare_facts(tmp_path, patterns), excluded=12)
-    assert "12 pictures of this split were left out" in model_card(facts)
+    assert "Left out 12 pictures of this split, as a list said" in model_card(facts)
     data = {**SPEC.trained_on, "excluded": 3001}
     record = {"command": "mien train", "training": {"keep": "best"}, "environment": {}}
     assert "3,001 images of the data were left out" in run_card(record, replace(SPEC, trained_on=data), {})
+    one = {**data, "excluded": 1, "duplicates_left_out": 1, "n_train": 1, "n_validation": 1}
+    card = run_card(record, replace(SPEC, trained_on=one), {})
+    assert "1 image was left out, found in a test split as well. 1 image of the data was left out" in card
+    assert "trained on 1 image of its training split" in card
+    assert " 1 was held out to " in card
 
 
 def test_other_models_that_it_learned_from_are_said(tmp_path, patterns):

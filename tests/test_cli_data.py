@@ -66,7 +66,7 @@ def test_check_prints_a_table(root):
     rows = {line.split("│")[1].strip(): line for line in output.splitlines() if line.startswith("│")}
     assert [cell.strip() for cell in rows["happy"].split("│")[1:-1]] == ["happy", "3", "1", "4"]
     assert [cell.strip() for cell in rows["all"].split("│")[1:-1]] == ["all", "21", "7", "28"]
-    assert "2 surplus copies in 1 groups, 2 of public also in train; 1 groups with conflicting labels" in output
+    assert "2 surplus copies in 1 group, 2 of public also in train; 1 group with conflicting labels" in output
     assert "cannot be used: none" in output
 
 

@@ -99,7 +99,7 @@ def test_pictures_that_stand_in_training_can_be_left_out(model: Path, data: Path
     assert (found["n"], found["duplicates_left_out"], found["accuracy"]) == (2, 12, 0.5)
     assert {name: part["n"] for name, part in found["parts"].items()} == {"public": 1, "private": 1}  # type: ignore[attr-defined]
     said = evaluate(model, data, "--without-duplicates", "--split", "public").stdout
-    assert "6 pictures also stand in Training and were left out" in said
+    assert "left out 6 pictures found in Training as well" in said
 
 
 @pytest.mark.parametrize(
@@ -396,7 +396,7 @@ def test_what_a_list_leaves_out_of_training_may_have_been_learnt_all_the_same(
     found = document(model, data, "--split", "public", "--exclude", listed, "--out", out)
     assert (found["n"], found["excluded"], found["leakage"]["copies"]) == (6, 1, 6)  # type: ignore[index]
     assert document(model, data, "--split", "public")["excluded"] == 0
-    told = "1 pictures of this split were left out, as a list named them"
+    told = "Left out 1 picture of this split, as a list said"
     for file in ("report.html", "README.md"):
         assert told in (out / file).read_text(encoding="utf-8"), file
 

@@ -108,7 +108,7 @@ def test_a_run_says_what_it_does_what_came_of_it_and_what_failed(
     assert stages == [
         "Starting Ray on this machine",
         "Finding what there is to read",
-        "1 of 1 parts to do, workers: 1",
+        "1 of 1 part to do, workers: 1",
     ]
     assert failure.startswith(f"{faces}/9.png: ")
     assert last == f"mien: 1 source failed; all are in {out}/failures: {faces}/9.png"
@@ -116,6 +116,6 @@ def test_a_run_says_what_it_does_what_came_of_it_and_what_failed(
     again = predict(*run, "--workers", 1)
     assert again.returncode == 1
     assert "of 1 part, 1 done before" in again.stdout
-    first = "0 of 1 parts to do; for files added since the run was planned, name a new --out"
+    first = "0 of 1 part to do; for files added since the run was planned, name a new --out"
     assert again.stderr.splitlines() == [first, failure, last]  # and Ray was not started
     assert "tta: then none, now flip" in refused(*run, "--tta", "flip")

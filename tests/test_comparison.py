@@ -62,7 +62,7 @@ def test_answers_are_matched_by_name() -> None:
     second = answers(["w", "z", "y", "x"], [True, True, False, True])
     found = compare_answers(first, second)
     assert (found.n, found.both_right, found.only_first, found.only_second) == (3, 1, 1, 1)
-    with pytest.raises(UsageError, match="no answer to 1 pictures, such as w"):
+    with pytest.raises(UsageError, match="no answer to 1 picture, such as w"):
         compare_answers(second, first)
 
 

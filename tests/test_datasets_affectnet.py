@@ -41,7 +41,7 @@ def test_seven_classes_where_contempt_is_left_out_and_rows_without_an_expression
     np.save(root / "val_set" / "annotations" / "0_exp.npy", np.array(10))
     dataset = open_dataset(root)
     assert dataset.classes == EXPRESSIONS
-    assert dataset.format == "AffectNet (1 rows without an expression passed over)"
+    assert dataset.format == "AffectNet (1 row without an expression passed over)"
 
 
 def test_pictures_without_an_annotation_are_named(tmp_path):

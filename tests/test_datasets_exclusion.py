@@ -33,7 +33,7 @@ def test_leaving_faces_out(patterns, tmp_path):
 def test_names_that_are_not_there_are_all_named(patterns, tmp_path):
     dataset = open_dataset(patterns)
     (tmp_path / "list.txt").write_text(f"{dataset.names[0]}\ntrain/happy/other.png\ntrain/sad/another.png  # why\n")
-    with pytest.raises(DataError, match=r"2 of 3 names are not in .*FER2013.*mien data check --fix") as caught:
+    with pytest.raises(DataError, match=r"2 of 3 names not found in .*FER2013.*mien data check --fix") as caught:
         exclude(dataset, tmp_path / "list.txt")
     assert caught.value.items == ("train/happy/other.png", "train/sad/another.png")
 
@@ -54,7 +54,7 @@ def test_listed_files_are_no_problem_any_more(patterns):
     dataset = replace(open_dataset(patterns), problems=("a (1).png (in no class folder)", "b.png (is empty)"))
     assert exclude(dataset, ["a (1).png"]).problems == ("b.png (is empty)",)
     assert exclude(dataset, ["b.png", str(dataset.names[0])]).problems == ("a (1).png (in no class folder)",)
-    with pytest.raises(DataError, match="1 of 1 names"):
+    with pytest.raises(DataError, match="1 of 1 name not found"):
         exclude(dataset, ["a"[:0] + "c.png"])
 
 

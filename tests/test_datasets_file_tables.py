@@ -139,7 +139,7 @@ def test_a_table_without_such_columns_says_what_they_are(tmp_path):
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ("b.png", "1 fields where 2 are expected"),
+        ("b.png", "1 field where 2 are expected"),
         (",happy", "no file"),
         ("b.png, ", "no class"),
         ("a.png,happy", "a.png stands in t.csv:2 too"),

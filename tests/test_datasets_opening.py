@@ -538,7 +538,7 @@ def test_a_table_of_two_numbered_files_is_no_such_list(tmp_path):
 @pytest.mark.parametrize("folder", ["images", "train/images"])
 def test_a_folder_that_only_holds_pictures_is_no_class(tmp_path, folder):
     draw(tmp_path / folder / "a.png")
-    with pytest.raises(DataError, match=r"no class folders .* its 1 images stand in no class folders"):
+    with pytest.raises(DataError, match=r"no class folders .* its 1 image stands in no class folders"):
         open_dataset(tmp_path)
     assert open_dataset(tmp_path, classes=["images"]).classes == ("images",)
 

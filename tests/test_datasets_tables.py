@@ -120,7 +120,7 @@ def test_several_unknown_tables_are_named(tmp_path):
         (f"-1,{pixels(1)},Training", "emotion '-1' has no name"),
         (f",{pixels(1)},Training", "emotion '' has no name"),
         (f"0,{pixels(1)},Practice", "unknown Usage 'Practice'; allowed are Training"),
-        ("0", "1 fields where 3 are expected"),
+        ("0", "1 field where 3 are expected"),
     ],
 )
 def test_bad_rows_are_named_with_their_line(tmp_path, row, reason):

@@ -415,7 +415,7 @@ def test_a_stream_without_any_length_is_live_and_drops_frames(tmp_path: Path) ->
     assert frames[0].clip.live
     assert frames[0].clip.frames is None
     assert len(frames) < 40
-    why = "of 40 frames were left out, as it came faster than they were taken, and nothing says how long it is"
+    why = "of 40 frames had to be left out, as it came faster than they were taken, and nothing says how long it is"
     assert failed == [(f"{site}/a.ts", f"{40 - len(frames)} {why}; download it first to have all of them")]
 
 

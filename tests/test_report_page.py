@@ -250,8 +250,11 @@ def test_what_flatters_is_said():
     assert not any("watched" in line for line in facts.cautions())
     told = replace(facts, spec=replace(facts.spec, trained_on=watched), unlabelled=1200, skipped=2, without_face=3)
     text = " ".join(told.cautions())
-    for words in ("watched while", "1,200 pictures have no label", "2 files", "3 pictures have no face"):
+    for words in ("watched while", "1,200 pictures without a label", "2 files", "face was found in 3 pictures,"):
         assert words in text
+    alone = " ".join(replace(told, excluded=1, unlabelled=1, skipped=1, without_face=1).cautions())
+    for words in ("1 picture of this", "1 picture without a label", "1 file that", "face was found in 1 picture,"):
+        assert words in alone
 
 
 def test_pictures_are_called_training_only_where_they_are():
@@ -278,7 +281,7 @@ def test_all_splits_of_data_without_training_hold_none(tmp_path, patterns):
 def test_pictures_that_were_left_out_of_data_that_the_model_did_not_learn_from_are_told():
     told = replace(made_up(), learnt=False, duplicates_left_out=5).cautions()
     assert "learned from other data" in told[0]
-    assert told[1].startswith("5 pictures that also stand in Training")
+    assert told[1] == "Left out 5 pictures found in Training as well, pixel for pixel."
 
 
 def test_a_calibration_that_was_fitted_on_the_same_pictures_is_said_to_flatter(facts):

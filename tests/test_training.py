@@ -422,7 +422,7 @@ def test_bad_images_are_left_out_when_asked_and_counted(tmp_path):
     assert not (tmp_path / "run").exists()
     said = []
     train(data, config, out=tmp_path / "run", selection=Selection(skip_bad=True), say=said.append)
-    assert any(line.startswith("1 files or rows") and victim.name in line for line in said)
+    assert any(line.startswith("Left out 1 file or row that cannot be used") and victim.name in line for line in said)
 
 
 def test_a_selection_is_one(tmp_path):

@@ -19,7 +19,7 @@ from onnx import helper, numpy_helper
 
 from mien import litert
 from mien.classifier import Classifier
-from mien.errors import ModelError, UsageError, unknown_choice
+from mien.errors import ModelError, UsageError, many, unknown_choice
 from mien.files import refuse_existing, replacing
 from mien.modelspec import METADATA_KEY, ModelSpec, write_to_onnx
 from mien.preprocessing import InputSpec
@@ -202,7 +202,9 @@ def _read_output(model: Any, output: str | None, classes: int, source: str | Pat
     name = output or next(iter(outputs))
     columns = [length or 0 for length in _dims(outputs[name])[1:]]
     if columns and 0 not in columns and math.prod(columns) != classes:
-        raise UsageError(f"classes: must name the {math.prod(columns)} outputs of {source}, received {classes} names")
+        raise UsageError(
+            f"classes: must name the {many(math.prod(columns), 'output')} of {source}, received {many(classes, 'name')}"
+        )
     return name
 
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from mien.adopting import Intake, with_hint
-from mien.errors import ModelError, UsageError, unknown_choice
+from mien.errors import ModelError, UsageError, many, unknown_choice
 from mien.export import WRITERS, describe
 from mien.files import refuse_existing
 from mien.kerasfiles import load_network, quietly
@@ -93,7 +93,7 @@ def _with_ends(model: keras.Model, intake: Intake, *, logits: bool) -> keras.Mod
     if plain and not bgr and not logits and shape == model.input_shape:
         return model
     if max(len(scale), len(offset)) not in (1, shape[-1]):
-        raise UsageError(f"mean and std: must be one number each, as the network takes {shape[-1]} channels")
+        raise UsageError(f"mean and std: must be one number each, as the network takes {many(shape[-1], 'channel')}")
     faces, taken = keras.Input(shape[1:]), {one.name for one in model.layers}
     factors = (values[0] if len(values) == 1 else values for values in (scale, offset))
     pixels = keras.layers.Rescaling(*factors, name=_free_name("mien_pixels", taken))(faces)

@@ -14,7 +14,7 @@ import PIL.Image
 
 from mien.containers import HEAD
 from mien.decoding import refuse_large, sane_fps
-from mien.errors import DataError
+from mien.errors import DataError, many
 from mien.headers import PNG_START
 from mien.images import MAX_PIXELS, PILLOW_ERRORS, Image, to_rgb
 
@@ -140,7 +140,7 @@ class AnimationDecoder:
                 self._picture.load()
                 image = None if index % self.every else to_rgb(self._picture)
             except _DAMAGE as error:
-                raise DataError(f"ended after {index:,} frames; the file is cut off or damaged") from error
+                raise DataError(f"ended after {many(index, 'frame')}; the file is cut off or damaged") from error
             yield milliseconds / 1000, image
             milliseconds += _milliseconds_of(self._picture)
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mien.classifier import Model, apply_temperature
-from mien.errors import UsageError
+from mien.errors import UsageError, many
 from mien.views import predict_views
 
 
@@ -49,7 +49,9 @@ class Answers:
         marks = [marks for marks in (self.in_training, self.like_training) if marks is not None]
         lengths = {len(column) for column in (self.splits, self.names, *marks)}
         if self.probabilities.shape != shape or self.uncalibrated.shape != shape or lengths != {shape[0]}:
-            raise UsageError(f"answers: must all be of {shape[0]} pictures and {shape[1]} classes")
+            raise UsageError(
+                f"answers: must all be of {many(shape[0], 'picture')} and {many(shape[1], 'class', 'classes')}"
+            )
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -12,7 +12,7 @@ import keras
 from mien.calibration import fit_held_out
 from mien.classifier import Classifier, Model
 from mien.datasets import Faces
-from mien.errors import MissingExtraError, ModelError
+from mien.errors import MissingExtraError, ModelError, many
 from mien.export import KerasClassifier, save_h5, save_keras, save_onnx
 from mien.kerasfiles import describe_h5
 from mien.modelspec import ModelSpec, write_beside, write_to_onnx
@@ -76,7 +76,9 @@ def calibrate(
     trained_on = {**description.trained_on, "calibration": {"split": split, "n": fit.n}}
     description = dataclasses.replace(description, temperature=fit.temperature, trained_on=trained_on)
     errors = f"{fit.before.ece:.1%} becomes {fit.after.ece:.1%}"
-    say(f"Fitted the temperature {fit.temperature:.2f} on {fit.n:,} images of {split}: calibration error {errors}")
+    say(
+        f"Fitted the temperature {fit.temperature:.2f} on {many(fit.n, 'image')} of {split}: calibration error {errors}"
+    )
     if isinstance(judge, Classifier):
         write_to_onnx(path / ONNX, description)
         return description, Classifier(path / ONNX)

@@ -20,7 +20,7 @@ import numpy as np
 from keras import layers, ops
 from numpy.typing import NDArray
 
-from mien.errors import UsageError
+from mien.errors import UsageError, many
 from mien.fastlayers import FusedBatchNormalization, SmallMapConv2D
 from mien.feeding import Split
 from mien.hosts import current
@@ -175,11 +175,11 @@ def devices_in_words() -> str:
         return ""
     if keras.backend.backend() != "jax":
         return (
-            f"Training on one of {len(names)} devices: the backend {keras.backend.backend()} uses no more, "
+            f"Training on one of {many(len(names), 'device')}: the backend {keras.backend.backend()} uses no more, "
             "KERAS_BACKEND=jax uses all"
         )
     where = f" of {hosts.count} hosts" if hosts.count > 1 else ""
-    return f"Training on {len(names)} devices{where}, each batch split among them"
+    return f"Training on {many(len(names), 'device')}{where}, each batch split among them"
 
 
 def lay_out(rows: NDArray[Any]) -> Any:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mien.backend import set_weights
 from mien.checkpoints import Checkpoints
 from mien.config import TrainingConfig
-from mien.errors import ModelError, UsageError
+from mien.errors import ModelError, UsageError, many
 from mien.files import replacing
 from mien.hosts import current
 from mien.modelspec import ModelSpec
@@ -105,8 +105,8 @@ def start_from(model: keras.Model, path: str, classes: Sequence[str], *, own: bo
     if not fits or (not own and _shrinks_otherwise(trained, model)):
         way = _model_to_give(path, spec, model) if own else _way_to_fit(spec, model)
         raise UsageError(
-            f"init: {path} holds the network {trained.name!r} ({trained.count_params():,} parameters), whose weights "
-            f"do not fit {model.name!r} ({model.count_params():,}); {way}"
+            f"init: {path} holds the network {trained.name!r} ({many(trained.count_params(), 'parameter')}), whose "
+            f"weights do not fit {model.name!r} ({model.count_params():,}); {way}"
         )
     set_weights(model, old)
     return [*old[: len(old) - anew], *[None] * anew]

@@ -12,7 +12,7 @@ from mien.datasets import open_dataset
 from mien.datasets.dataset import Dataset
 from mien.datasets.exclusion import exclude as without
 from mien.datasets.pixels import Progress
-from mien.errors import DataError, UsageError
+from mien.errors import DataError, UsageError, many
 from mien.files import replacing
 from mien.judging import judge_dataset
 from mien.judging import known_classes as of_known_classes
@@ -77,7 +77,8 @@ def calibrate_model(
     fit = fit_temperature(judgement.answers.uncalibrated, judgement.answers.labels)
     if fit.at_limit:
         raise DataError(
-            f"temperature: the best would be {fit.temperature:g} or beyond, so these {fit.n:,} pictures do not tell"
+            f"temperature: the best would be {fit.temperature:g} or beyond, so "
+            f"{many(fit.n, 'picture does', 'pictures do')} not tell"
             f" (is the model always right on {split!r}, or never?); nothing was written. Fit it on more pictures"
         )
     spec = replace(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mien.answers import Answers
 from mien.classifier import apply_temperature
-from mien.errors import MissingExtraError, UsageError
+from mien.errors import MissingExtraError, UsageError, many
 
 BINS = 15
 """Bins of equal width, as in the paper; the error depends on it, so compare only errors of as many bins."""
@@ -88,7 +88,7 @@ class Reliability:
 
     def __post_init__(self) -> None:
         if self.n < 1 or sum(part.n for part in self.bins) != self.n:
-            raise UsageError(f"bins: must hold n = {self.n} pictures together, 1 or more")
+            raise UsageError(f"bins: must hold n = {many(self.n, 'picture')} together, 1 or more")
         if not 0 <= self.ece <= self.max_error <= 1:
             raise UsageError(f"ece: must be from 0 to max_error, up to 1, received {self.ece} and {self.max_error}")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien.coverage import threshold
+from mien.errors import many
 from mien.evaluation import Evaluation
 from mien.files import write_text
 from mien.front_matter import UNKNOWN_LICENCE
@@ -125,7 +126,7 @@ def _what(spec: ModelSpec) -> str:
     classes = ", ".join(map(_text, spec.classes))
     return (
         f"A facial-expression classifier: {spec.input.size}x{spec.input.size} {colour} faces to {classes}.\n"
-        f"{spec.parameters:,} parameters. Made by mien {spec.mien_version}."
+        f"{many(spec.parameters, 'parameter')}. Made by mien {spec.mien_version}."
     )
 
 
@@ -190,7 +191,10 @@ def _classes_table(score: Evaluation) -> str:
 
 def _judged_on(facts: ReportFacts) -> str:
     """What the scores are of, which need not be what the model learned from."""
-    return f"Judged on {facts.split_name} of {_text(facts.format) or 'labelled faces'}, {facts.evaluation.n:,} images."
+    return (
+        f"Judged on {facts.split_name} of {_text(facts.format) or 'labelled faces'}, "
+        f"{many(facts.evaluation.n, 'image')}."
+    )
 
 
 def _sentence(words: str) -> str:
@@ -208,14 +212,18 @@ def _trained(spec: ModelSpec) -> str:
     data = spec.trained_on
     if not {"format", "n_train"} <= data.keys():
         return "Not stated."
-    return f"{_text(str(data['format']))}: trained on {data['n_train']:,} images of its training split."
+    return f"{_text(str(data['format']))}: trained on {many(data['n_train'], 'image')} of its training split."
 
 
 def _left_out(data: Mapping[str, Any]) -> str:
     """Images that were not used: as a test split has them too, or as a list named them."""
     copies, listed = data.get("duplicates_left_out"), data.get("excluded")
-    said = "" if copies is None else f" {copies:,} that also stand in a test split were left out."
-    return said if not listed else f"{said} {listed:,} images of the data were left out, as a list named them."
+    said = ""
+    if copies is not None:
+        said = f" {many(copies, 'image was', 'images were')} left out, found in a test split as well."
+    if listed:
+        said += f" {many(listed, 'image of the data was', 'images of the data were')} left out, as a list said."
+    return said
 
 
 def _others(data: Mapping[str, Any]) -> str:
@@ -238,10 +246,10 @@ def _held(record: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     if not data["n_validation"]:
         return "None were held out; the last epoch was kept."
     if data.get("validation") == "public":
-        return f"The {data['n_validation']:,} of PublicTest were watched while training."
+        return f"The {many(data['n_validation'], 'of PublicTest was', 'of PublicTest were')} watched while training."
     if chosen := _chosen(record):
-        return f"{data['n_validation']:,} were held out to choose {chosen}."
-    return f"{data['n_validation']:,} were held out to watch it by; {LAST_KEPT}."
+        return f"{many(data['n_validation'], 'was', 'were')} held out to choose {chosen}."
+    return f"{many(data['n_validation'], 'was', 'were')} held out to watch it by; {LAST_KEPT}."
 
 
 def _chosen(record: Mapping[str, Any]) -> str:

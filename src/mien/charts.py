@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 from mien.calibration import Reliability
 from mien.coverage import Coverage
-from mien.errors import MissingExtraError
+from mien.errors import MissingExtraError, many
 from mien.reports import (
     FAINT,
     INK,
@@ -91,7 +91,7 @@ def curve_charts(history: Any, kept: int | None = None) -> tuple[Chart, ...]:
                 _percent(axes)
             figure.legend(loc="outside lower center", ncols=3, frameon=False, labelcolor=INK)
             last = curves.get(f"val_{quantity}", curves[quantity])
-            says = f"{quantity} against the epoch, {len(last)} epochs"
+            says = f"{quantity} against the epoch, {many(len(last), 'epoch')}"
             if marked is not None and not math.isnan(last[marked]):
                 says += f"; the {name} epoch, {marked + 1}, has {last[marked]:.3f} on {watched}"
             charts.append(_chart(figure, f"curves-{quantity}", quantity.capitalize(), says))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.answers import Answers
-from mien.errors import MissingExtraError, UsageError
+from mien.errors import MissingExtraError, UsageError, many
 
 CONFIDENCE = 0.95
 RESAMPLES = 9_999
@@ -145,7 +145,7 @@ def compare_answers(
     place = {name: row for row, name in enumerate(second.names.tolist())}
     missing = [name for name in first.names.tolist() if name not in place]
     if missing:
-        raise UsageError(f"second: has no answer to {len(missing):,} pictures, such as {missing[0]}")
+        raise UsageError(f"second: has no answer to {many(len(missing), 'picture')}, such as {missing[0]}")
     rows = [place[name] for name in first.names.tolist()]
     return compare(first.right, second.take(rows).right, first=first_name, second=second_name, seed=seed)
 

@@ -19,7 +19,7 @@ from onnx.inliner import inline_local_functions
 
 from mien import litert
 from mien.classifier import KERAS_SUFFIXES, Classifier
-from mien.errors import ModelError, UsageError
+from mien.errors import ModelError, UsageError, many
 from mien.files import refuse_existing, replacing
 from mien.kerasfiles import first_line
 from mien.modelspec import ModelSpec, write_to_onnx
@@ -109,7 +109,7 @@ def _common_spec(members: Sequence[Classifier]) -> ModelSpec:
 def _sees(spec: ModelSpec, first: ModelSpec) -> list[tuple[str, object, object]]:
     """What decides which pictures a model is given, and what its outputs mean: in words, its own and the first's."""
     one, other = spec.input, first.input
-    pictures = f"another input ({one.size}x{one.size} with {one.channels} channels"
+    pictures = f"another input ({one.size}x{one.size} with {many(one.channels, 'channel')}"
     cut, cuts = (bool(member.trained_on.get("detect_faces", False)) for member in (spec, first))
     return [
         (f"{pictures}, not {other.size}x{other.size} with {other.channels})", one, other),

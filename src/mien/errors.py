@@ -60,6 +60,12 @@ def listing(items: Sequence[str], most: int = 5) -> str:
     return f"{shown} and {len(items) - most:,} more" if len(items) > most else shown
 
 
+def many(count: float, one: str, more: str = "") -> str:
+    """A number of things: ``1 face``, ``2,000 faces``; `more` is the plural where that is not `one` and an s."""
+    number = f"{int(count):,}" if count % 1 == 0 else f"{count:g}"
+    return f"{number} {one if count == 1 else more or f'{one}s'}"
+
+
 def unknown_choice(argument: str, received: object, allowed: Iterable[str]) -> UsageError:
     """The error for a name that is not in a registry: it lists the choices, of very many those most like the name."""
     choices = sorted(allowed)

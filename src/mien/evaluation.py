@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mien.errors import MissingExtraError, UsageError
+from mien.errors import MissingExtraError, UsageError, many
 from mien.labels import canonical
 from mien.views import TTA as TTA
 from mien.views import PredictFn, predict_views
@@ -153,7 +153,7 @@ def evaluate_splits(
         are pictures of it.
     """
     if len(splits) != len(images):
-        raise UsageError(f"splits: must have one name for each of {len(images)} images, received {len(splits)}")
+        raise UsageError(f"splits: must have one name for each of {many(len(images), 'image')}, received {len(splits)}")
     known = _check_labels(images, labels, len(classes), split)
     return judge_splits(predict_views(predict_fn, images, tta), known, splits, classes=classes, tta=tta, split=split)
 

@@ -13,7 +13,7 @@ from mien.datasets.dataset import Dataset
 from mien.datasets.facing import Detect, with_faces
 from mien.datasets.pixels import Progress
 from mien.drawing import GAP, MARGIN, PAPER, Block, contact_sheet, draw_faces
-from mien.errors import UsageError
+from mien.errors import UsageError, many
 from mien.evaluation import align_labels
 from mien.explaining import Explainer, Explanation, open_explainer
 from mien.heatmaps import captioned, class_colour, shade_map, to_colour
@@ -211,8 +211,8 @@ def explain_dataset(
 def _check_labels(labels: NDArray[np.int64], count: int, classes: int) -> None:
     if labels.shape != (count,) or not np.any((labels >= 0) & (labels < classes)):
         raise UsageError(
-            f"labels: must be (n,) indices of the model's {classes} classes for {count} images, at least one of them "
-            f"0 or more, received {labels.shape}"
+            f"labels: must be (n,) indices of the model's {classes} classes for {many(count, 'image')}, at least one "
+            f"of them 0 or more, received {labels.shape}"
         )
 
 

@@ -21,7 +21,7 @@ from typing import Self
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 from mien.addresses import resolve, without_secrets
-from mien.errors import DataError
+from mien.errors import DataError, many
 
 MAX_REDIRECTS = 5
 CHUNK = 1 << 16
@@ -111,15 +111,20 @@ class Response:
         """
         largest = self._limits.max_bytes
         if self.length is not None and self.length > largest:
-            raise DataError(f"has {self.length:,} bytes; at most {largest:,} are fetched", [without_secrets(self.url)])
+            raise DataError(
+                f"has {many(self.length, 'byte')}; at most {largest:,} are fetched", [without_secrets(self.url)]
+            )
         pieces, size = [self._begun], len(self._begun)
         while size <= largest and (piece := self._read_piece(self._deadline)):
             size += len(piece)
             pieces.append(piece)
         if size > largest:
-            raise DataError(f"has more than the {largest:,} bytes that are fetched", [without_secrets(self.url)])
+            raise DataError(
+                f"has more than the {many(largest, 'byte that is', 'bytes that are')} fetched",
+                [without_secrets(self.url)],
+            )
         if self.length is not None and size < self.length:
-            raise DataError(f"ended after {size:,} of {self.length:,} bytes", [without_secrets(self.url)])
+            raise DataError(f"ended after {size:,} of {many(self.length, 'byte')}", [without_secrets(self.url)])
         return b"".join(pieces)
 
     def read_piece(self) -> bytes:

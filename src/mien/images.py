@@ -15,7 +15,7 @@ import PIL.ImageOps
 from numpy.typing import NDArray
 
 from mien.depths import to_8_bits
-from mien.errors import DataError, UsageError
+from mien.errors import DataError, UsageError, many
 from mien.headers import is_heif, read_header
 
 IMAGE_SUFFIXES = frozenset(
@@ -224,8 +224,8 @@ def _check_name(name: str) -> None:
         )
     if len(name) > LONGEST_PATH:
         raise UsageError(
-            f"image: must be a path or bytes, received a text of {len(name):,} characters, longer than any path; if it "
-            "is a picture in base64, decode it: base64.b64decode(image)"
+            f"image: must be a path or bytes, received a text of {many(len(name), 'character')}, longer than any path; "
+            "if it is a picture in base64, decode it: base64.b64decode(image)"
         )
 
 

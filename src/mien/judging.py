@@ -16,7 +16,7 @@ from mien.datasets.learnt import MOST_PAIRS, Learnt
 from mien.datasets.pixels import Progress
 from mien.datasets.storage import encode_names
 from mien.datasets.streaming import in_parts
-from mien.errors import UsageError
+from mien.errors import UsageError, many
 from mien.evaluation import Evaluation, align_labels, judge_splits
 from mien.kinship import may_have_learnt
 from mien.labels import canonical
@@ -206,7 +206,7 @@ def _without_copies(answers: Answers, split: str) -> Answers:
     clean = answers.take(~np.asarray(answers.in_training, np.bool_))
     if not len(clean):
         raise UsageError(
-            f"without_duplicates: all {len(answers):,} faces of {split!r} also stand in Training; none is left"
+            f"without_duplicates: all {many(len(answers), 'face')} of {split!r} also stand in Training; none is left"
         )
     return clean
 

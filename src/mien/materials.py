@@ -18,7 +18,7 @@ from mien.datasets.exclusion import exclude
 from mien.datasets.facing import Detect, with_faces
 from mien.datasets.pixels import Progress
 from mien.datasets.streaming import check_images, in_parts, refuse_unstreamable, should_stream
-from mien.errors import DataError, UsageError
+from mien.errors import DataError, UsageError, many
 from mien.feeding import ArraySource, Source, StreamSource
 from mien.preprocessing import InputSpec
 
@@ -201,7 +201,7 @@ def _limited(labels: NDArray[np.int64], config: TrainingConfig, selection: Selec
 def _refuse_few(count: int, config: TrainingConfig) -> None:
     if count < 20:
         raise DataError(
-            f"the training split has {count} images, too few to hold out {config.validation_fraction:.0%} for "
+            f"the training split has {many(count, 'image')}, too few to hold out {config.validation_fraction:.0%} for "
             "validation; use 20 at least, or give --validation-fraction 0 (validation_fraction=0)"
         )
 
@@ -263,7 +263,7 @@ def _as_faces(name: str, x: ArrayLike, y: ArrayLike, spec: InputSpec, classes: t
         raise UsageError(f"{name}: must be (n, {allowed}), n at least 1; received {received}{mending}")
     if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
         raise UsageError(
-            f"{target}: must be {len(images)} integers, indices into the classes, received {labels.dtype} "
+            f"{target}: must be {many(len(images), 'integer')}, indices into the classes, received {labels.dtype} "
             f"{labels.shape}{_mending_labels(target, labels, len(images))}"
         )
     if labels.min() < 0 or labels.max() >= len(classes):
@@ -355,7 +355,10 @@ def _mending_pixels(name: str, images: NDArray[Any]) -> str:
     """How to make pixels in [0, 1] of others, where that can be told."""
     low, high = images.min(), images.max()
     if images.dtype.kind == "f" and not np.isfinite(images).all():
-        return f"; {int((~np.isfinite(images)).any(axis=(1, 2, 3)).sum())} images hold NaN or infinity"
+        return (
+            f"; {many(int((~np.isfinite(images)).any(axis=(1, 2, 3)).sum()), 'image holds', 'images hold')} NaN or "
+            "infinity"
+        )
     if images.dtype.kind not in "iuf" or low < -1 or high > 255:
         return ""
     if low < 0:

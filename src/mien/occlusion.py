@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mien.errors import UsageError
+from mien.errors import UsageError, many
 from mien.views import Pictures, PredictFn
 
 WINDOW = 1 / 5
@@ -71,7 +71,7 @@ def check_targets(targets: ArrayLike, count: int) -> NDArray[np.int64]:
     found = np.asarray(targets) if np.size(targets) else np.zeros(np.shape(targets), np.int64)
     if found.shape != (count,) or not np.issubdtype(found.dtype, np.integer) or (found < 0).any():
         raise UsageError(
-            f"targets: must be a class's index, 0 or more, for each of {count} images, received {found.dtype} "
+            f"targets: must be a class's index, 0 or more, for each of {many(count, 'image')}, received {found.dtype} "
             f"{found.shape}"
         )
     return found

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from mien.containers import HEAD, is_video_head
-from mien.errors import DataError
+from mien.errors import DataError, many
 from mien.fetching import FetchLimits, open_url
 from mien.files import ZIP_DAMAGE
 from mien.frames import reason
@@ -172,4 +172,4 @@ def _within(data: bytes) -> bytes:
 
 
 def _too_large(size: int) -> DataError:
-    return DataError(f"has {size:,} bytes; a picture may have {MAX_FILE_BYTES:,}")
+    return DataError(f"has {many(size, 'byte')}; a picture may have {MAX_FILE_BYTES:,}")

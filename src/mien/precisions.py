@@ -19,7 +19,7 @@ from onnx import numpy_helper
 
 from mien import litert
 from mien.classifier import Classifier, check_batch
-from mien.errors import ModelError, UsageError, unknown_choice
+from mien.errors import ModelError, UsageError, many, unknown_choice
 from mien.files import replacing
 from mien.modelspec import ModelSpec
 from mien.quantising import quantise
@@ -193,8 +193,8 @@ def _compare_int8(expected: NDArray[np.float32], answers: NDArray[np.float32], n
     agreement = float(np.mean(expected.argmax(1) == answers.argmax(1)))
     if not (difference <= INT8_DIFFERENCE and agreement >= INT8_AGREEMENT):
         raise ModelError(
-            f"{name}: in int8, of {len(answers)} calibration images {agreement:.1%} get the same expression as in "
-            f"float32 (at least {INT8_AGREEMENT:.0%} must), and probabilities differ by {difference:.2g} on average "
+            f"{name}: in int8, of {many(len(answers), 'calibration image')} {agreement:.1%} get the same expression as "
+            f"in float32 (at least {INT8_AGREEMENT:.0%} must), and probabilities differ by {difference:.2g} on average "
             f"(at most {INT8_DIFFERENCE:g}); it was not kept. Export it in float16, or calibrate on more pictures like "
             "those it was trained on"
         )

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from mien.containers import HEAD, index_is_behind, is_video_head
 from mien.decoders import DEFAULT_FPS, Decoder, open_decoder
-from mien.errors import DataError
+from mien.errors import DataError, many
 from mien.fetching import FetchLimits, Response, open_url
 from mien.images import Image, decode
 
@@ -76,10 +76,10 @@ class RemoteFile(io.RawIOBase):
         if max(len(body), told) > largest:
             raise DataError(
                 "has its index at its end, and the server does not give parts of it; download it first "
-                f"(at most {largest:,} bytes are kept in memory)"
+                f"(at most {many(largest, 'byte is', 'bytes are')} kept in memory)"
             )
         if len(body) < told:
-            raise DataError(f"the connection ended after {len(body):,} of {told:,} bytes")
+            raise DataError(f"the connection ended after {len(body):,} of {many(told, 'byte')}")
         return bytes(body)
 
     @property
@@ -117,7 +117,7 @@ class RemoteFile(io.RawIOBase):
             self.failure = error
             return b""
         if not piece and self._size is not None:
-            self.failure = DataError(f"the connection ended after {self._at:,} of {self._size:,} bytes")
+            self.failure = DataError(f"the connection ended after {self._at:,} of {many(self._size, 'byte')}")
         return piece
 
     def readinto(self, buffer: Any, /) -> int:
@@ -243,7 +243,7 @@ class MultipartDecoder:
 
     def _take_length(self, length: int) -> bytes | None:
         if length > MAX_PART:
-            raise DataError(f"a picture of the stream has {length:,} bytes; at most {MAX_PART:,} are taken")
+            raise DataError(f"a picture of the stream has {many(length, 'byte')}; at most {MAX_PART:,} are taken")
         pieces, missing = [self._buffer], length - len(self._buffer)
         while missing > 0:
             piece = self._response.read_piece()

@@ -14,7 +14,7 @@ import numpy as np
 from mien.calibration import Calibration
 from mien.comparison import Comparison
 from mien.coverage import Coverage
-from mien.errors import UsageError
+from mien.errors import UsageError, many
 from mien.evaluation import Evaluation
 from mien.images import Image
 from mien.judging import Judgement
@@ -222,25 +222,25 @@ class ReportFacts:
             near = f" {leak.near_copies:,} do so identically or nearly so: cut otherwise, brighter or mirrored."
         if not leak.copies:
             return ("None of these pictures stands in Training as well, pixel for pixel." + near, self._not_learnt())
-        told = f"{leak.copies:,} of the {leak.n:,} pictures also stand in Training, pixel for pixel.{near}"
+        told = f"Training holds {leak.copies:,} of the {many(leak.n, 'picture')} as well, pixel for pixel.{near}"
         return (f"{told} A model that remembers them looks better than it is.", self._not_learnt())
 
     def _without_copies(self) -> str:
         if self.duplicates_left_out is None:
             return ""
-        return f"{self.duplicates_left_out:,} pictures that also stand in Training, pixel for pixel, were left out."
+        return f"Left out {many(self.duplicates_left_out, 'picture')} found in Training as well, pixel for pixel."
 
     def _not_learnt(self) -> str:
         """What of Training the model did not learn from, as its file says."""
         data = self.spec.trained_on
         if data.get("duplicates_left_out"):
             return (
-                f"As its file says, the model was trained without the {data['duplicates_left_out']:,} images of "
-                "Training that also stood in a test split of its data."
+                "As its file says, the model was trained without the "
+                f"{many(data['duplicates_left_out'], 'image')} of Training that also stood in a test split of its data."
             )
         if data.get("excluded"):
             return (
-                f"As its file says, the model was trained without {data['excluded']:,} images that a list named; "
+                f"As its file says, the model was trained without {many(data['excluded'], 'image')} that a list named; "
                 "copies may be among them, and then it did not learn from those."
             )
         return ""
@@ -259,20 +259,21 @@ class ReportFacts:
 
     def _left_out(self) -> tuple[str, ...]:
         return (
-            f"{self.excluded:,} pictures of this split were left out, as a list named them." if self.excluded else "",
+            f"Left out {many(self.excluded, 'picture')} of this split, as a list said." if self.excluded else "",
             f"{other_classes_words(self.other_classes)}." if self.other_classes else "",
-            f"{self.unlabelled:,} pictures have no label and were left out." if self.unlabelled else "",
-            f"{self.skipped:,} files could not be used and were left out." if self.skipped else "",
-            f"{self.without_face:,} pictures have no face that was found, and stayed whole."
-            if self.without_face
-            else "",
+            f"Left out {many(self.unlabelled, 'picture')} without a label." if self.unlabelled else "",
+            f"Left out {many(self.skipped, 'file')} that could not be used." if self.skipped else "",
+            f"No face was found in {many(self.without_face, 'picture')}, left whole." if self.without_face else "",
         )
 
 
 def other_classes_words(counts: Mapping[str, int]) -> str:
     """What was left out as the model has no such class: ``12 pictures of contempt, which ... were left out``."""
     total = sum(counts.values())
-    return f"{total:,} pictures of {', '.join(counts)}, which the model does not know, were left out"
+    return (
+        f"{many(total, 'picture')} of {', '.join(counts)}, which the model does not know, "
+        f"{'was' if total == 1 else 'were'} left out"
+    )
 
 
 def fitted_words(calibration: Calibration) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from mien.charts import coverage_chart, curve_charts, kind_name, reliability_chart, robustness_charts
 from mien.corruptions import STRENGTHS
 from mien.coverage import threshold
-from mien.errors import MissingExtraError
+from mien.errors import MissingExtraError, many
 from mien.evaluation import Evaluation
 from mien.files import write_text
 from mien.images import Image
@@ -98,6 +98,7 @@ def _template(name: str) -> Any:
         "threshold": threshold,
         "points": points,
         "count": count,
+        "many": many,
         "picture": picture_address,
         "shares": row_shares,
         "split_name": split_name,

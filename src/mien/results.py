@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, SupportsFloat
 
-from mien.errors import UsageError
+from mien.errors import UsageError, many
 from mien.numeric import is_real
 
 UNCERTAIN = "uncertain"
@@ -51,7 +51,10 @@ class Prediction:
     def from_row(cls, classes: Sequence[str], row: Sequence[float], min_confidence: float = 0.0) -> Prediction:
         """Name a network's outputs: `row` holds one probability for each of `classes`."""
         if len(classes) != len(row):
-            raise UsageError(f"row: must hold {len(classes)} probabilities, one for each class, received {len(row)}")
+            raise UsageError(
+                f"row: must hold {many(len(classes), 'probability', 'probabilities')}, one for each class, received "
+                f"{len(row)}"
+            )
         return cls(dict(zip(classes, row, strict=True)), min_confidence)
 
     @property

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mien.corruptions import CORRUPTIONS, STRENGTHS, corrupt
 from mien.datasets.pixels import Progress
-from mien.errors import UsageError
+from mien.errors import UsageError, many
 from mien.views import PredictFn, predict_views
 
 SAMPLE = 1_000
@@ -46,7 +46,7 @@ class Robustness:
         if not 1 <= self.n <= self.of:
             raise UsageError(f"n: must be from 1 to of = {self.of}, received {self.n}")
         if not self.accuracy or {len(row) for row in self.accuracy.values()} != {len(STRENGTHS)}:
-            raise UsageError(f"accuracy: must have {len(STRENGTHS)} values for each corruption")
+            raise UsageError(f"accuracy: must have {many(len(STRENGTHS), 'value')} for each corruption")
         if not all(0 <= value <= 1 for row in (*self.accuracy.values(), (self.clean,)) for value in row):
             raise UsageError("accuracy: must be from 0 to 1")
 

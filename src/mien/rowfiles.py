@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from mien.analysis import ROW_COLUMNS, Analysis, flat_row
-from mien.errors import DataError, MissingExtraError, UsageError, unknown_choice
+from mien.errors import DataError, MissingExtraError, UsageError, many, unknown_choice
 from mien.files import check_writable, replacing
 from mien.frames import in_utf8
 
@@ -91,7 +91,7 @@ class RowWriter(ABC):
             yield
         except OSError as error:
             why = os.strerror(error.errno) if error.errno else str(error)  # pyarrow's own words are long
-            raise DataError(f"{self.path}: cannot be written ({why}) after {self.rows:,} rows{kept}") from error
+            raise DataError(f"{self.path}: cannot be written ({why}) after {many(self.rows, 'row')}{kept}") from error
 
     def _write_row(self, record: Record) -> None:
         file = self._opened()
@@ -132,7 +132,7 @@ class RowWriter(ABC):
         if self._file is not None and not self._file.closed and _is_gone(self._file):
             raise DataError(
                 f"{self.path}: was deleted or replaced while it was written, perhaps by another run with the same "
-                f"file, and its {self.rows:,} rows are lost; name another file"
+                f"file, and its {many(self.rows, 'row is', 'rows are')} lost; name another file"
             )
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ import tempfile
 from typing import Any
 
 from mien.containers import HEAD, index_is_behind, is_video_head
-from mien.errors import DataError, UsageError
+from mien.errors import DataError, UsageError, many
 from mien.headers import JPEG_START
 
 STDIN = "-"
@@ -97,7 +97,7 @@ class Stdin:
             pieces.append(piece)
             size += len(piece)
         if size > most:
-            raise DataError(f"standard input has more than {most:,} bytes; name a file")
+            raise DataError(f"standard input has more than {many(most, 'byte')}; name a file")
         return b"".join(pieces)
 
     def read_text(self, most: int) -> str:

@@ -20,7 +20,7 @@ from mien.answers import ask
 from mien.augmentation import augmentation_layers
 from mien.classifier import Model, open_model
 from mien.config import TrainingConfig
-from mien.errors import DataError, ModelError, UsageError
+from mien.errors import DataError, ModelError, UsageError, many
 from mien.feeding import ALL, ArraySource, Rows, Source, permutation
 from mien.files import replacing
 from mien.materials import streamed_teaching
@@ -98,12 +98,12 @@ def taught(
     folder.mkdir(parents=True, exist_ok=True)
     if config.teacher_view == "plain":
         if not (folder / ANSWERS).exists():
-            say(f"Asking {teachers} about {count:,} training images")
+            say(f"Asking {teachers} about {many(count, 'training image')}")
             _write(folder / ANSWERS, _mean_answer(config.teachers, source.images))
         answers = _read(folder / ANSWERS, (count, classes))
         return ArraySource(source.images, source.labels, source.workers, _mixed(answers, own, config))
     if not (folder / ANSWERS).exists() or not (folder / VIEWS).exists():
-        say(f"Asking {teachers} about {config.teacher_views} views of {count:,} training images")
+        say(f"Asking {teachers} about {many(config.teacher_views, 'view')} of {many(count, 'training image')}")
         _ask_views(source.images, config, student, folder, say)
     answers = _read(folder / ANSWERS, (config.teacher_views, count, classes))
     views = _read(folder / VIEWS, (config.teacher_views, *source.images.shape), mapped=True)
@@ -165,8 +165,8 @@ def _refuse_full_disk(folder: Path, size: int, config: TrainingConfig) -> None:
     room, needed = shutil.disk_usage(folder).free, config.teacher_views * size
     if needed > room:
         raise UsageError(
-            f"teacher_views: {config.teacher_views} views of the training images take {needed / 1e9:.1f} GB, but "
-            f"{folder} has {room / 1e9:.1f} GB left; store fewer"
+            f"teacher_views: {many(config.teacher_views, 'view')} of the training images need {needed / 1e9:.1f} GB, "
+            f"but {folder} has {room / 1e9:.1f} GB left; store fewer"
         )
 
 

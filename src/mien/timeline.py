@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.colours import colours_of
-from mien.errors import DataError, MissingExtraError, UsageError
+from mien.errors import DataError, MissingExtraError, UsageError, many
 from mien.files import check_writable, replacing
 from mien.reports import show_as_written
 from mien.tracks import TrackHistory
@@ -173,7 +173,7 @@ class Timeline:
             columnspacing=1.4,
         )
         if left_out:
-            what = "1 more face was" if len(left_out) == 1 else f"{len(left_out):,} more faces were"
+            what = many(len(left_out), "more face was", "more faces were")
             figure.supxlabel(f"{what} seen, for {max(left_out):.1f} s at most", fontsize=8, color=INK)
 
 

@@ -22,7 +22,7 @@ from mien.cards import run_card
 from mien.checkpoints import OvertakenError, columns
 from mien.classifier import Model
 from mien.config import TrainingConfig
-from mien.errors import ModelError, listing
+from mien.errors import ModelError, listing, many
 from mien.evaluation import Evaluation, evaluate
 from mien.export import describe
 from mien.files import write_json, write_text
@@ -184,13 +184,14 @@ def _announce(config: TrainingConfig, materials: Materials, model: keras.Model, 
     """Say what is about to be trained, on what images and devices."""
     facts = materials.facts
     if facts.get("without_face") is not None:
-        say(f"Cut the images to their faces; {facts['without_face']:,} have none that MTCNN finds, and stay whole")
+        say(f"Cut the images to their faces; left whole, as MTCNN finds none: {facts['without_face']:,}")
     if facts.get("duplicates_left_out") is not None:
-        say(f"Left out {facts['duplicates_left_out']:,} training images that also stand in a test split")
+        say(f"Left out {many(facts['duplicates_left_out'], 'training image')} found in a test split as well")
     if materials.skipped:
-        say(f"{len(materials.skipped):,} files or rows cannot be used and are left out: {listing(materials.skipped)}")
+        left_out = many(len(materials.skipped), "file or row", "files or rows")
+        say(f"Left out {left_out} that cannot be used: {listing(materials.skipped)}")
     say(
-        f"Training {config.network} ({model.count_params():,} parameters) on {facts['n_train']:,} images, "
+        f"Training {config.network} ({many(model.count_params(), 'parameter')}) on {many(facts['n_train'], 'image')}, "
         f"{facts['n_validation']:,} to watch it by"
     )
     for note in _notes(config, materials):

@@ -12,7 +12,7 @@ import numpy as np
 from mien import backend
 from mien.classifier import check_probabilities
 from mien.config import TrainingConfig
-from mien.errors import UsageError
+from mien.errors import UsageError, many
 from mien.kerasfiles import first_line, quietly
 from mien.labels import EXPRESSIONS
 from mien.modelspec import check_classes
@@ -46,7 +46,10 @@ def check_model(model: keras.Model, classes: Sequence[str]) -> InputSpec:
     check_classes(classes)  # before any work, not where the model is saved
     if given[-1] != len(classes):
         way = "; classes=data.classes gives those of data = mien.load_data(...)" if classes == EXPRESSIONS else ""
-        raise UsageError(f"classes: must name the {given[-1]} outputs of the model, received {len(classes)} names{way}")
+        raise UsageError(
+            f"classes: must name the {many(given[-1], 'output')} of the model, received "
+            f"{many(len(classes), 'name')}{way}"
+        )
     rebuilt = _rebuilt(model)
     spec = InputSpec(taken[1], taken[3])
     ramps = np.linspace(0, 1, 2 * math.prod(spec.shape), dtype=np.float32).reshape(2, *spec.shape)

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from mien.decoders import Decoder, LargeFrameError
 from mien.decoding import BACK_SECONDS
-from mien.errors import DataError
+from mien.errors import DataError, many
 from mien.frames import Clip, Frame, reason
 from mien.images import MAX_PIXELS
 
@@ -220,10 +220,11 @@ class _Clock:
 def _check_end(decoder: Decoder, clock: _Clock, live: bool) -> None:
     """Say so where a video ended before its time, or where some of it could not be decoded."""
     if live and not decoder.finished:
-        raise DataError(f"the stream ended after {clock.count:,} frames")
+        raise DataError(f"the stream ended after {many(clock.count, 'frame')}")
     if live and clock.plays > HURRY * clock.last:
         raise _HurriedError(
-            f"of {clock.count:,} frames were left out, as it came faster than they were taken, and nothing says how "
+            f"of {many(clock.count, 'frame')} had to be left out, as it came faster than "
+            "they were taken, and nothing says how "
             "long it is; download it first to have all of them"
         )
     if live:
@@ -231,12 +232,12 @@ def _check_end(decoder: Decoder, clock: _Clock, live: bool) -> None:
     if not clock.count:
         raise DataError("not one frame can be decoded")
     if _is_cut(decoder, clock):
-        about = "" if decoder.exact else "about "
-        raise DataError(
-            f"ended after {clock.count:,} of {about}{decoder.frames:,} frames; the file is cut off or damaged"
-        )
+        frames = f"{'' if decoder.exact else 'about '}{many(decoder.frames or 0, 'frame')}"
+        raise DataError(f"ended after {clock.count:,} of {frames}; the file is cut off or damaged")
     if decoder.damaged:
-        raise DataError(f"{decoder.damaged:,} of {decoder.frames:,} frames cannot be decoded; the file is damaged")
+        raise DataError(
+            f"{decoder.damaged:,} of {many(decoder.frames or 0, 'frame')} cannot be decoded; the file is damaged"
+        )
 
 
 def _is_cut(decoder: Decoder, clock: _Clock) -> bool:

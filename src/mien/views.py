@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import UsageError, unknown_choice
+from mien.errors import UsageError, many, unknown_choice
 
 Pictures = NDArray[np.uint8]
 """uint8 (n, size, size, channels)."""
@@ -112,5 +112,5 @@ def _mean(predict_fn: PredictFn, images: Pictures, tta: str) -> NDArray[np.float
 def _rows(predict_fn: PredictFn, images: Pictures) -> NDArray[np.float32]:
     rows = predict_fn(images)
     if len(rows) != len(images):
-        raise UsageError(f"predict_fn: must give a row for each of {len(images)} images, gave {len(rows)}")
+        raise UsageError(f"predict_fn: must give a row for each of {many(len(images), 'image')}, gave {len(rows)}")
     return rows

@@ -22,7 +22,7 @@ from mien.batch.settings import RUN, SUMMARY, ModelFile, Settings, Workers, begi
 from mien.batch.stores import Store
 from mien.batch.tables import WORK, Counts, done_parts, read_counts
 from mien.batch.work import done_segments, forget_notes
-from mien.errors import DataError, UsageError
+from mien.errors import DataError, UsageError, many
 from mien.finding import check_sources
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def run_batch(
     asked = describe(settings, model_file, sources)
     tally = _Tally(folder, progress) if check_folder(folder, asked, resume=resume) else None
     if tally is not None and not tally.waiting:  # there is no need of Ray
-        say(f"0 of {len(tally.parts):,} parts to do; for files added since the run was planned, name a new --out")
+        say(f"0 of {many(len(tally.parts), 'part')} to do; for files added since the run was planned, name a new --out")
         return tally.finish()
     from mien.batch.cluster import connected, count_workers, do_parts, need_ray, on_this_machine
 
@@ -116,7 +116,7 @@ def run_batch(
             forget_notes(folder)
         run = folder.child(RUN).read().decode()
         waiting = len(tally.waiting)
-        say(f"{waiting:,} of {len(tally.parts):,} parts to do, workers: {min(count, waiting):,}")
+        say(f"{waiting:,} of {many(len(tally.parts), 'part')} to do, workers: {min(count, waiting):,}")
         place = str(out) if is_store(str(out)) else folder.path
         for stage in _stages(tally.waiting):
             do_parts(ray, place, run, stage, settings, workers, min(count, len(stage)), detector, done=tally.add)
@@ -172,7 +172,8 @@ class _Tally:
         """
         if missing := len(self.waiting):
             raise DataError(
-                f"{self._folder.shown}: {missing:,} of {len(self.parts):,} parts came to nothing; --resume does them"
+                f"{self._folder.shown}: {missing:,} of {many(len(self.parts), 'part')} came to nothing; --resume does "
+                "them"
             )
         self._folder.child(WORK).delete_folder()
         document = {"parts": len(self.parts), **asdict(self._counts)}

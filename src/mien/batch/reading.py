@@ -16,7 +16,7 @@ from mien.batch.shards import Entry, load_address, load_stored
 from mien.batch.stores import Store
 from mien.batch.tables import FACES, part_name
 from mien.batch.tars import read_tar
-from mien.errors import DataError
+from mien.errors import DataError, many
 from mien.fetching import FetchLimits
 from mien.frames import Frame, Reading, in_utf8, reason
 from mien.images import Image
@@ -58,8 +58,8 @@ def _refuse_another(store: Store, part: Part) -> None:
     kind, size = store.look() if part.size >= 0 else ("", 0)
     if kind == "file" and size != part.size:
         raise DataError(
-            f"was changed after the run was planned ({part.size:,} bytes then, {size:,} now); put back what it was, "
-            f"delete {FACES}/{part_name(part.number)} and go on with --resume, or read it in a new run"
+            f"was changed after the run was planned ({many(part.size, 'byte')} then, {size:,} now); put back what it "
+            f"was, delete {FACES}/{part_name(part.number)} and go on with --resume, or read it in a new run"
         )
 
 

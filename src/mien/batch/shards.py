@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mien.batch.stores import Store
-from mien.errors import DataError, MissingExtraError, UsageError
+from mien.errors import DataError, MissingExtraError, UsageError, many
 from mien.fetching import FetchLimits
 from mien.finding import PARQUET_SUFFIXES, SHARD_SUFFIXES
 from mien.frames import printable
@@ -89,7 +89,7 @@ def load_path(store: Store, max_pixels: int) -> Image:
         if kind != "file":
             raise DataError("is not a file" if kind else "there is no such file")
         if size > MAX_FILE_BYTES:
-            raise DataError(f"has {size:,} bytes; a picture may have {MAX_FILE_BYTES:,}")
+            raise DataError(f"has {many(size, 'byte')}; a picture may have {MAX_FILE_BYTES:,}")
         data = store.read()
     except DataError as error:
         raise DataError(str(error).removeprefix(f"{printable(store.shown)}: ")) from error

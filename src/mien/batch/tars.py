@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mien.batch.shards import Entry, refuse
 from mien.batch.stores import Store, first_line, told
-from mien.errors import DataError
+from mien.errors import DataError, many
 from mien.frames import in_utf8, printable
 from mien.images import Image, is_image_name
 from mien.pictures import MAX_FILE_BYTES, decode_or_say
@@ -108,7 +108,7 @@ def _member(tar: tarfile.TarFile, member: tarfile.TarInfo, max_pixels: int) -> C
     if stream is None:
         return partial(refuse, "is not a file")
     if member.size > MAX_FILE_BYTES:
-        return partial(refuse, f"has {member.size:,} bytes; a picture may have {MAX_FILE_BYTES:,}")
+        return partial(refuse, f"has {many(member.size, 'byte')}; a picture may have {MAX_FILE_BYTES:,}")
     try:
         return partial(decode_or_say, stream.read(), max_pixels)
     except tarfile.ReadError:

@@ -14,11 +14,6 @@ LOG_SECONDS = 30.0
 """How often a line says how far it is, where no bar can be shown."""
 
 
-def many(count: int, what: str) -> str:
-    """``1 face``, ``2,000 faces``."""
-    return f"{count:,} {what}" + "s" * (count != 1)
-
-
 class AnalysingBar:
     """Progress on stderr: with the time left where that is a terminal, else as lines."""
 
@@ -64,7 +59,7 @@ class AnalysingBar:
         self._told = now if self._told is None else self._told  # time runs from the first call on
         if self._logged and done != total and now - self._told > LOG_SECONDS:
             self._told = now
-            self.say(f"{done:,}{'' if total is None else f' of {total:,}'} {self._what} are done")
+            self.say(f"done: {done:,}{'' if total is None else f' of {total:,}'} {self._what}")
 
     def say(self, line: str) -> None:
         """A line on stderr, above the bar."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mien.errors import UsageError, unknown_choice
+from mien.errors import UsageError, many, unknown_choice
 
 if TYPE_CHECKING:
     from mien.calibration import TemperatureFit
@@ -98,10 +98,10 @@ def _lines(fit: TemperatureFit, split: str, written: Path) -> list[str]:
 
     before, after = fit.before, fit.after
     lines = [
-        f"temperature {fit.temperature:.3f}, fitted on {fit.n:,} pictures of {split}",
+        f"temperature {fit.temperature:.3f}, fitted on {many(fit.n, 'picture')} of {split}",
         f"calibration error (ECE) {before.ece:.2%} becomes {after.ece:.2%}, log loss {before.log_loss:.4f} becomes "
         f"{after.log_loss:.4f}, on these same pictures; judge it on others",
     ]
     if fit.n < FEWEST:
-        lines.append(f"{fit.n:,} pictures are few: fitted on others, it may come out otherwise")
+        lines.append(f"{many(fit.n, 'picture is', 'pictures are')} few: fitted on others, it may come out otherwise")
     return [*lines, f"wrote {written}"]

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mien.errors import listing
+from mien.errors import listing, many
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,7 +23,7 @@ def print_report(report: dict[str, Any], written: Sequence[Path] = ()) -> None:
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True, emoji=False)
-    console.print(f"{report['path']}: {report['format']}, {report['n']:,} faces", markup=False)
+    console.print(f"{report['path']}: {report['format']}, {many(report['n'], 'face')}", markup=False)
     console.print(_counts_table(report))
     for line in _lines(report):
         console.print(line, markup=False)
@@ -84,8 +84,9 @@ def _duplicates_line(what: str, repeated: dict[str, Any]) -> str:
         f", {number:,} of {pair.replace(' in ', ' also in ')}" for pair, number in repeated["across_splits"].items()
     )
     return (
-        f"{what}: {repeated['surplus']:,} surplus copies in {repeated['groups']:,} groups{across}; "
-        f"{repeated['conflicting_labels']:,} groups with conflicting labels"
+        f"{what}: {many(repeated['surplus'], 'surplus copy', 'surplus copies')} in "
+        f"{many(repeated['groups'], 'group')}{across}; "
+        f"{many(repeated['conflicting_labels'], 'group')} with conflicting labels"
     )
 
 
@@ -94,7 +95,9 @@ def _near_line(near: dict[str, Any] | None) -> str:
         needed = "; it needs pip install 'mien[audit]'" if find_spec("scipy") is None else ""
         return f"nearly identical faces: not looked for (--near does{needed})"
     line = _duplicates_line("identical or nearly so", near)
-    return f"{line} ({near['pairs']:,} pairs are not identical, {near['mirrored']:,} of them mirrored)"
+    return (
+        f"{line} ({many(near['pairs'], 'pair is', 'pairs are')} not identical, {near['mirrored']:,} of them mirrored)"
+    )
 
 
 def _face_lines(found: dict[str, Any] | None) -> list[str]:
@@ -110,6 +113,7 @@ def _label_lines(found: dict[str, Any] | None) -> list[str]:
     left_out = f"; not judged: {', '.join(found['left_out'])}" if found["left_out"] else ""
     return [
         f"labels likely wrong: {_named(found['n'], first)}",
-        f"  judged out of fold: {found['judged']:,} faces, by a classifier that agrees with {found['accuracy']:.1%} of "
+        f"  judged out of fold: {many(found['judged'], 'face')}, by a classifier that agrees with "
+        f"{found['accuracy']:.1%} of "
         f"the labels; look before you believe it{left_out}",
     ]

@@ -11,7 +11,7 @@ import typer
 
 from mien.cli.console import load_keras, reading_bar
 from mien.cli.flags import App
-from mien.errors import UsageError, unknown_choice
+from mien.errors import UsageError, many, unknown_choice
 from mien.files import check_writable, write_json
 
 if TYPE_CHECKING:
@@ -121,9 +121,9 @@ def convert(
     with reading_bar(what="converting") as progress:
         done = convert_dataset(source, destination, size=size, channels=channels, skip_bad=skip_bad, progress=progress)
     change = "every pixel as mien reads it" if done.exact else "resized or made grey as asked"
-    typer.echo(f"{done.count:,} faces written to {done.path} ({done.format}; {change})")
+    typer.echo(f"{many(done.count, 'face')} written to {done.path} ({done.format}; {change})")
     if done.skipped:
-        typer.echo(f"{len(done.skipped):,} bad files or rows left out", err=True)
+        typer.echo(f"{many(len(done.skipped), 'bad file or row', 'bad files or rows')} left out", err=True)
 
 
 @app.command()
@@ -168,7 +168,7 @@ def sample(
 
     with reading_bar(what="drawing faces") as progress:
         write_samples(folder, count=count, seed=seed, size=size, channels=channels, progress=progress)
-    typer.echo(f"{count:,} faces drawn in {folder}")
+    typer.echo(f"{many(count, 'face')} drawn in {folder}")
 
 
 def _preview(policy: str) -> Callable[[Any, int], Any]:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from mien.errors import many
+
 
 def demo_command(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Run folder.", show_default="runs/<time>")] = None,
@@ -31,7 +33,7 @@ def demo_command(
     config = recipe("demo", **changes)
     with tempfile.TemporaryDirectory(prefix="mien-demo-") as folder:
         faces = Path(folder) / "sample-faces"
-        console.print(f"Drawing {count:,} faces", style="bold", highlight=False)
+        console.print(f"Drawing {many(count, 'face')}", style="bold", highlight=False)
         with reading_bar(console, "drawing") as progress:
             write_samples(faces, count=count, seed=seed, progress=progress)
         run_training(faces, config, out=out, resumable=False)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mien.errors import UsageError, unknown_choice
+from mien.errors import UsageError, many, unknown_choice
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -252,17 +252,19 @@ def _print_tables(document: Mapping[str, Any], assessment: Assessment, written: 
     for line in trust_lines(assessment):
         console.print(line, soft_wrap=True, markup=False, highlight=False)
     if document["skipped"]:
-        console.print(f"{len(document['skipped']):,} files could not be used and were left out")
+        console.print(f"left out {many(len(document['skipped']), 'file')} that could not be used")
     if document["without_face"] is not None:
-        console.print(f"images were cut to their faces; {document['without_face']:,} of those judged have none")
+        console.print(
+            f"images were cut to their faces; no face was found in {document['without_face']:,} of those judged"
+        )
     if document["duplicates_left_out"] is not None:
-        console.print(f"{document['duplicates_left_out']:,} pictures also stand in Training and were left out")
+        console.print(f"left out {many(document['duplicates_left_out'], 'picture')} found in Training as well")
     if document["excluded"]:
-        console.print(f"{document['excluded']:,} pictures of this split were left out, as the list names them")
+        console.print(f"left out {many(document['excluded'], 'picture')} of this split, as the list says")
     if document["other_classes"]:
         console.print(other_classes_words(document["other_classes"]), soft_wrap=True, markup=False, highlight=False)
     if document["unlabelled"]:
-        console.print(f"{document['unlabelled']:,} faces have no label and were left out")
+        console.print(f"left out {many(document['unlabelled'], 'face')} without a label")
     for path in written:
         console.print(f"wrote {path}", soft_wrap=True, markup=False, highlight=False)
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from mien.errors import many
+
 FORMATS = ("onnx", "keras", "h5", "litert", "web")
 """What --format takes; ``web`` is a folder and needs no Keras."""
 
@@ -74,6 +76,7 @@ def _export_file(model: Path, kind: str, out: Path | None, precision: str, calib
     if precision == "int8":
         facts = read_precision(written)
         typer.echo(
-            f"on {facts['images']} training images: the same expression as in float32 for {facts['agreement']:.1%}, "
+            f"on {many(facts['images'], 'training image')}: the same expression as in float32 for "
+            f"{facts['agreement']:.1%}, "
             f"probabilities {facts['mean_difference']:.4f} apart on average"
         )

@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from mien.errors import many
+
 PACKAGES: dict[str, tuple[str, ...]] = {
     "numpy": ("numpy",),
     "onnx": ("onnx",),
@@ -150,7 +152,10 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("python", f"{facts['python']} on {facts['platform']}"),
         *((name, version or "not installed") for name, version in facts["packages"].items()),
         ("Keras backend", facts["keras_backend"]),
-        ("CPU", f"{cpu['model']}, {cpu['cores']} cores" + "".join(f", {feature}" for feature in cpu["features"])),
+        (
+            "CPU",
+            f"{cpu['model']}, {many(cpu['cores'], 'core')}" + "".join(f", {feature}" for feature in cpu["features"]),
+        ),
         ("GPU", ", ".join(facts["gpus"]) or "none found"),
         ("devices", f"{', '.join(facts['devices'])} (ONNX Runtime: {', '.join(facts['providers'])})"),
         ("bundled models", ", ".join(facts["models"]) or "none yet"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mien.errors import many
+
 if TYPE_CHECKING:
     from mien.modelfacts import ModelFacts
     from mien.modelspec import ModelSpec
@@ -34,7 +36,7 @@ def _file_lines(facts: ModelFacts) -> Iterator[tuple[str, str]]:
     if facts.bundled:
         yield "bundled", f"as {facts.bundled}"
     yield "format", FORMAT_NAMES[facts.format] + (f", {_precision(facts.precision)}" if facts.spec else "")
-    yield "size", f"{facts.size:,} bytes"
+    yield "size", f"{many(facts.size, 'byte')}"
     yield "SHA-256", facts.sha256
 
 
@@ -43,12 +45,15 @@ def _precision(precision: Mapping[str, Any]) -> str:
     name = str(precision["precision"])
     if not {"images", "agreement"} <= precision.keys():
         return name
-    return f"{name} (of {precision['images']} images, {precision['agreement']:.1%} get the same class as in float32)"
+    return (
+        f"{name} (of {_counted(precision['images'], 'image')}, {precision['agreement']:.1%} get the same class as "
+        "in float32)"
+    )
 
 
 def _spec_lines(spec: ModelSpec, precision: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     data, grey = spec.trained_on, spec.input.channels == 1
-    yield "network", f"{spec.network}, {spec.parameters:,} parameters"
+    yield "network", f"{spec.network}, {many(spec.parameters, 'parameter')}"
     yield "classes", ", ".join(spec.classes)
     yield "input", f"{spec.input.size}x{spec.input.size} pixels, {'grey (1 channel)' if grey else 'RGB (3 channels)'}"
     yield "crop margin", f"{spec.crop_margin:g}"
@@ -66,14 +71,14 @@ def _spec_lines(spec: ModelSpec, precision: Mapping[str, Any]) -> Iterator[tuple
 def _fitted(noted: object) -> str:
     if not isinstance(noted, Mapping) or not {"split", "n"} <= noted.keys():
         return ""
-    return f", fitted on {_count(noted['n'])} pictures of {noted['split']}"
+    return f", fitted on {_counted(noted['n'], 'picture')} of {noted['split']}"
 
 
 def _learnt(data: Mapping[str, Any]) -> str:
     """What it learned from, as far as its file says."""
     if not {"format", "n_train"} <= data.keys():
         return "not stated"
-    said = f"{data['format']}: {_count(data['n_train'])} images of its training split"
+    said = f"{data['format']}: {_counted(data['n_train'], 'image')} of its training split"
     if data.get("n_validation"):
         said += f"; watched on {_count(data['n_validation'])} ({data.get('validation')})"
     return said + ("; each cut to the face that was found in it" if data.get("detect_faces") else "")
@@ -104,6 +109,11 @@ def _scores(scores: Mapping[str, Any]) -> str:
 
 def _count(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _counted(value: object, what: str) -> str:
+    """What a file says that there were so many of, which need not be a number."""
+    return many(value, what) if isinstance(value, int) else f"{value} {what}s"
 
 
 def _network_lines(facts: ModelFacts) -> Iterator[tuple[str, str]]:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from mien.cli.bars import AnalysingBar, many
-from mien.errors import DataError, UsageError, unknown_choice
+from mien.cli.bars import AnalysingBar
+from mien.errors import DataError, UsageError, many, unknown_choice
 
 if TYPE_CHECKING:
     from mien.analysis import Analysis
@@ -113,7 +113,7 @@ class _Counts:
         if wanted.timeline and not self.plotted:
             yield "no timeline: there was no face in a video"
         if len(self.saved) > MANY_PATHS:
-            yield f"wrote {len(self.saved):,} files to {wanted.save}"
+            yield f"wrote {many(len(self.saved), 'file')} to {wanted.save}"
         else:
             yield from (f"wrote {path}" for path in self.saved)
 

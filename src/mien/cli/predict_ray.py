@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from mien.cli.bars import AnalysingBar, many
+from mien.cli.bars import AnalysingBar
 from mien.cli.console import without_library_talk
-from mien.errors import DataError, UsageError, unknown_choice
+from mien.errors import DataError, UsageError, many, unknown_choice
 
 if TYPE_CHECKING:
     from mien.batch import Done, Settings, Workers

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from mien.errors import many
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -35,8 +37,8 @@ def trust_lines(assessment: Assessment) -> Iterator[str]:
     yield from _calibration_lines(assessment.calibration, evaluation.split)
     at = assessment.coverage.at_80
     yield (
-        f"accuracy on the surest {at.coverage:.0%}: {at.accuracy:.1%} of {at.n:,} pictures, those with a confidence of "
-        f"{threshold(at.min_confidence)} and more"
+        f"accuracy on the surest {at.coverage:.0%}: {at.accuracy:.1%} of {many(at.n, 'picture')}, those with a "
+        f"confidence of {threshold(at.min_confidence)} and more"
     )
     if assessment.judgement.leakage is not None:
         yield from _leakage_lines(assessment.judgement.leakage)
@@ -70,18 +72,19 @@ def _tendency(found: Reliability) -> str:
     if abs(gap) < ABOUT:
         return "about as sure as it should be, on average"
     if low <= found.confidence <= high:
-        return f"as sure as it should be, as far as {found.n:,} pictures tell"
+        return f"as sure as it should be, as far as {many(found.n, 'picture tells', 'pictures tell')}"
     return "too sure" if gap > 0 else "not sure enough"
 
 
 def _leakage_lines(leakage: Leakage) -> Iterator[str]:
     if leakage.clean_accuracy is None:
-        yield f"all {leakage.n:,} pictures also stand in Training"
+        yield f"all {many(leakage.n, 'picture')} also stand in Training"
     elif leakage.copies_accuracy is None:
         yield "no picture also stands in Training, pixel for pixel"
     else:
         yield (
-            f"{leakage.copies:,} pictures also stand in Training (accuracy {leakage.copies_accuracy:.1%}); without "
+            f"{many(leakage.copies, 'picture also stands', 'pictures also stand')} in Training (accuracy "
+            f"{leakage.copies_accuracy:.1%}); without "
             f"them {leakage.clean_accuracy:.2%} of {leakage.clean_n:,}, with them {leakage.accuracy:.2%}"
         )
     if leakage.near_copies is None:

@@ -12,7 +12,7 @@ import typer
 
 from mien.cli.console import load_keras, to_stderr
 from mien.cli.settings import assigned, starting_from
-from mien.errors import MienError
+from mien.errors import MienError, many
 
 if TYPE_CHECKING:
     import keras
@@ -163,7 +163,7 @@ def _print_tables(tuned: Tuned, data: str) -> None:
     console = Console(emoji=False)
     console.print(_table(tuned))
     states = ", ".join(f"{count} {word}" for word, count in count_done(tuned.trials).items())
-    console.print(f"{len(tuned.trials)} trials: {states}", highlight=False)
+    console.print(f"{many(len(tuned.trials), 'trial')}: {states}", highlight=False)
     for path in tuned.files:
         console.print(f"wrote {path}", soft_wrap=True, markup=False, highlight=False)
     if tuned.best is not None:
@@ -181,7 +181,8 @@ def _certainty(best: TrialRecord) -> str:
     accuracy, n = best.accuracy or 0.0, best.n or 1
     error = (accuracy * (1 - accuracy) / n) ** 0.5
     return (
-        f"judged on {n:,} validation images: one standard error is {100 * error:.1f} points; nearer trials are as good"
+        f"judged on {many(n, 'validation image')}: one standard error is {100 * error:.1f} points; nearer trials "
+        "are as good"
     )
 
 

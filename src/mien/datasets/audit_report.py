@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mien.datasets.audit import Audit, group_rows
 from mien.datasets.streaming import is_grey
-from mien.errors import DataError, MissingExtraError
+from mien.errors import DataError, MissingExtraError, many
 from mien.files import write_text
 from mien.images import Image
 from mien.preprocessing import InputSpec
@@ -109,7 +109,7 @@ def write_report(found: Audit, path: str | Path) -> Path:
     environment = Environment(
         loader=PackageLoader("mien"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["count"] = lambda value: f"{value:,}"
+    environment.filters |= {"count": lambda value: f"{value:,}", "many": many}
     page = environment.get_template("audit.html.j2").render(
         audit=found.to_dict(),
         name=found.dataset.path.resolve().name,

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.datasets.audit import Audit, group_rows
+from mien.errors import many
 
 TO_LEAVE_OUT = "to leave out,"
 """How the first line of a list ends."""
@@ -41,12 +42,14 @@ class Cleaning:
         """Lines that say what the list is."""
         dataset = found.dataset
         lines = [
-            f"{len(self.reasons):,} of {len(dataset):,} faces of {dataset.path.name} ({dataset.format}) {TO_LEAVE_OUT}",
+            f"{len(self.reasons):,} of {many(len(dataset), 'face')} of {dataset.path.name} ({dataset.format}) "
+            f"{TO_LEAVE_OUT}",
             "as mien data check found them; for --exclude. Faces to judge by stay, their copies in Training go.",
         ]
         if self.suggestions:
             lines.append(
-                f"{len(self.suggestions):,} suggestions stand at the end as comments: take the # away where you agree."
+                f"{many(len(self.suggestions), 'suggestion stands', 'suggestions stand')} at the end as comments: take "
+                "the # away where you agree."
             )
         return "\n".join(lines)
 

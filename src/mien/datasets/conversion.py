@@ -24,7 +24,7 @@ from mien.datasets.pixels import Files, Progress
 from mien.datasets.splits import FILE_PREFIXES, USAGES
 from mien.datasets.streaming import Survey, is_grey, survey
 from mien.datasets.tables import FER2013_SIDE
-from mien.errors import DataError, UsageError
+from mien.errors import DataError, UsageError, many
 from mien.files import replacing
 from mien.images import Image
 from mien.labels import EXPRESSIONS, FER2013_INDICES
@@ -151,7 +151,7 @@ def _common_spec(form: str, found: Survey, size: int | None, channels: int | Non
 
 def _some(found: Survey) -> str:
     sizes = list(found.sizes())
-    return ", ".join(sizes[:3]) + (f" and {len(sizes) - 3:,} other sizes" if len(sizes) > 3 else "")
+    return ", ".join(sizes[:3]) + (f" and {many(len(sizes) - 3, 'other size')}" if len(sizes) > 3 else "")
 
 
 def _check_rows(dataset: Dataset) -> None:

@@ -14,7 +14,7 @@ from mien.datasets import cache as cache_files
 from mien.datasets.pixels import Progress, Source, load_pixels
 from mien.datasets.splits import count_classes, split_mask
 from mien.datasets.storage import decode_names
-from mien.errors import DataError
+from mien.errors import DataError, many
 from mien.images import Image
 from mien.preprocessing import InputSpec, fit_image
 
@@ -253,7 +253,8 @@ def refuse_bad(bad: tuple[str, ...], total: int, *, skip_bad: bool) -> None:
         raise DataError("no face can be used", bad)
     if bad and not skip_bad:
         raise DataError(
-            f"{len(bad):,} of {total:,} faces cannot be used (skip_bad=True or --skip-bad goes on without them)", bad
+            f"{len(bad):,} of {many(total, 'face')} cannot be used (skip_bad=True or --skip-bad goes on without them)",
+            bad,
         )
 
 
@@ -266,6 +267,6 @@ def check_labels(labels: NDArray[np.int64], classes: tuple[str, ...]) -> None:
     strange = sorted({int(label) for label in labels[(labels < -1) | (labels >= len(classes))]})
     if strange:
         raise DataError(
-            f"labels without a name (there are {len(classes)} classes; -1 is no label)",
+            f"labels without a name (of {many(len(classes), 'class', 'classes')}; -1 is no label)",
             [str(label) for label in strange],
         )

@@ -19,7 +19,7 @@ import numpy as np
 
 from mien.datasets.dataset import Dataset
 from mien.datasets.storage import encode_names
-from mien.errors import DataError, UsageError
+from mien.errors import DataError, UsageError, many
 from mien.files import write_text
 
 MAX_LIST_BYTES = 256 * 1024**2
@@ -56,13 +56,13 @@ def exclude(dataset: Dataset, listed: str | Path | Collection[str]) -> Dataset:
     missing = [name for name in missing if name not in problems]
     if missing:
         raise DataError(
-            f"{source}: {len(missing):,} of {len(names):,} names are not in {dataset.path} ({dataset.format}); a list "
-            "belongs to the data in the form that it was made for. Make it anew with mien data check --fix, or take "
-            "these names out",
+            f"{source}: {len(missing):,} of {many(len(names), 'name')} not found in {dataset.path} ({dataset.format}); "
+            "a list belongs to the data in the form that it was made for. Make it anew with mien data check --fix, or "
+            "take these names out",
             missing,
         )
     if leaves.all():
-        raise DataError(f"{source}: leaves none of {len(dataset):,} faces")
+        raise DataError(f"{source}: leaves none of {many(len(dataset), 'face')}")
     gone = {problem for name in names for problem in problems.get(name, ())}
     kept = dataset.take(~leaves) if leaves.any() else dataset
     return replace(kept, problems=tuple(problem for problem in dataset.problems if problem not in gone))

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from mien.config import FerPlus
 from mien.datasets.dataset import Dataset
 from mien.datasets.splits import USAGES
-from mien.errors import DataError
+from mien.errors import DataError, many
 from mien.labels import FERPLUS_COLUMNS, canonical, class_order
 
 VOTES_FILE = "fer2013new.csv"
@@ -106,7 +106,7 @@ def read_votes(data: bytes, name: str = VOTES_FILE) -> Votes:
     read = [_row(row, places) for _, row in numbered]
     bad = [f"{place} ({row})" for (place, _), row in zip(numbered, read, strict=True) if isinstance(row, str)]
     if bad:
-        raise DataError(f"{len(bad):,} rows of votes cannot be used; fetch FER+'s {VOTES_FILE} again", bad)
+        raise DataError(f"{many(len(bad), 'row')} of votes cannot be used; fetch FER+'s {VOTES_FILE} again", bad)
     good = [row for row in read if not isinstance(row, str)]
     if not good:
         raise DataError("no rows of votes", [name])
@@ -211,7 +211,7 @@ def _places(header: Sequence[str], name: str) -> list[int]:
 def _row(cells: Sequence[str], places: Sequence[int]) -> tuple[str, int, list[int]] | str:
     """Split, number of the image's name and votes; or what is wrong, in words."""
     if len(cells) <= max(places):
-        return f"{len(cells)} fields where {max(places) + 1} are expected"
+        return f"{many(len(cells), 'field')} where {max(places) + 1} are expected"
     usage, image, *votes = (cells[place].strip() for place in places)
     if usage not in USAGES:
         return f"unknown Usage {usage[:20]!r}"
@@ -238,8 +238,9 @@ def _matching_rows(dataset: Dataset, votes: Votes, name: str) -> NDArray[np.int6
     every = np.sort(np.concatenate([lines, np.array([int(found[1]) for found in bad], np.int64)]))
     if len(every) != len(votes) or len(np.unique(every)) != len(every):
         raise DataError(
-            f"{name} has {len(votes):,} rows of votes, but {dataset.path.name} ({dataset.format}) has {len(every):,} "
-            "faces: they do not belong together. FER+ needs fer2013.csv as it was published, all three Usages in one"
+            f"{name} has {many(len(votes), 'row')} of votes, but {dataset.path.name} ({dataset.format}) has "
+            f"{many(len(every), 'face')}: they do not belong together. FER+ needs fer2013.csv as it was published, "
+            "all three Usages in one"
         )
     rows: NDArray[np.int64] = np.searchsorted(every, lines)
     wrong = np.flatnonzero(votes.splits[rows] != dataset.splits)
@@ -248,7 +249,7 @@ def _matching_rows(dataset: Dataset, votes: Votes, name: str) -> NDArray[np.int6
             f"{dataset.names[row]} ({dataset.splits[row]} there, {votes.splits[rows[row]]} in {name})" for row in wrong
         ]
         raise DataError(
-            f"row order: the column Usage differs between the faces and {name} in {len(wrong):,} rows; "
+            f"row order: the column Usage differs between the faces and {name} in {many(len(wrong), 'row')}; "
             "both files must be as they were published",
             items,
         )
@@ -284,7 +285,8 @@ def _check_agreement(dataset: Dataset, majority: NDArray[np.int64], name: str) -
         if agreement < chance + LEAST_AGREEMENT * (1 - chance):
             raise DataError(
                 f"row order: from {dataset.names[part[0]]} to {dataset.names[part[-1]]}, the majority in {name} is the "
-                f"label of {dataset.path.name} for only {agreement:.0%} of the {len(part):,} faces that are compared, "
+                f"label of {dataset.path.name} for only {agreement:.0%} of the "
+                f"{many(len(part), 'face that is', 'faces that are')} compared, "
                 f"where chance gives {chance:.0%}: the rows of one of the two were shuffled or moved"
             )
 

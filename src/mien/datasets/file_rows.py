@@ -28,7 +28,7 @@ from mien.datasets.tables import (
     place_of,
     whole_number,
 )
-from mien.errors import DataError
+from mien.errors import DataError, many
 from mien.labels import AFFECTNET_NUMBERS, AFFECTNET_WITHOUT, CKPLUS_NUMBERS, EXPRESSIONS, RAFDB_NUMBERS, canonical
 
 FILE_COLUMNS: tuple[str, ...] = (
@@ -203,7 +203,9 @@ def read_rows(file: IO[bytes], name: str, header: Header) -> tuple[list[Row], li
         if len(fields) > last:
             lines.append((f"{name}:{reader.line_num + 1}", [one.strip() for one in fields]))
         elif any(one.strip() for one in fields):
-            problems.append(f"{name}:{reader.line_num + 1} ({len(fields)} fields where {last + 1} are expected)")
+            problems.append(
+                f"{name}:{reader.line_num + 1} ({many(len(fields), 'field')} where {last + 1} are expected)"
+            )
     text.detach()
     marks = _class_columns(header, [fields for _, fields in lines]) if header.word is None else ()
     for where, fields in lines:
@@ -255,7 +257,7 @@ def _mark(fields: Sequence[str], place: int) -> str:
 def _marked(fields: Sequence[str], header: Header, marks: Sequence[int]) -> str:
     """The class whose column is 1."""
     if len(fields) <= marks[-1]:
-        raise RowError(f"{len(fields)} fields where {marks[-1] + 1} are expected")
+        raise RowError(f"{many(len(fields), 'field')} where {marks[-1] + 1} are expected")
     values = [_mark(fields, place) for place in marks]
     if not {*values} <= {"0", "1"}:
         raise RowError("columns of classes that are neither 0 nor 1")

@@ -19,7 +19,7 @@ from mien.datasets.file_rows import FileTable, OpenFn, Row, Scheme, read_table
 from mien.datasets.splits import FOLDER_NAMES, USAGES, path_split, word_split
 from mien.datasets.storage import Listing, base_name, encode_names
 from mien.datasets.tree import Index
-from mien.errors import DataError, listing
+from mien.errors import DataError, listing, many
 from mien.images import is_image_name
 from mien.labels import EXPRESSIONS, canonical, class_order
 
@@ -234,7 +234,7 @@ def build_index(
                 place = finder.find(row)
                 found.add(row, place, _split_of(row, table, "" if isinstance(place, str) else names[place]))
     words = scheme.name if scheme else "table of files"
-    told = f"{words} ({passed:,} rows without an expression passed over)" if passed else words
+    told = f"{words} ({many(passed, 'row')} without an expression passed over)" if passed else words
     if any(finder.without for _, finder in tables):
         told += ", found by the ends of its paths"
     classes = _classes({name for name in meaning.values() if name}, scheme, listed)

@@ -16,7 +16,7 @@ from mien.datasets.dataset import check_labels
 from mien.datasets.splits import SPLITS
 from mien.datasets.storage import encode_names
 from mien.datasets.tree import Index
-from mien.errors import DataError, listing
+from mien.errors import DataError, listing, many
 
 NPZ_FIELDS = ("images", "labels", "splits", "names", "classes")
 """The arrays of an npz file, as `mien.datasets.convert` writes them."""
@@ -75,4 +75,6 @@ def _check_npz(
     if images.dtype != np.uint8 or not square:
         raise DataError(f"images must be uint8 (n, size, size, 1 or 3), found {images.dtype} {images.shape}", [name])
     if labels.dtype.kind != "i" or {labels.shape, splits.shape, names.shape} != {(len(images),)}:
-        raise DataError(f"labels, splits and names must have one value for each of {len(images):,} images", [name])
+        raise DataError(
+            f"labels, splits and names must have one value for each of {many(len(images), 'image')}", [name]
+        )

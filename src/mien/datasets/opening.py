@@ -47,7 +47,7 @@ from mien.datasets.storage import (
 from mien.datasets.tables import PIXEL_TABLES, READING, Table, classes_of, join_tables, read_csv
 from mien.datasets.tree import Index, read_tree
 from mien.datasets.webdataset import read_webdataset
-from mien.errors import DataError, UsageError, listing, unknown_choice
+from mien.errors import DataError, UsageError, listing, many, unknown_choice
 
 PREFERRED_TABLES: tuple[tuple[str, ...], ...] = (
     ("fer2013.csv",),
@@ -209,7 +209,11 @@ def _bytes_of(storage: Storage, name: str) -> bytes | None:
 
 
 def _nothing_found(path: Path, files: Listing) -> DataError:
-    seen = f"its {len(files.names):,} images stand in no class folders" if files.names else "it holds no images"
+    seen = (
+        f"its {many(len(files.names), 'image stands', 'images stand')} in no class folders"
+        if files.names
+        else "it holds no images"
+    )
     packed = f", but {listing(files.packed)}; unpack what is packed there, or name one archive" if files.packed else ""
     return DataError(
         "no class folders (such as train/happy), no table of files (path,label) and no CSV of faces found: "

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from mien.datasets.scene_people import HIGHEST, Canvas, Person, draw_person
 from mien.datasets.scene_walks import Walk
-from mien.errors import UsageError, unknown_choice
+from mien.errors import UsageError, many, unknown_choice
 from mien.files import replacing
 from mien.images import Image
 from mien.labels import EXPRESSIONS
@@ -242,7 +242,7 @@ def _layout(faces: int, size_wh: tuple[int, int]) -> tuple[int, int, float]:
     units = [min(width / columns / _CELL[0], height / rows / _CELL[1]) for columns, rows in grids]
     best = int(np.argmax(units))
     if units[best] < Person.SMALLEST_UNIT:
-        raise UsageError(f"faces: {faces} have no room in {width} x {height} pixels; ask for fewer")
+        raise UsageError(f"faces: {many(faces, 'has', 'have')} no room in {width} x {height} pixels; ask for fewer")
     return *grids[best], units[best]
 
 

@@ -14,7 +14,7 @@ from mien.datasets.facing import Detect, with_faces
 from mien.datasets.opening import open_dataset
 from mien.datasets.pixels import Progress
 from mien.datasets.splits import check_halves
-from mien.errors import listing
+from mien.errors import listing, many
 from mien.labels import EXPRESSIONS
 from mien.preprocessing import InputSpec, to_input
 
@@ -93,12 +93,18 @@ def load_data(
     check_halves(dataset.splits)
     dataset, missed = with_faces(dataset, detect_faces, cache=cache, progress=progress)
     if missed:
-        warnings.warn(f"{missed:,} of {len(dataset):,} images have no face that MTCNN finds: left whole", stacklevel=2)
+        warnings.warn(
+            f"{missed:,} of {many(len(dataset), 'image')} {'has' if missed == 1 else 'have'} no face that MTCNN "
+            "finds: left whole",
+            stacklevel=2,
+        )
     faces = dataset.load(InputSpec(size, channels), skip_bad=skip_bad, cache=cache, progress=progress)
     halves = [faces.select("train"), faces.select("test")]
     unlabelled = sum(int((half.labels < 0).sum()) for half in halves)
     if unlabelled:
-        warnings.warn(f"{unlabelled:,} faces without a label are left out", stacklevel=2)
+        warnings.warn(
+            f"{many(unlabelled, 'face without a label is', 'faces without a label are')} left out", stacklevel=2
+        )
     if faces.classes != EXPRESSIONS and len(faces.classes) == len(EXPRESSIONS):  # which `mien.fit` could not notice
         warnings.warn(
             f"the classes are {listing(faces.classes)}, not mien.EXPRESSIONS: give mien.fit classes=data.classes",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mien.datasets.conversion import write_png
 from mien.datasets.dataset import Dataset, Faces
 from mien.drawing import Block, contact_sheet
-from mien.errors import UsageError
+from mien.errors import UsageError, many
 from mien.files import check_writable, replacing
 from mien.images import Image
 from mien.preprocessing import InputSpec
@@ -85,7 +85,7 @@ def _rows(images: NDArray[np.uint8], columns: int, rows: int, seed: int, augment
 
 
 def _note(total: int, augment: Augment | None) -> str:
-    faces = f"{total:,} {'face' if total == 1 else 'faces'}"
+    faces = f"{many(total, 'face')}"
     return f"{faces}; the first row as it is, the others as training sees it" if augment else faces
 
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from mien.datasets.packing import unpacked_name
 from mien.datasets.splits import USAGES, table_split, word_split
-from mien.errors import DataError
+from mien.errors import DataError, many
 from mien.labels import EXPRESSIONS, FER2013_INDICES, canonical, class_order
 
 FER2013_SIDE = 48
@@ -227,7 +227,7 @@ def _read_row(rows: _Rows, line: bytes, name: str, columns: Columns, side: int, 
     fields = [text.strip().strip(b'"') for text in _fields(line, columns.delimiter)]
     try:
         if len(fields) < len(columns):
-            raise RowError(f"{len(fields)} fields where {len(columns)} are expected")
+            raise RowError(f"{many(len(fields), 'field')} where {len(columns)} are expected")
         label = -1 if columns.emotion is None else _label(fields[columns.emotion], columns)
         split = split if columns.usage is None else _usage(fields[columns.usage])
         pixels = _pixels(fields[columns.pixels], side * side)
@@ -294,7 +294,7 @@ def _pixels(text: bytes, expected: int) -> NDArray[np.uint8]:
     except (DeprecationWarning, ValueError):
         raise RowError("pixels that are not whole numbers from 0 to 255") from None
     if len(values) != expected:
-        raise RowError(f"{len(values):,} pixels where {expected:,} are expected")
+        raise RowError(f"{many(len(values), 'pixel')} where {expected:,} are expected")
     if values.min() < 0 or values.max() > 255:
         raise RowError(f"pixel values from {values.min()} to {values.max()}; allowed are 0 to 255")
     return values.astype(np.uint8)

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from mien.cores import usable_cores
-from mien.errors import MienError
+from mien.errors import MienError, many
 from mien.images import Image
 from mien.server.batching import Batcher, GetAnalyzer
 from mien.server.decoding import check_format, check_size, decode_picture, picture_size
@@ -156,7 +156,7 @@ async def while_waited_for(request: Request, work: Coroutine[Any, Any, Result], 
         await asyncio.gather(task, gone, return_exceptions=True)
     if gone in done:
         raise client_gone()
-    detail = f"no answer within {seconds:g} seconds; send fewer or smaller pictures, or try again later"
+    detail = f"no answer within {many(seconds, 'second')}; send fewer or smaller pictures, or try again later"
     raise Problem(504, "timeout", "It took too long", detail)
 
 

@@ -6,6 +6,7 @@ import asyncio
 
 from starlette.types import Message, Receive, Scope
 
+from mien.errors import many
 from mien.server.problems import Problem, too_large
 from mien.server.settings import ServerSettings
 
@@ -74,7 +75,7 @@ class Body:
             async with asyncio.timeout_at(self._end):
                 message = await self._next()
         except TimeoutError:
-            detail = f"the body did not come within {self._seconds:g} seconds"
+            detail = f"the body did not come within {many(self._seconds, 'second')}"
             self.problem = Problem(408, "too-slow", "Too slow", detail)
             raise self.problem from None
         if self.received > self.most:
@@ -106,7 +107,7 @@ class Body:
         return message
 
     def _too_large(self) -> Problem:
-        return too_large(f"the body has more than the {self.most:,} bytes allowed", max_bytes=self.most)
+        return too_large(f"the body has more than the {many(self.most, 'byte')} allowed", max_bytes=self.most)
 
 
 def _length(value: bytes | None) -> int:

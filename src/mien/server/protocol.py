@@ -11,6 +11,7 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from mien.errors import many
 from mien.server.problems import MEDIA_TYPE, Problem, too_busy
 from mien.server.security import HEADERS, head_too_large
 
@@ -34,7 +35,11 @@ class GuardedProtocol(H11Protocol):
         """Refuse connections beyond the bound; wait for a head otherwise."""
         super().connection_made(transport)
         if len(self.connections) > self.max_connections:
-            self._refuse(too_busy(f"{self.max_connections} connections are open; try again in a moment"))
+            self._refuse(
+                too_busy(
+                    f"{many(self.max_connections, 'connection is', 'connections are')} open; try again in a moment"
+                )
+            )
         else:
             self._await_head()
 

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from fastapi import Request
 from python_multipart.multipart import parse_options_header
 
+from mien.errors import many
 from mien.server.limits import Bound
 from mien.server.multipart import FIELD, KIND, NAME_LENGTH, Parts, malformed, wrong_kind
 from mien.server.problems import Problem, too_large
@@ -98,7 +99,7 @@ def default_name(index: int) -> str:
 
 def too_many(most: int) -> Problem:
     """413: more pictures than a request may hold."""
-    return too_large(f"more than {most} pictures in one request; send them in several", max_images=most)
+    return too_large(f"more than {many(most, 'picture')} in one request; send them in several", max_images=most)
 
 
 def _none_sent() -> Problem:

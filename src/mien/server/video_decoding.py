@@ -27,7 +27,7 @@ import PIL.Image
 from mien.animations import AnimationDecoder, may_move, moves
 from mien.containers import HEAD
 from mien.decoders import Decoder, LargeFrameError, has_pyav, open_decoder, refuse_large
-from mien.errors import DataError
+from mien.errors import DataError, many
 from mien.frames import reason
 from mien.pyav_decoder import open_container
 from mien.videos import read_video
@@ -145,7 +145,8 @@ def _frames(decoder: Decoder, asked: dict[str, Any]) -> Iterator[tuple[dict[str,
         time = frame.time or 0.0
         if time > most_seconds or frame.index >= most_frames:
             raise Refused(
-                "too-long", f"it is longer than the {most_seconds:g} seconds or {most_frames:,} frames allowed"
+                "too-long",
+                f"it is longer than the {many(most_seconds, 'second')} or {many(most_frames, 'frame')} allowed",
             )
         clip = frame.clip
         if frame.index == 0 and clip is not None:

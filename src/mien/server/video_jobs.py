@@ -14,7 +14,7 @@ from typing import Any
 
 from fastapi import Request
 
-from mien.errors import MienError
+from mien.errors import MienError, many
 from mien.frames import Clip
 from mien.server.problems import not_found, not_running, problem_of, too_busy
 from mien.server.registry import PictureAnalyzer
@@ -150,7 +150,9 @@ class VideoJobs:
             if self._closing.is_set():
                 raise not_running()
             if self._uploading + len(self._active) >= most:
-                raise too_busy(f"{most} videos are uploaded, wait or are worked on; try again later", RETRY_SECONDS)
+                raise too_busy(
+                    f"no room: {many(most, 'video')} uploaded, waiting or worked on; try again later", RETRY_SECONDS
+                )
             self._uploading += 1
         try:
             yield
@@ -208,7 +210,7 @@ class VideoJobs:
             job = self._jobs.get(job_id)
         if job is None:
             minutes = self.settings.video_keep / 60
-            raise not_found(f"there is no such video; videos are forgotten {minutes:g} minutes after their end")
+            raise not_found(f"there is no such video; videos are forgotten {many(minutes, 'minute')} after their end")
         return job
 
     def delete(self, job_id: str) -> VideoJob:

@@ -17,7 +17,7 @@ from typing import IO, Any, Self
 
 import numpy as np
 
-from mien.errors import DataError
+from mien.errors import DataError, many
 from mien.frames import Clip, Frame
 from mien.images import Image
 from mien.server.problems import Problem, not_a_video, too_large
@@ -230,8 +230,11 @@ def probe(path: Path, limits: Limits, seconds: float = PROBE_SECONDS) -> Clip:
             timer.cancel()
     frames = clip.frames or 0
     if frames > limits.max_frames or frames / clip.fps > limits.max_seconds:
-        detail = f"{frames / clip.fps:.1f} seconds, {frames:,} frames; allowed are {limits.max_seconds:g} seconds"
-        raise problem_for("too-long", f"{detail} and {limits.max_frames:,} frames")
+        detail = (
+            f"{frames / clip.fps:.1f} seconds, {many(frames, 'frame')}; allowed are "
+            f"{many(limits.max_seconds, 'second')}"
+        )
+        raise problem_for("too-long", f"{detail} and {many(limits.max_frames, 'frame')}")
     return clip
 
 

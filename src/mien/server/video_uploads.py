@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 
 from mien.animations import may_move
 from mien.containers import HEAD, is_video_head
+from mien.errors import many
 from mien.files import FULL
 from mien.server.decoding import is_picture_head
 from mien.server.envelope import client_gone
@@ -105,7 +106,7 @@ class _Video(Parts):
     def _part_data(self, data: bytes, start: int, end: int) -> None:
         self._size += end - start
         if self._size > self._most:
-            raise too_large(f"the video has more than the {self._most:,} bytes allowed", max_bytes=self._most)
+            raise too_large(f"the video has more than the {many(self._most, 'byte')} allowed", max_bytes=self._most)
         if len(self._head) < HEAD:
             self._head += data[start : min(end, start + HEAD - len(self._head))]
             if len(self._head) == HEAD:

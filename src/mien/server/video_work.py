@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import Any
 
 from mien.drawing import draw_faces
-from mien.errors import MienError
+from mien.errors import MienError, many
 from mien.outputs import Annotated
 from mien.server.envelope import internal_error
 from mien.server.problems import Problem, problem_of, too_large
@@ -56,7 +56,7 @@ class Room:
         """
         self.check()
         if size_of(job.folder) > self.most:
-            raise too_large(f"what comes of the video has more than the {self.most:,} bytes allowed")
+            raise too_large(f"what comes of the video has more than the {many(self.most, 'byte')} allowed")
 
 
 def work(job: VideoJob, limits: Limits, seconds: float, room: Room, now: Callable[[], float]) -> None:
@@ -126,7 +126,7 @@ def _offer_drawn(job: VideoJob) -> None:
 
 @contextmanager
 def _given_up_after(seconds: float, job: VideoJob) -> Iterator[None]:
-    detail = f"the work took longer than the {seconds:g} seconds allowed; send a shorter or smaller video"
+    detail = f"the work took longer than the {many(seconds, 'second')} allowed; send a shorter or smaller video"
     timer = threading.Timer(seconds, job.stop, [Problem(504, "timeout", "It took too long", detail)])
     timer.daemon = True
     timer.start()
