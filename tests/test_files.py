@@ -1,5 +1,6 @@
 import errno
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -30,6 +31,32 @@ def test_what_is_being_written_is_told_from_other_files_by_its_name(tmp_path):
         assert temporaries(tmp_path, ["model.keras", "*.npz", "other.json"]) == [one, other]
     assert temporaries(tmp_path, ["model.keras", "*.npz"]) == []
     assert temporaries(tmp_path / "none", ["model.keras"]) == []
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_of_several_that_write_a_new_file_at_one_moment_one_succeeds(tmp_path, monkeypatch, links):
+    if not links:  # as on FAT
+        monkeypatch.setattr("mien.files.os.link", raising(OSError(errno.EPERM, "Operation not permitted")))
+    target = tmp_path / "run" / "config.json"
+
+    def write(number):
+        try:
+            write_json(target, number, new=True)
+        except FileExistsError:
+            return None
+        return number
+
+    with ThreadPoolExecutor(8) as pool:
+        (winner,) = [number for number in pool.map(write, range(1, 17)) if number]
+    assert json.loads(target.read_text()) == winner
+    assert list(target.parent.iterdir()) == [target]
+
+
+def raising(error):
+    def fail(*_):
+        raise error
+
+    return fail
 
 
 def test_text_and_json_keep_unicode_and_make_folders(tmp_path):

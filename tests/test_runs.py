@@ -1,6 +1,7 @@
 import json
 import os
 import shlex
+from pathlib import Path
 
 import pytest
 
@@ -114,6 +115,9 @@ def test_what_can_be_opened(tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(UsageError, match="cannot be read"):
         RunFolder.open(tmp_path)
+    (tmp_path / "config.json").write_text("")
+    with pytest.raises(UsageError, match=r"config\.json: is empty, as the run was killed while it began"):
+        RunFolder.open(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"data": {}}))
     with pytest.raises(UsageError, match="was trained on arrays"):
         RunFolder.open(tmp_path)
@@ -132,8 +136,23 @@ def test_of_two_that_begin_in_one_folder_at_the_same_moment_the_later_is_refused
     assert first.read_config()["training"] == {"epochs": 3}
 
 
+def test_the_record_is_never_there_without_what_it_says(tmp_path, monkeypatch):
+    """A run that was killed in the instant between left an empty one, which nothing could go on with."""
+    there, write = [], Path.write_text
+
+    def watched(path, *arguments, **options):
+        there.append((tmp_path / "run" / "config.json").exists())
+        return write(path, *arguments, **options)
+
+    run = RunFolder.create(tmp_path / "run")
+    monkeypatch.setattr(Path, "write_text", watched)
+    run.write_config({})
+    assert there == [False]
+    assert [path.name for path in run.path.iterdir()] == ["config.json"]
+
+
 def test_a_record_that_cannot_be_written_leaves_the_folder_free(tmp_path, monkeypatch):
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("mien.runs.write_json", full)

@@ -14,6 +14,7 @@ from interrupting import Interrupt
 from mien.backend import in_float32
 from mien.beginning import start_from
 from mien.classifier import Classifier, apply_temperature, open_model
+from mien.cli.train import run_training
 from mien.config import TrainingConfig
 from mien.datasets import load_data, open_dataset
 from mien.datasets.conversion import convert
@@ -470,6 +471,24 @@ def test_a_run_that_ends_while_its_model_is_saved_says_how_to_go_on(tmp_path, mo
             resume(run, say=said.append)
         assert said[-2:] == ["Saving the model of epoch 2", told] or said[-2:] == ["Saving the model of epoch 1", told]
     assert "test" in resume(run).scores
+
+
+def test_a_run_whose_data_goes_away_keeps_nothing_where_its_model_is_not_saved(tmp_path, monkeypatch, capsys):
+    """The demo, ended while it saves: nobody can go on with it, as the faces that it drew are deleted."""
+    data, run = write_patterns(tmp_path / "data", train=6, test=1), tmp_path / "run"
+
+    def learn(*_, **__):
+        (run / "checkpoints" / "epoch-0001").mkdir(parents=True)
+        (run / "history.csv").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mien.training_stages._learn", learn)
+    with pytest.raises(KeyboardInterrupt):
+        run_training(data, CONFIG, out=run, resumable=False)
+    said = capsys.readouterr().err
+    assert "Nothing is kept of what was learned until now, as its data is deleted; begin again" in said
+    assert "resume" not in said
+    assert not run.exists()
 
 
 def raising(error):

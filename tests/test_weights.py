@@ -101,6 +101,12 @@ def test_a_folder_is_no_model(tmp_path, files, advice):
         open_model(tmp_path)
 
 
+def test_the_folder_of_a_run_without_a_model_is_said_to_be_one(tmp_path):
+    (tmp_path / "config.json").touch()
+    with pytest.raises(UsageError, match=r"is the folder of a run whose model is not saved yet; .*train --resume"):
+        open_model(tmp_path)
+
+
 @pytest.mark.parametrize("wrong", [3, b"mien-small", ["mien-small"]])
 def test_what_is_no_path_is_no_model(wrong):
     with pytest.raises(UsageError, match="model: must be a file or a bundled model's name, received"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import lzma
+import os
 import secrets
 import zipfile
 import zlib
@@ -38,12 +39,17 @@ _MARK = 6
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | Path, *, new: bool = False) -> Iterator[Path]:
     """Write a file at once or not at all: yields a temporary path in the same folder, renamed to `path` at the end.
 
     The temporary file has the same ending, and is removed where the body fails. Missing folders are made.
 
+    Args:
+        path: the file, which may be there.
+        new: whether it must not be there: of several processes that write it at the same moment, one succeeds.
+
     Raises:
+        FileExistsError: it must be new, and is there at the end.
         UsageError: the path is a folder, or its folder cannot be written to.
         OSError: the disk is full; it names the path.
     """
@@ -60,13 +66,36 @@ def replacing(path: str | Path) -> Iterator[Path]:
         ) from error
     try:
         yield temporary
-        temporary.replace(path)
+        if new:
+            _put(temporary, path)
+        else:
+            temporary.replace(path)
     except OSError as error:
         if error.errno not in FULL or error.filename is not None:
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _put(temporary: Path, path: Path) -> None:
+    """Give a whole file its name, unless another has it. Links do that at once, where the file system has them.
+
+    Raises:
+        FileExistsError: another has it.
+    """
+    try:
+        os.link(temporary, path)
+        return
+    except FileExistsError:
+        raise
+    except (OSError, AttributeError):  # as on FAT, or in a system that has no such call
+        path.touch(exist_ok=False)
+    try:
+        temporary.replace(path)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def temporaries(folder: Path, names: Iterable[str]) -> list[Path]:
@@ -81,15 +110,18 @@ def temporaries(folder: Path, names: Iterable[str]) -> list[Path]:
     return [path for pattern in patterns for path in sorted(folder.glob(pattern)) if path.is_file()]
 
 
-def write_text(path: str | Path, text: str) -> None:
-    r"""Write UTF-8 text, whole or not at all; of file names that are no UTF-8, the odd bytes as ``\udce9``."""
-    with replacing(path) as temporary:
+def write_text(path: str | Path, text: str, *, new: bool = False) -> None:
+    r"""Write UTF-8 text, whole or not at all; of file names that are no UTF-8, the odd bytes as ``\udce9``.
+
+    `new` is as in `replacing`.
+    """
+    with replacing(path, new=new) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
-def write_json(path: str | Path, document: Any) -> None:
-    """Write JSON for people and programs: indented, UTF-8, whole or not at all."""
-    write_text(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+def write_json(path: str | Path, document: Any, *, new: bool = False) -> None:
+    """Write JSON for people and programs: indented, UTF-8, whole or not at all. `new` is as in `replacing`."""
+    write_text(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n", new=new)
 
 
 def check_writable(path: str | Path) -> None:

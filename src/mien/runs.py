@@ -134,12 +134,18 @@ class RunFolder:
 
     def discard_untrained(self) -> None:
         """Delete the run where no epoch is kept of it, so that its name is free and nothing offers to go on with it."""
-        kept = self.path / CHECKPOINTS
-        if any(kept.glob("epoch-*")):
-            return
-        shutil.rmtree(kept, ignore_errors=True)
+        if not any((self.path / CHECKPOINTS).glob("epoch-*")):
+            self._delete((CONFIG,))
+
+    def discard(self) -> None:
+        """Delete what the run has written, and its folder where nothing else has been put into it."""
+        self._delete(FILES)
+
+    def _delete(self, names: tuple[str, ...]) -> None:
+        shutil.rmtree(self.path / CHECKPOINTS, ignore_errors=True)
         with suppress(OSError):  # as where something else has been put into the folder
-            (self.path / CONFIG).unlink(missing_ok=True)
+            for path in (*temporaries(self.path, names), *(self.path / name for name in names)):
+                path.unlink(missing_ok=True)
             self.path.rmdir()
 
     def read_config(self) -> dict[str, Any]:
@@ -149,9 +155,15 @@ class RunFolder:
             UsageError: it is not a JSON object.
         """
         try:
-            record = json.loads((self.path / CONFIG).read_text(encoding="utf-8"))
+            text = (self.path / CONFIG).read_text(encoding="utf-8")
+            record = json.loads(text or "null")
         except (OSError, ValueError) as error:
             raise UsageError(f"{self.path / CONFIG}: cannot be read ({error}); start a new run") from error
+        if not text:  # older versions left it so
+            raise UsageError(
+                f"{self.path / CONFIG}: is empty, as the run was killed while it began, and nothing of it is kept; "
+                "delete the folder and start a new run"
+            )
         if not isinstance(record, dict):
             raise UsageError(f"{self.path / CONFIG}: is not a run's record (no JSON object); start a new run")
         return record
@@ -164,19 +176,15 @@ class RunFolder:
         """
         document, path = {"command": typed(), "environment": environment(), **record}, self.path / CONFIG
         try:
-            path.touch(exist_ok=False)
+            write_json(path, document, new=True)
         except FileExistsError as error:
             raise UsageError(
                 f"{self.path}: another process has begun a run there meanwhile; name another folder with --out (in "
                 "Python out=...)"
             ) from error
-        except OSError as error:
-            raise UsageError(f"{path}: cannot be written ({error.strerror}); name another folder with --out") from error
-        try:
-            write_json(path, document)
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
+        except UsageError as error:
+            why = getattr(error.__cause__, "strerror", error)
+            raise UsageError(f"{path}: cannot be written ({why}); name another folder with --out") from error
 
 
 def data_of(run: str | Path, record: dict[str, Any]) -> str:

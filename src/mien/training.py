@@ -40,6 +40,7 @@ def train(
     out: str | Path | None = None,
     selection: Selection | None = None,
     tests: bool = True,
+    resumable: bool = True,
     callbacks: Callbacks = (),
     say: Say | None = None,
     progress: Progress | None = None,
@@ -56,6 +57,8 @@ def train(
         out: the run folder, new or empty; ``runs/<time>`` where none is given.
         selection: which part of the data to use, such as ``mien.materials.Selection(limit=1000)``.
         tests: whether the test splits are judged on; not while settings are being chosen.
+        resumable: whether the data is still there afterwards. Where it is not, nothing says how to go on, and a run
+            that ends before its model is saved is deleted.
         callbacks: further Keras callbacks. `ModelCheckpoint` keeps the network alone, as `model.keras` has it;
             `ReduceLROnPlateau` and `LearningRateScheduler` need ``schedule="constant"``.
         say: called with a line as each stage begins, instead of printing anything.
@@ -71,8 +74,9 @@ def train(
     with shown(verbose and say is None and current().leads) as show:
         watched = [*theirs, *show.callbacks]
         chosen = _chosen(selection)
-        result = _train(data, config, out, chosen, tests, watched, say or show.say, progress or show.reading)
-        _tell(result, show.say, resumable=True)
+        told, reading = say or show.say, progress or show.reading
+        result = _train(data, config, out, chosen, tests, resumable, watched, told, reading)
+        _tell(result, show.say, resumable=resumable)
     return result
 
 
@@ -82,6 +86,7 @@ def _train(
     out: str | Path | None,
     selection: Selection,
     tests: bool,
+    resumable: bool,
     callbacks: Sequence[keras.callbacks.Callback],
     say: Say,
     progress: Progress | None,
@@ -110,7 +115,7 @@ def _train(
     folder, config = _begin(out, record, materials, config)
     materials = materials if tests else dataclasses.replace(materials, tests=None)
     with _no_trace_if_refused(folder):
-        return run_stages(folder, materials, config, callbacks, say, model)
+        return run_stages(folder, materials, config, callbacks, say, model, resumable=resumable)
 
 
 def resume(

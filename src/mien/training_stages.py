@@ -86,15 +86,16 @@ def run_stages(
     model: keras.Model,
     *,
     own: bool = False,
+    resumable: bool = True,
 ) -> TrainingResult:
     """Train, export, judge and draw: the stages that every way of starting a run shares.
 
-    `own` says that the model was given to `fit`, rather than named.
+    `own` says that the model was given to `fit`, rather than named; `resumable`, that the data stays.
     """
     if config.deterministic:
         backend.make_deterministic()
     left = folder.leftovers() if current().leads else {}
-    with _telling_what_is_kept(folder, say, own=own):
+    with _telling_what_is_kept(folder, say, own=own, resumable=resumable):
         learned = _learn(model, config, materials, folder, callbacks, say, own=own)
         model = backend.in_float32(model)  # one that was given to `fit` may compute otherwise
         trained_on = {**materials.facts, "recipe": without_folders(config)}
@@ -110,16 +111,23 @@ def run_stages(
 
 
 @contextmanager
-def _telling_what_is_kept(folder: RunFolder, say: Say, *, own: bool) -> Iterator[None]:
-    """Where a run ends early, as at a full disk or at Ctrl-C while the model is saved, say how to go on with it."""
+def _telling_what_is_kept(folder: RunFolder, say: Say, *, own: bool, resumable: bool) -> Iterator[None]:
+    """Where a run ends early, as at a full disk or at Ctrl-C while the model is saved, say how to go on with it.
+
+    One whose data goes away is deleted.
+    """
     try:
         yield
     except (ModelError, OvertakenError):  # a checkpoint cannot be read; another process goes on with the run
         raise
     except BaseException:
         if current().leads and not own and any((folder.path / CHECKPOINTS).glob("epoch-*")):
-            where = shlex.quote(str(folder.path))
-            say(f"What was learned until now is kept; --resume {where} (in Python mien.resume) goes on")
+            if resumable:
+                where = shlex.quote(str(folder.path))
+                say(f"What was learned until now is kept; --resume {where} (in Python mien.resume) goes on")
+            else:
+                folder.discard()
+                say("Nothing is kept of what was learned until now, as its data is deleted; begin again")
         raise
 
 

@@ -218,7 +218,7 @@ def run_training(
 
     chosen = Selection(**(selection or {}))
     with _watching(tensorboard) as watch:
-        result = train(data, config, out=out, selection=chosen, **watch)
+        result = train(data, config, out=out, selection=chosen, resumable=resumable, **watch)
     _report(result, resumable=resumable)
     return result
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from functools import lru_cache
 from pathlib import Path
 
@@ -35,6 +36,11 @@ def find_model(name: str | Path | None = None) -> Path:
     path = Path(name)
     if path.is_dir():
         inside = next((path / file for file in ("model.onnx", "model.keras") if (path / file).is_file()), None)
+        if inside is None and (path / "config.json").is_file():
+            raise UsageError(
+                f"{path}: is the folder of a run whose model is not saved yet; where it has ended, go on with it: "
+                f"mien train --resume {shlex.quote(str(path))}"
+            )
         raise UsageError(f"{path}: is a folder, a model is a file; name {inside or 'the one in it'}")
     return path
 
