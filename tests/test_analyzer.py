@@ -508,7 +508,7 @@ def eight_frames() -> list[Frame]:
 
 def test_a_detector_of_the_users_needs_no_more_than_detect(model):
     mine, spots = Analyzer(model, detector=Mine()), Analyzer(model, detector=SpotDetector())
-    assert (mine.detector.name, mine.whole) == ("Mine", False)
+    assert (mine.finder.name, mine.whole) == ("Mine", False)
     expected = [(face.box, face.prediction) for face in spots.analyze(TWO)]
     for copy in (mine, pickle.loads(pickle.dumps(mine))):
         assert [(face.box, face.prediction) for face in copy.analyze(TWO)] == expected
@@ -520,6 +520,17 @@ def test_a_detector_of_the_users_needs_no_more_than_detect(model):
         next(mine.analyze_frames(eight_frames(), detect_every=6))
 
 
+def test_what_is_set_on_the_detector_reaches_the_users_own(model):
+    analyzer = Analyzer(model, detector=(mine := Mine()))
+    assert analyzer.detector is mine
+    analyzer.detector.gives = Detections([], [])
+    assert len(analyzer.analyze(TWO)) == 0
+    analyzer.detector = Mine()
+    assert len(analyzer.analyze(TWO)) == 2
+    with pytest.raises(UsageError, match="which has no detect"):
+        analyzer.detector = 3
+
+
 def test_a_detector_may_be_made_of_the_protocol(model):
     class Derived(Detector):
         def detect(self, image: Image) -> Detections:
@@ -529,7 +540,7 @@ def test_a_detector_may_be_made_of_the_protocol(model):
         pass
 
     analyzer = Analyzer(model, detector=Derived())
-    assert analyzer.detector.name == "Derived"
+    assert analyzer.finder.name == "Derived"
     assert len(analyzer.analyze(TWO)) == 2
     found = [[face.track_id for face in faces] for _, faces in analyzer.analyze_frames(eight_frames())]
     assert found == [[1, 2]] * 8

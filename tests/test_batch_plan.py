@@ -204,6 +204,28 @@ def test_a_shard_that_was_replaced_is_not_read_from_anywhere_in_it(tmp_path, fol
             list(entries_of(folder, part, Reading()))
 
 
+@pytest.mark.parametrize(
+    ("others", "change"),
+    [
+        (["c.png", "d.png"], r"\(d\.png where b\.png was, at byte 1,024\)"),
+        (["a.png", "longer.png"], r"\(no file begins where b\.png was, at byte 1,024\)"),
+        (["a.png", "b.png"], r"\(another where b\.png was, at byte 1,024\)"),
+    ],
+)
+def test_a_tar_that_was_replaced_by_one_as_long_gives_no_other_picture(tmp_path, folder, monkeypatch, others, change):
+    """Neither its size nor its time need tell: what its pieces begin with does."""
+    monkeypatch.setattr(mien.batch.tars, "INDEXED_BYTES", 0)
+    path = write(tmp_path / "t.tar", tar_bytes([("a.png", png(1)), ("b.png", png(2))]))
+    parts, before = plan(folder, path, part_size=1), path.stat()
+    assert values(folder, parts) == [1, 2]
+    longer = bytes(600) if "longer.png" in others else b""
+    write(path, tar_bytes([(others[0], png(3) + longer), (others[1], png(4) + b" ")]))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+    with pytest.raises(DataError, match=rf"was changed after the run was planned {change}; put back what it was"):
+        list(entries_of(folder, parts[1], Reading()))
+
+
 def test_a_plan_that_cannot_be_written(tmp_path):
     write(tmp_path / "data" / "a.png")
     write(tmp_path / "run")

@@ -96,7 +96,7 @@ def test_convert_says_how_many_it_left_out(root, tmp_path):
     with pytest.raises(DataError, match="--skip-bad goes on without them"):
         invoke("convert", root, tmp_path / "faces.npz")
     result = invoke("convert", root, tmp_path / "faces.npz", "--skip-bad")
-    assert "1 bad files or rows left out" in result.stderr
+    assert "1 bad file or row left out" in result.stderr
     assert "27 faces" in result.stdout
 
 

@@ -287,7 +287,7 @@ def test_without_a_terminal_lines_say_how_far_it_is(
     failures = [line for line in said if ": " in line]
     assert [line.split(": ")[0] for line in failures] == [str(missing), str(faces / "!.png")]
     lines = [line for line in said if line not in failures]
-    assert lines == [f"done: {count} of 7 pictures and frames" for count in range(1, 7)]
+    assert lines == [f"{count} of 7 pictures and frames done" for count in range(1, 7)]
 
 
 def test_sigterm_finishes_the_files(model: Path, tmp_path: Path) -> None:

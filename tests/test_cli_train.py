@@ -143,7 +143,19 @@ def test_models_are_found_from_any_folder_and_bundled_ones_keep_their_name(comma
     ("arguments", "message"),
     [
         (("train", "faces", "--set", "mixup=lots"), "mixup: must be a number from 0 to 1, received 'lots'"),
-        (("train", "faces", "--set", "input=5"), "input: must be an InputSpec"),
+        (
+            ("train", "faces", "--set", "input=5"),
+            "input: has a size and channels; give size=48 or channels=3, received 5",
+        ),
+        (
+            ("train", "faces", "--set", "augmentation=3"),
+            "augmentation: must be a name (none, seed, standard, wide, robust), received 3",
+        ),
+        (("train", "faces", "--set", "recipe=cpu"), "--set: recipe has an option of its own; give --recipe cpu"),
+        (("train", "faces", "--set", "skip_bad=true"), "--set: skip_bad has an option of its own; give --skip-bad"),
+        (("train", "faces", "--set", "teacher=a b.onnx"), "of its own; give --teacher 'a b.onnx'"),
+        (("tune", "faces", "--set", "trials=3"), "--set: trials has an option of its own; give --trials 3"),
+        (("tune", "faces", "--set", "batch-size=3"), "unknown key batch-size (did you mean batch_size?)"),
         (("train", "faces", "--set", "class_weights=no"), "class_weights: must be true or false, received 'no'"),
         (("train", "faces", "--out", "used"), "used: already there"),
         (("train", "nowhere"), "no such file or folder: nowhere"),

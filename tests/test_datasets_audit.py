@@ -195,7 +195,7 @@ def test_a_wrong_label_is_found(patterns, tmp_path, monkeypatch):
     cleaning = clean(found)
     assert f"train/fear/{moved.name}" not in cleaning.reasons
     assert cleaning.suggestions == {f"train/fear/{moved.name}": "looks happy"}
-    assert "1 suggestions" in cleaning.heading(found)
+    assert "1 suggestion stands" in cleaning.heading(found)
     assert "labels" in [sheet.key for sheet in sheets(found)]
 
 

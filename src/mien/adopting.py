@@ -21,6 +21,7 @@ from mien import litert
 from mien.classifier import Classifier
 from mien.errors import ModelError, UsageError, many, unknown_choice
 from mien.files import refuse_existing, replacing
+from mien.labels import refuse_text
 from mien.modelspec import METADATA_KEY, ModelSpec, write_to_onnx
 from mien.preprocessing import InputSpec
 
@@ -113,6 +114,7 @@ def adopt_onnx(
         UsageError: a file, a name or a number is not what it must be, or the graph does not have what was asked for.
         ModelError: the file cannot be read, or gives something other than probabilities.
     """
+    refuse_text(classes)
     target, intake = Path(destination), intake or Intake()
     if target.suffix != ".onnx":
         raise UsageError(f"{target}: an adopted .onnx is written to a file that ends in .onnx")

@@ -23,7 +23,7 @@ from mien.errors import DataError, UsageError
 from mien.faces import KEYPOINTS, Detections, Detector, FindsFaces, open_detector
 from mien.faces.boxes import clipped, rows_inside
 from mien.faces.given import given_faces
-from mien.faces.own import follows_faces, own_detector
+from mien.faces.own import OwnDetector, follows_faces, own_detector
 from mien.finding import is_address, looks_like_video
 from mien.frames import grouped, in_utf8, printable
 from mien.framing import cut_faces
@@ -51,7 +51,8 @@ class Analyzer:
 
     Attributes:
         model: the classifier.
-        detector: what finds faces.
+        finder: what finds faces: the detector, and round one of the user's own what checks its answers and adds what it
+            lacks.
         margin: how far boxes are widened before faces are cut out.
         tta: which views of each face are classified.
         min_confidence: below it a face's expression is uncertain.
@@ -101,7 +102,7 @@ class Analyzer:
         if margin is not None and not (is_real(margin) and -0.4 <= margin <= 1):
             raise UsageError(f"margin: must be from -0.4 to 1, received {margin!r}")
         self.model = _open(model, device, threads)
-        self.detector = _open_detector(detector, threads)
+        self.finder = _open_detector(detector, threads)
         self.margin = 0.0 if self.whole else self.model.spec.crop_margin if margin is None else margin
         self.align = flag("align", align)
         self.tta = tta
@@ -111,6 +112,15 @@ class Analyzer:
         self.batch_size = batch_size
 
     @property
+    def detector(self) -> FindsFaces:
+        """What finds faces, as it was handed over; another may be put in its place."""
+        return self.finder.own if isinstance(self.finder, OwnDetector) else self.finder
+
+    @detector.setter
+    def detector(self, detector: FindsFaces) -> None:
+        self.finder = own_detector(detector)
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """Names of the expressions, in the model's order."""
         return self.model.spec.classes
@@ -118,7 +128,7 @@ class Analyzer:
     @property
     def whole(self) -> bool:
         """Whether each picture is taken for a face, cut out already: the detector is ``none``."""
-        return self.detector.name == "none"
+        return self.finder.name == "none"
 
     def analyze(
         self, image: ImageLike, *, bgr: bool = False, boxes_xyxy: ArrayLike | Sequence[Box] | None = None
@@ -224,9 +234,9 @@ class Analyzer:
             raise UsageError(f"smooth: must be 0 seconds or more, received {smooth!r}")
         if detect_every is not None and not (is_whole(detect_every) and detect_every >= 1):
             raise UsageError(f"detect_every: must be 1 or more, a whole number, received {detect_every!r}")
-        follows = follows_faces(self.detector)
+        follows = follows_faces(self.finder)
         if not follows and detect_every not in (None, 1):
-            raise UsageError(f"detect_every: the detector {self.detector.name!r} has no follow; leave it out")
+            raise UsageError(f"detect_every: the detector {self.finder.name!r} has no follow; leave it out")
         clip: Clip | None = None
         smoother: Smoother | None = None
         with ThreadPoolExecutor(1, "mien-search") as searcher:
@@ -237,7 +247,7 @@ class Analyzer:
                     if group[0].clip is not clip or smoother is None:
                         clip = group[0].clip
                         every = detect_every or (detect_every_at(clip.fps) if follows else 1)
-                        tracker, smoother = FaceTracker(self.detector, detect_every=every), Smoother(smooth)
+                        tracker, smoother = FaceTracker(self.finder, detect_every=every), Smoother(smooth)
                     seen = self._track(tracker, group, searcher)
                 for frame, analysis in zip(group, self._classify(seen, smoother), strict=True):
                     self._refuse_empty(analysis)
@@ -250,7 +260,7 @@ class Analyzer:
         for row, frame in enumerate(group):
             due = row + tracker.due
             if row < due < len(group) and due not in ahead:
-                ahead[due] = searcher.submit(self.detector.detect, group[due].image)
+                ahead[due] = searcher.submit(self.finder.detect, group[due].image)
             searched = ahead.pop(row).result() if row in ahead else None
             faces, track_ids = tracker.next(frame.image, frame.time, searched)
             inside = rows_inside(faces.boxes_xyxy, frame.image)
@@ -287,7 +297,7 @@ class Analyzer:
         return Frame(source or "", 0, None, pixels, None)
 
     def _detect(self, group: Sequence[Frame]) -> list[Seen]:
-        found = self.detector.detect_batch([frame.image for frame in group])
+        found = self.finder.detect_batch([frame.image for frame in group])
         return [Seen(frame, _inside(faces, frame.image)) for frame, faces in zip(group, found, strict=True)]
 
     def _classify(self, seen: Sequence[Seen], smoother: Smoother | None = None) -> list[Analysis]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from mien.labels import canonical
+from mien.labels import canonical, refuse_text
 
 Colour = tuple[int, int, int]
 
@@ -36,7 +36,12 @@ OTHER_COLOURS: tuple[Colour, ...] = (
 
 
 def colours_of(classes: Sequence[str]) -> dict[str, Colour]:
-    """The colour of each class, by name; the same names in the same order give the same colours."""
+    """The colour of each class, by name; the same names in the same order give the same colours.
+
+    Raises:
+        UsageError: it is a text, not several names.
+    """
+    refuse_text(classes)
     return dict(_colours(tuple(classes)))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mien.errors import MissingExtraError, UsageError, many
-from mien.labels import canonical
+from mien.labels import canonical, refuse_text
 from mien.views import TTA as TTA
 from mien.views import PredictFn, predict_views
 
@@ -130,6 +130,7 @@ def evaluate(
             `predict_fn` does not give probabilities of that shape.
         MissingExtraError: scikit-learn is not installed.
     """
+    refuse_text(classes)
     known = _check_labels(images, labels, len(classes), split)
     return judge(predict_views(predict_fn, images, tta), known, classes=classes, tta=tta, split=split)
 
@@ -152,6 +153,7 @@ def evaluate_splits(
         `split` to the result on all pictures, first; then, for ``test``, ``public`` and ``private``, each where there
         are pictures of it.
     """
+    refuse_text(classes)
     if len(splits) != len(images):
         raise UsageError(f"splits: must have one name for each of {many(len(images), 'image')}, received {len(splits)}")
     known = _check_labels(images, labels, len(classes), split)
@@ -186,6 +188,7 @@ def judge(
     split: str = "test",
 ) -> Evaluation:
     """`evaluate` for probabilities (n, classes) that are already there; `tta`, how they were made, is only noted."""
+    refuse_text(classes)
     truth = _check_labels(probabilities, labels, len(classes), split)
     rows = _normalised(probabilities, len(classes))
     # The most probable class first; of equal ones the first, as numpy.argmax has it.
@@ -220,6 +223,8 @@ def align_labels(
     Raises:
         UsageError: there are pictures of a class that the model does not know.
     """
+    refuse_text(data_classes, "data_classes")
+    refuse_text(model_classes, "model_classes")
     index = {canonical(name): position for position, name in enumerate(model_classes)}
     table = np.array([index.get(canonical(name), -1) for name in data_classes] + [-1], np.int64)
     known = (labels >= 0) & (labels < len(data_classes))

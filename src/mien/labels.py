@@ -5,6 +5,8 @@ Class order is alphabetical, as folders sort. Whatever is read is mapped here *b
 
 from __future__ import annotations
 
+from mien.errors import UsageError
+
 EXPRESSIONS: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 """The classes, in the order of a network's outputs."""
 
@@ -64,3 +66,13 @@ def class_order(names: set[str]) -> tuple[str, ...]:
     The seven are kept whole even where a dataset lacks one, so that networks of one task have one shape.
     """
     return EXPRESSIONS if names <= set(EXPRESSIONS) else tuple(sorted(names))
+
+
+def refuse_text(classes: object, argument: str = "classes") -> None:
+    """Refuse a text in place of several names: a sequence of letters to Python.
+
+    Raises:
+        UsageError: names what was received.
+    """
+    if isinstance(classes, str | bytes):
+        raise UsageError(f"{argument}: must be names in their order, such as ('happy', 'sad'), received {classes!r}")

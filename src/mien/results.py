@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, SupportsFloat
 
 from mien.errors import UsageError, many
+from mien.labels import refuse_text
 from mien.numeric import is_real
 
 UNCERTAIN = "uncertain"
@@ -50,6 +51,7 @@ class Prediction:
     @classmethod
     def from_row(cls, classes: Sequence[str], row: Sequence[float], min_confidence: float = 0.0) -> Prediction:
         """Name a network's outputs: `row` holds one probability for each of `classes`."""
+        refuse_text(classes)
         if len(classes) != len(row):
             raise UsageError(
                 f"row: must hold {many(len(classes), 'probability', 'probabilities')}, one for each class, received "

@@ -25,6 +25,7 @@ from mien.analysis import ROW_COLUMNS, Analysis, flat_row
 from mien.errors import DataError, MissingExtraError, UsageError, many, unknown_choice
 from mien.files import check_writable, replacing
 from mien.frames import in_utf8
+from mien.labels import refuse_text
 
 JOURNAL_SUFFIX = ".partial.jsonl"
 ROW_GROUP = 16_384
@@ -47,6 +48,7 @@ def open_rows(path: str | Path, classes: Sequence[str]) -> RowWriter:
             journal is there, left by a run that was killed.
         MissingExtraError: Parquet needs pyarrow, which is not installed.
     """
+    refuse_text(classes)
     path = Path(path)
     kind = ROW_FORMATS.get(path.suffix.lower())
     if kind is None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mien.colours import colours_of
 from mien.errors import DataError, MissingExtraError, UsageError, many
 from mien.files import check_writable, replacing
+from mien.labels import refuse_text
 from mien.reports import show_as_written
 from mien.tracks import TrackHistory
 
@@ -52,9 +53,11 @@ class Timeline:
 
         Raises:
             MissingExtraError: Matplotlib is not installed.
+            UsageError: `classes` is a text.
         """
         if importlib.util.find_spec("matplotlib") is None:
             raise MissingExtraError("--timeline", "evaluate")
+        refuse_text(classes)
         self._classes = tuple(classes)
         self._tracks: dict[tuple[str, int], TrackHistory] = {}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +23,7 @@ from mien.batch.discovery import Found, discover
 from mien.batch.settings import PLAN, Settings
 from mien.batch.shards import is_parquet_name
 from mien.batch.stores import Store, parquet_writer, told
-from mien.batch.tars import index_tar
+from mien.batch.tars import index_tar, stands_at
 from mien.batch.videos import cut_video
 from mien.errors import DataError, MienError, UsageError
 from mien.frames import Reading, in_utf8, printable, reason
@@ -63,6 +63,8 @@ class Part:
         video: number of the part that puts a segment's video together; -1 for what is no segment.
         segments: of a video, how many there are; they stand right before it.
         size: bytes of the shard that a piece was cut from; -1 where it is not cut.
+        first: name of the member that a piece of a tar begins with.
+        mark: CRC-32 of that member's first block; -1 for what is no piece of a tar.
     """
 
     number: int
@@ -77,6 +79,8 @@ class Part:
     video: int = -1
     segments: int = 0
     size: int = -1
+    first: str = ""
+    mark: int = -1
 
 
 @dataclass
@@ -126,12 +130,19 @@ class _Shards:
         for found, index in self.tars:
             for first in range(0, max(1, len(index) - 1), size):
                 last = min(first + size, len(index) - 1)
-                start, stop, held = int(index[first]), int(index[last]), int(index[-1])
-                yield Part(0, "tar", found.name, found.target, start, stop, pictures=last - first, size=held)
+                yield _piece(found, int(index[first]), int(index[last]), last - first, int(index[-1]))
         for found, column, rows, held in self.tables:
             ranges = _cut(sum(rows), size) if column.kind == "path" else _joined(rows, size)
             for first, last in ranges:
                 yield Part(0, "parquet", found.name, found.target, first, last, column.name, last - first, size=held)
+
+
+def _piece(found: Found, start: int, stop: int, pictures: int, size: int) -> Part:
+    """A piece of a tar, with what tells whether the tar is still the same when it is read."""
+    first, mark = "", -1
+    with suppress(DataError):  # which whoever reads the piece will run into
+        first, mark = stands_at(Store.open(found.target), start)
+    return Part(0, "tar", found.name, found.target, start, stop, pictures=pictures, size=size, first=first, mark=mark)
 
 
 def _joined(rows: Sequence[int], size: int) -> Iterator[tuple[int, int]]:

@@ -15,10 +15,10 @@ from mien.batch.plan import Part, read_items
 from mien.batch.shards import Entry, load_address, load_stored
 from mien.batch.stores import Store
 from mien.batch.tables import FACES, part_name
-from mien.batch.tars import read_tar
+from mien.batch.tars import read_tar, stands_at
 from mien.errors import DataError, many
 from mien.fetching import FetchLimits
-from mien.frames import Frame, Reading, in_utf8, reason
+from mien.frames import Frame, Reading, in_utf8, printable, reason
 from mien.images import Image
 from mien.pictures import Archive, decode_or_say, read_file
 from mien.sources import WAITING_BYTES
@@ -50,16 +50,26 @@ def entries_of(folder: Store, part: Part, reading: Reading) -> Iterator[Entry]:
 
 
 def _refuse_another(store: Store, part: Part) -> None:
-    """See that a shard is as long as when it was cut: pieces of another would begin anywhere.
+    """See that a shard is as long as when it was cut, and that a piece of a tar begins with the same member.
+
+    Pieces of another would begin anywhere, or hold other pictures than those that the parts before it have read.
 
     Raises:
         DataError: it is not.
     """
     kind, size = store.look() if part.size >= 0 else ("", 0)
+    change = ""
     if kind == "file" and size != part.size:
+        change = f"{many(part.size, 'byte')} then, {size:,} now"
+    elif kind == "file" and part.mark >= 0:
+        there, mark = stands_at(store, part.start)
+        if mark != part.mark:
+            now = "no file begins" if not there else "another" if there == part.first else printable(there)
+            change = f"{now} where {printable(part.first)} was, at byte {part.start:,}"
+    if change:
         raise DataError(
-            f"was changed after the run was planned ({many(part.size, 'byte')} then, {size:,} now); put back what it "
-            f"was, delete {FACES}/{part_name(part.number)} and go on with --resume, or read it in a new run"
+            f"was changed after the run was planned ({change}); put back what it was, delete "
+            f"{FACES}/{part_name(part.number)} and go on with --resume, or read it in a new run"
         )
 
 

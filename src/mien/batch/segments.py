@@ -204,9 +204,9 @@ class Asked:
 
 def with_answers(analyzer: Analyzer, known: Sequence[Answers] = ()) -> tuple[Analyzer, Asked]:
     """An analyzer that takes answers from what is known and writes down what it finds out, and who does that for it."""
-    asked = Asked(analyzer.detector, analyzer.model, known)
+    asked = Asked(analyzer.finder, analyzer.model, known)
     twin = copy.copy(analyzer)
-    twin.detector, twin.model = asked, asked
+    twin.finder, twin.model = asked, asked
     return twin, asked
 
 

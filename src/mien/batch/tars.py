@@ -49,6 +49,25 @@ def index_tar(store: Store) -> NDArray[np.int64] | None:
         return np.array([*starts, file.seek(0, io.SEEK_END)], np.int64) if starts else None
 
 
+def stands_at(store: Store, start: int) -> tuple[str, int]:
+    """What stands at a byte of a tar: the name of the member that begins there, and the CRC-32 of its first 512 bytes.
+
+    These hold its size and its time as well. The name is empty where none begins there.
+
+    Raises:
+        DataError: the tar cannot be read.
+    """
+    name = ""
+    with told(store), store.opened(at_random=False) as file:
+        file.seek(start)
+        mark = zlib.crc32(file.read(tarfile.BLOCKSIZE))
+        file.seek(start)
+        with suppress(DataError), _damage_told(), _tar(file, "r:") as tar:
+            member = tar.next()
+            name = in_utf8(member.name) if member else ""
+    return name, mark
+
+
 def _tar(file: Any, mode: str) -> Any:
     return tarfile.open(fileobj=file, mode=mode, tarinfo=_Member)  # type: ignore[call-overload]
 

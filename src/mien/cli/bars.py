@@ -59,7 +59,7 @@ class AnalysingBar:
         self._told = now if self._told is None else self._told  # time runs from the first call on
         if self._logged and done != total and now - self._told > LOG_SECONDS:
             self._told = now
-            self.say(f"done: {done:,}{'' if total is None else f' of {total:,}'} {self._what}")
+            self.say(f"{done:,}{'' if total is None else f' of {total:,}'} {self._what} done")
 
     def say(self, line: str) -> None:
         """A line on stderr, above the bar."""

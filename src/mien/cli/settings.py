@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,9 +40,13 @@ def starting_from(
     from mien.recipes import recipe as settings
 
     names = [f"augmentation.{entry.name}" for entry in fields(AugmentationPolicy)]
-    for name in others:
+    known = {*names, *(entry.name for entry in fields(TrainingConfig)), "size", "channels"}
+    for name, value in others.items():
         if name.startswith("augmentation.") and name not in names:
             raise unknown_choice("--set", name, names)
+        if name not in known:
+            _refuse_option(context, name, value)
+        _refuse_part(name, value)
     chosen = {**given, **others}
     if file is None:
         return _found_from_anywhere(settings(recipe, **_network_of_init(chosen), **_with_sides(chosen, {})))
@@ -49,6 +54,33 @@ def starting_from(
         raise UsageError("--config: stands instead of --recipe; leave one out")
     base = read_config(file).to_dict()
     return _found_from_anywhere(TrainingConfig.from_dict({**base, **_with_sides(chosen, base["input"])}))
+
+
+def _refuse_option(context: typer.Context, name: str, value: Any) -> None:
+    """Refuse what is no setting of training, but an option of the command.
+
+    Raises:
+        UsageError: names the option.
+    """
+    for parameter in context.command.params:
+        options = [option for option in parameter.opts if option.startswith("--")]
+        if options and name.replace("-", "_") in (parameter.name, options[0].lstrip("-").replace("-", "_")):
+            given = "" if isinstance(value, bool) else f" {shlex.quote(str(value))}"
+            raise UsageError(f"--set: {name} has an option of its own; give {options[0]}{given}")
+
+
+def _refuse_part(name: str, value: Any) -> None:
+    """Refuse a value for one of the settings that have parts, where it is none of the forms that `--set` takes.
+
+    Raises:
+        UsageError: says which there are.
+    """
+    if name == "input" and not isinstance(value, dict):
+        raise UsageError(f"--set: input: has a size and channels; give size=48 or channels=3, received {value!r}")
+    if name == "augmentation" and not isinstance(value, str | dict):
+        from mien.config import AUGMENTATIONS
+
+        raise UsageError(f"--set: augmentation: must be a name ({', '.join(AUGMENTATIONS)}), received {value!r}")
 
 
 def _found_from_anywhere(config: TrainingConfig) -> TrainingConfig:

@@ -43,12 +43,13 @@ class OwnDetector:
     """A detector of the user's own, of which `detect` or `detect_batch` is enough. See `Detector`.
 
     Attributes:
+        own: what the user has handed over.
         name: its own, or that of its class.
         follows: whether it can follow.
     """
 
     def __init__(self, own: Any) -> None:
-        self._own = own
+        self.own = own
         self.name = str(getattr(own, "name", None) or type(own).__name__)
         self.follows = _method(own, "follow") is not None
 
@@ -62,8 +63,8 @@ class OwnDetector:
         Raises:
             UsageError: it gave something else than `Detections` for each picture, or boxes the wrong way round.
         """
-        several = _method(self._own, "detect_batch")
-        given = [self._own.detect(image) for image in images] if several is None else several(images)
+        several = _method(self.own, "detect_batch")
+        given = [self.own.detect(image) for image in images] if several is None else several(images)
         found = list(given) if isinstance(given, Iterable) else [given]
         if len(found) != len(images):
             raise UsageError(
@@ -75,7 +76,7 @@ class OwnDetector:
     def follow(self, image: Image, before: Detections) -> Detections:
         """See `Detector`; where it cannot, all are out of sight until the picture is searched."""
         if self.follows:
-            after = _checked(self._own.follow(image, before))
+            after = _checked(self.own.follow(image, before))
             if len(after) != len(before):
                 raise UsageError(
                     f"detector: its follow must give as many faces as it was given, {len(before)}, those out of sight "
