@@ -221,7 +221,7 @@ def test_an_ensemble_cannot_answer_in_the_step(tmp_path):
 def test_views_that_do_not_fit_the_disk_are_refused_before_asking(source, student, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
     with pytest.raises(
-        UsageError, match=r"teacher_views: 3 views of the training images take 0.0 GB, but .* store fewer"
+        UsageError, match=r"teacher_views: 3 views of the training images need 0.0 GB, but .* store fewer"
     ):
         taught(source, STORED, student, tmp_path, lambda line: None)
     assert list(tmp_path.iterdir()) == []

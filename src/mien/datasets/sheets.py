@@ -85,7 +85,7 @@ def _rows(images: NDArray[np.uint8], columns: int, rows: int, seed: int, augment
 
 
 def _note(total: int, augment: Augment | None) -> str:
-    faces = f"{many(total, 'face')}"
+    faces = many(total, "face")
     return f"{faces}; the first row as it is, the others as training sees it" if augment else faces
 
 
