@@ -141,11 +141,7 @@ def refuse_unknown_columns(name: str, open_fn: OpenFn) -> None:
     Raises:
         DataError: says how it begins.
     """
-    try:
-        with open_fn(name) as file:
-            line = file.readline(MAX_LINE_BYTES)
-    except OSError as error:
-        raise DataError(f"cannot be read ({error})", [name]) from error
+    line = _first_line(name, open_fn)
     if Columns.of(line) is None:
         text = line.decode("utf-8-sig", "replace").strip()
         raise DataError(
@@ -153,6 +149,23 @@ def refuse_unknown_columns(name: str, open_fn: OpenFn) -> None:
             f"{text[:80]!r}",
             [name],
         )
+
+
+def _first_line(name: str, open_fn: OpenFn) -> bytes:
+    try:
+        with open_fn(name) as file:
+            return file.readline(MAX_LINE_BYTES)
+    except OSError as error:
+        raise DataError(f"cannot be read ({error})", [name]) from error
+
+
+def holds_pixels(name: str, open_fn: OpenFn) -> bool:
+    """Whether a file's first line is that of a table of pixels.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    return Columns.of(_first_line(name, open_fn)) is not None
 
 
 def is_file_table(name: str, open_fn: OpenFn) -> bool:

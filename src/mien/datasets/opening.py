@@ -18,14 +18,17 @@ from mien.datasets import cache as cache_files
 from mien.datasets.affectnet import read_affectnet
 from mien.datasets.archives import open_storage
 from mien.datasets.boxes import refuse_boxes
+from mien.datasets.braces import open_pattern
 from mien.datasets.ckplus import read_ckplus
 from mien.datasets.class_names import ReadFn, is_expression
 from mien.datasets.dataset import Dataset
 from mien.datasets.ferplus import MAX_VOTES_BYTES, VOTES_FILE, read_votes, with_votes
 from mien.datasets.ferplus_folders import read_ferplus_folders
 from mien.datasets.file_codes import read_file_codes
-from mien.datasets.file_rows import is_file_table, refuse_unknown_columns
+from mien.datasets.file_rows import holds_pixels, is_file_table, refuse_unknown_columns
 from mien.datasets.file_tables import NoneThereError, read_file_tables
+from mien.datasets.joined import Joined, archives_told, join_archives
+from mien.datasets.listings import file_fingerprint, list_files
 from mien.datasets.npz import read_npz
 from mien.datasets.packing import MAX_TABLE_BYTES, unpacked, unpacked_name, unpacked_once
 from mien.datasets.parquet import SUFFIX as PARQUET_SUFFIX
@@ -42,7 +45,6 @@ from mien.datasets.storage import (
     base_name,
     encode_names,
     read_many,
-    single_file,
 )
 from mien.datasets.tables import PIXEL_TABLES, READING, Table, classes_of, join_tables, read_csv
 from mien.datasets.tree import Index, read_tree
@@ -71,7 +73,7 @@ def refuse_missing(path: str | Path) -> None:
     Raises:
         UsageError: names it.
     """
-    if not (path := _as_path(path)).exists():
+    if not (path := _as_path(path)).exists() and open_pattern(path) is None:
         way = "; name its path, or draw faces to try with: mien data sample faces" if path.name == "FER2013" else ""
         raise UsageError(f"no such file or folder: {path}{way}")
 
@@ -95,7 +97,8 @@ def open_dataset(
     """Open a dataset of labelled faces without reading its images.
 
     Args:
-        path: a folder, archive, CSV, TSV, Parquet or npz file; see docs/data.md for what each may hold.
+        path: a folder, archive, CSV, TSV, Parquet or npz file, or a pattern such as ``train-{000..003}.tar``; see
+            docs/data.md for what each may hold.
         classes: the class names there may be, in order, for trees and tables that mix the seven expressions with others
             or number their classes; None: as a file ``classes.txt`` beside them says, if they do.
         ferplus: take the labels from FER+'s votes beside ``fer2013.csv``, in eight classes: ``majority``, or
@@ -109,7 +112,7 @@ def open_dataset(
     path = _as_path(path)
     refuse_missing(path)
     try:
-        storage = open_storage(path)
+        storage = open_pattern(path) or open_storage(path)
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})", [str(path)]) from error
     if ferplus not in get_args(FerPlus):
@@ -118,18 +121,36 @@ def open_dataset(
         return _open_ferplus(path, storage, ferplus, cache=cache)
     if storage is None:
         return _open_file(path, classes, cache=cache)
-    files = _listing(storage, path, cache=cache)
-    index = _find_index(files, _name_of(path), classes, storage)
+    files = list_files(storage, path, cache=cache)
+    index = _find_index(files, _name_of(storage.root if isinstance(storage, Joined) else path), classes, storage)
     if index is not None and (path / SAMPLE_MARKER).is_file():
         index = replace(index, format="drawn sample faces")
     if index is not None:
         return _files_dataset(path, index, files, storage)
+    within = _open_joined(path, storage, files, classes, cache=cache)
+    if within is not None:
+        return within
     tables = choose_tables(files.tables)
     if not tables and not storage.kind and (names := parquet_names(path)):
         return _open_parquet(path, path, names, classes)
     if not tables:
         raise _nothing_found(path, files)
     return _open_tables(path, tables, storage, cache=cache)
+
+
+def _open_joined(
+    path: Path, storage: Storage, files: Listing, classes: Sequence[str] | None, *, cache: bool
+) -> Dataset | None:
+    """A dataset in the archives of a folder; None where there is none, and where tables beside them hold the faces."""
+    tables = unpacked_once(files.tables)
+    if any(name.lower().endswith(".npz") or holds_pixels(name, partial(_stream, storage)) for name in tables):
+        return None
+    joined = join_archives(storage, files.packed, tables)
+    if joined is None:
+        return None
+    within = list_files(joined, path, cache=cache)
+    index = _find_index(within, _name_of(path), classes, joined)
+    return None if index is None else _files_dataset(path, index, within, joined)
 
 
 def _name_of(path: Path) -> str:
@@ -142,6 +163,8 @@ def _find_index(files: Listing, root_name: str, classes: Sequence[str] | None, s
 
     Folders that are called like expressions come before tables of files, and these before folders of other names.
     """
+    if isinstance(storage, Joined) and storage.are_shards:
+        return read_webdataset(files, root_name, classes, storage)
     read_fn, many_fn = partial(_bytes_of, storage), partial(read_many, storage)
     missing: NoneThereError | None = None
     try:
@@ -197,7 +220,7 @@ def _files_dataset(path: Path, index: Index, files: Listing, storage: Storage) -
     fingerprint = files.fingerprint()
     if len(index.keys) < len(files.names):  # which of them are read is up to a table, that may change
         fingerprint = hashlib.sha256(fingerprint.encode() + index.keys.tobytes()).hexdigest()
-    return _dataset(path, index, Files(storage, index.keys, fingerprint), storage.kind)
+    return _dataset(path, index, Files(storage, index.keys, fingerprint), archives_told(storage))
 
 
 def _bytes_of(storage: Storage, name: str) -> bytes | None:
@@ -221,7 +244,7 @@ def _nothing_found(path: Path, files: Listing) -> DataError:
 def _dataset(path: Path, index: Index, source: Files | Held, archive: str) -> Dataset:
     return Dataset(
         path=path,
-        format=f"{index.format} in a {archive} archive" if archive else index.format,
+        format=f"{index.format} in {archive}" if archive else index.format,
         classes=index.classes,
         labels=index.labels,
         splits=index.splits,
@@ -230,26 +253,6 @@ def _dataset(path: Path, index: Index, source: Files | Held, archive: str) -> Da
         positions=np.arange(len(index.labels)),
         problems=index.problems,
     )
-
-
-def _listing(storage: Storage, path: Path, *, cache: bool) -> Listing:
-    """List a folder, or an archive: the latter from the cache where it can be, since reading a tar takes long."""
-    if not storage.kind or not cache:
-        return storage.listing()
-    fingerprint = f"{_file_fingerprint(path)} {' '.join(TABLE_ENDINGS)}"
-    stored = cache_files.recall(path, "listing", fingerprint)
-    lists = ("names", "folders", "tables", "packed")
-    if stored is not None and {"stamps", *lists} <= stored.keys():
-        texts = {field: stored[field].tolist() for field in lists}
-        return Listing(stamps=stored["stamps"], **texts)
-    found = storage.listing()
-    texts = {field: np.array(getattr(found, field), np.str_) for field in lists}
-    cache_files.keep(path, "listing", fingerprint, {"stamps": found.stamps, **texts})
-    return found
-
-
-def _file_fingerprint(*paths: Path) -> str:
-    return hashlib.sha256(b"".join(single_file(path).tobytes() for path in paths)).hexdigest()
 
 
 def _open_file(path: Path, classes: Sequence[str] | None, *, cache: bool) -> Dataset:
@@ -270,7 +273,7 @@ def _open_file(path: Path, classes: Sequence[str] | None, *, cache: bool) -> Dat
 
 def _open_parquet(path: Path, root: Path, names: Sequence[str], classes: Sequence[str] | None) -> Dataset:
     index, shards = read_parquet(root, names, classes)
-    return _dataset(path, index, Files(shards, index.keys, _file_fingerprint(*(root / name for name in names))), "")
+    return _dataset(path, index, Files(shards, index.keys, file_fingerprint(*(root / name for name in names))), "")
 
 
 def _open_ferplus(path: Path, storage: Storage | None, mode: FerPlus, *, cache: bool) -> Dataset:
@@ -283,7 +286,7 @@ def _open_ferplus(path: Path, storage: Storage | None, mode: FerPlus, *, cache: 
         storage, tables = Folder(path.parent), [path.name]
         beside = [name for name in [VOTES_FILE] if (path.parent / name).is_file()]
     else:
-        files = _listing(storage, path, cache=cache)
+        files = list_files(storage, path, cache=cache)
         found = read_ferplus_folders(files, _name_of(path), partial(_bytes_of, storage), mode)
         if found is not None:
             return replace(_files_dataset(path, found[0], files, storage), targets=found[1])
@@ -339,7 +342,7 @@ def _open_tables(path: Path, names: Sequence[str], storage: Storage, *, cache: b
     """CSV files that belong together, or one npz file; `storage` holds them."""
     if names[0].lower().endswith(".npz"):
         index, images = read_npz(_file(storage, names[0]), str(path))
-        return _dataset(path, index, Held(images, _fingerprint(path, names, storage)), storage.kind)
+        return _dataset(path, index, Held(images, _fingerprint(path, names, storage)), archives_told(storage))
     fingerprint = f"{_fingerprint(path, names, storage)} {READING}"
     table = _recall_table(path, fingerprint) if cache else None
     if table is None:
@@ -349,14 +352,14 @@ def _open_tables(path: Path, names: Sequence[str], storage: Storage, *, cache: b
     words = FORMATS.get(unpacked_name(base_name(names[0])), "CSV")
     labels, classes = classes_of(table.labels)
     index = Index(words, classes, encode_names(table.names.tolist()), labels, table.splits, table.problems)
-    return _dataset(path, index, Held(table.pixels, fingerprint), storage.kind)
+    return _dataset(path, index, Held(table.pixels, fingerprint), archives_told(storage))
 
 
 def _fingerprint(path: Path, names: Sequence[str], storage: Storage) -> str:
     if storage.kind:
-        return _file_fingerprint(path)
+        return file_fingerprint(path)
     folder = path if path.is_dir() else path.parent
-    return _file_fingerprint(*(folder / name for name in names))
+    return file_fingerprint(*(folder / name for name in names))
 
 
 def _read_csv(storage: Storage, name: str) -> Table:
