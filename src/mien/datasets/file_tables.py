@@ -225,7 +225,7 @@ def build_index(
     """
     rows = [row for table, _ in tables for row in table.rows]
     scheme = tables[0][0].scheme if len({table.scheme for table, _ in tables}) == 1 else None
-    meaning = class_names([table.name for table, _ in tables], rows, scheme, listed)
+    meaning = {"": "", **class_names([table.name for table, _ in tables], rows, scheme, listed)}
     passed = sum(not meaning[row.word] for row in rows)
     found = _Found(problems=[problem for table, _ in tables for problem in table.problems])
     for table, finder in tables:
@@ -284,11 +284,12 @@ def _check_agreement(labels: Sequence[str], splits: Sequence[str], wheres: Seque
 def class_names(
     tables: Sequence[str], rows: Sequence[Row], scheme: Scheme | None, listed: Sequence[str] | None
 ) -> dict[str, str]:
-    """What each word in the column of classes means, "" for rows to pass over.
+    """What each word in the column of classes means, "" for rows to pass over; those without a word are.
 
     Raises:
         DataError: a class that is none, numbers that nothing names, or numbers beside names.
     """
+    rows = [row for row in rows if row.word]
     words = {row.word for row in rows}
     if not all(is_text(word) for word in words):
         raise DataError("classes are not UTF-8 text; save the table as UTF-8", list(tables))

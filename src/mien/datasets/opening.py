@@ -35,7 +35,7 @@ from mien.datasets.parquet import SUFFIX as PARQUET_SUFFIX
 from mien.datasets.parquet import parquet_names, read_parquet
 from mien.datasets.pixels import Files, Held
 from mien.datasets.rafdb import read_rafdb
-from mien.datasets.splits import table_split
+from mien.datasets.record_rows import is_record_table
 from mien.datasets.storage import (
     SAMPLE_MARKER,
     TABLE_ENDINGS,
@@ -46,17 +46,11 @@ from mien.datasets.storage import (
     encode_names,
     read_many,
 )
+from mien.datasets.table_choice import choose_tables, is_votes
 from mien.datasets.tables import PIXEL_TABLES, READING, Table, classes_of, join_tables, read_csv
 from mien.datasets.tree import Index, read_tree
 from mien.datasets.webdataset import read_webdataset
 from mien.errors import DataError, UsageError, listing, unknown_choice
-
-PREFERRED_TABLES: tuple[tuple[str, ...], ...] = (
-    ("fer2013.csv",),
-    ("icml_face_data.csv",),
-    ("train.csv", "val.csv", "valid.csv", "validation.csv", "test.csv"),
-)
-"""CSV files that are taken first where a folder holds several; the last ones belong together."""
 
 FORMATS = {
     "fer2013.csv": "FER2013 CSV",
@@ -212,7 +206,7 @@ def _read_tree(files: Listing, root_name: str, classes: Sequence[str] | None, re
 def _file_tables(files: Listing) -> list[str]:
     """What may be tables of files: those known to hold pixels, which are large, are not even opened."""
     names = [name for name in unpacked_once(files.tables) if not name.lower().endswith(".npz")]
-    return [name for name in names if not _is_votes(name) and unpacked_name(base_name(name)) not in PIXEL_TABLES]
+    return [name for name in names if not is_votes(name) and unpacked_name(base_name(name)) not in PIXEL_TABLES]
 
 
 def _files_dataset(path: Path, index: Index, files: Listing, storage: Storage) -> Dataset:
@@ -257,17 +251,21 @@ def _dataset(path: Path, index: Index, source: Files | Held, archive: str) -> Da
 
 def _open_file(path: Path, classes: Sequence[str] | None, *, cache: bool) -> Dataset:
     """A CSV, npz or Parquet file that stands by itself, or a table of the pictures beside it."""
-    if path.suffix.lower() == PARQUET_SUFFIX:
+    storage, lowered = Folder(path.parent), path.name.lower()
+    listed = lowered.endswith(TABLE_ENDINGS) and not lowered.endswith(".npz")
+    of_files = listed and is_file_table(path.name, partial(_stream, storage))
+    if lowered.endswith(PARQUET_SUFFIX) and not of_files:
         return _open_parquet(path, path.parent, [path.name], classes)
-    if not path.name.lower().endswith(TABLE_ENDINGS):
-        allowed = "folders, zip and tar archives, .csv (also .csv.gz, .xz and .bz2), .tsv, .npz and .parquet files"
-        raise UsageError(f"not a dataset: {path}; allowed are {allowed}")
-    storage = Folder(path.parent)
-    if not path.name.lower().endswith(".npz") and is_file_table(path.name, partial(_stream, storage)):
+    if not lowered.endswith(TABLE_ENDINGS):
+        allowed = "folders, zip and tar archives, .csv (also .csv.gz, .xz and .bz2), .tsv, .jsonl, .npz and .parquet"
+        raise UsageError(f"not a dataset: {path}; allowed are {allowed} files")
+    if of_files:
         files = storage.listing()
         index = read_file_tables(files, [path.name], partial(_stream, storage), classes, partial(_bytes_of, storage))
         if index is not None:
             return _files_dataset(path, index, files, storage)
+    if is_record_table(path.name):
+        raise DataError("no columns of files and of what they show, such as file_name and label", [str(path)])
     return _open_tables(path, [path.name], storage, cache=cache)
 
 
@@ -293,7 +291,7 @@ def _open_ferplus(path: Path, storage: Storage | None, mode: FerPlus, *, cache: 
         everything = files.tables
         tables = choose_tables(everything)
         folder = PurePosixPath(tables[0]).parent if tables else None
-        beside = [name for name in everything if _is_votes(name) and PurePosixPath(name).parent == folder]
+        beside = [name for name in everything if is_votes(name) and PurePosixPath(name).parent == folder]
     if not tables or not unpacked_name(tables[0]).endswith(".csv") or not beside:
         there = f"{listing(tables)}, but no {VOTES_FILE} beside it" if tables else "neither of the two"
         raise DataError(
@@ -302,40 +300,6 @@ def _open_ferplus(path: Path, storage: Storage | None, mode: FerPlus, *, cache: 
         )
     votes = read_votes(_file(storage, beside[0], MAX_VOTES_BYTES).getvalue(), beside[0])
     return with_votes(_open_tables(path, tables, storage, cache=cache), votes, mode, beside[0])
-
-
-def _is_votes(name: str) -> bool:
-    return base_name(name).lower() == VOTES_FILE
-
-
-def choose_tables(names: Sequence[str]) -> list[str]:
-    """Which of a folder's CSV and npz files are the dataset: the known names first, those least deep in folders.
-
-    FER+'s votes are none, and tables of files (``.tsv``) neither.
-
-    Raises:
-        DataError: there are several, none has a known name, and their names do not tell splits apart.
-    """
-    names = [name for name in unpacked_once(names) if not _is_votes(name) and not name.lower().endswith(".tsv")]
-    by_name: dict[str, list[str]] = {}
-    for name in sorted(names, key=lambda name: (name.count("/"), name)):
-        by_name.setdefault(unpacked_name(base_name(name)), []).append(name)
-    for group in PREFERRED_TABLES:
-        if group[0] in by_name:
-            first = by_name[group[0]][0]
-            beside = [name for name in names if PurePosixPath(name).parent == PurePosixPath(first).parent]
-            return [first, *(name for name in beside if unpacked_name(base_name(name)) in group[1:])]
-    if len(names) > 1 and not _belong_together(names):
-        raise DataError("several files could be the dataset; name one of them", sorted(names))
-    return sorted(names)
-
-
-def _belong_together(names: Sequence[str]) -> bool:
-    """Whether files of one folder are each called like a split of its own: ``fer_train.csv``, ``fer_test.csv``."""
-    splits = {table_split(PurePosixPath(unpacked_name(name)).stem) for name in names}
-    alike = len({PurePosixPath(name).parent for name in names}) == 1
-    csv = not any(name.lower().endswith(".npz") for name in names)
-    return alike and csv and None not in splits and len(splits) == len(names)
 
 
 def _open_tables(path: Path, names: Sequence[str], storage: Storage, *, cache: bool) -> Dataset:
