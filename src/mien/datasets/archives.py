@@ -121,10 +121,9 @@ _NOWHERE = _Place(-1, 0, 0)
 
 
 class Tar:
-    """A tar file: read from front to back to list it.
+    """A tar file, read from front to back to list it, and for each use where it is compressed with gzip, xz or bzip2.
 
-    A plain one is read by offset after that, by several threads; one that is compressed with gzip, xz or bzip2 is read
-    from front to back for each use.
+    The members of a plain one can be read in any order, by several threads.
     """
 
     kind = "tar"
@@ -234,7 +233,8 @@ def _damage_named(path: Path) -> Iterator[None]:
     try:
         yield
     except DAMAGE as error:
-        raise DataError(f"archive is damaged or cut short ({error}); fetch it again", [str(path)]) from error
+        why = str(error).partition("\n")[0].rstrip(":")  # tarfile says a line for each compression it tried
+        raise DataError(f"archive is damaged or cut short ({why}); fetch it again", [str(path)]) from error
 
 
 def _fetched(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Blob:

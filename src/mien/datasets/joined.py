@@ -131,11 +131,11 @@ def _opened(root: Path, name: str) -> Zip | Tar:
         DataError: it cannot be opened, or is none.
     """
     try:
-        storage = open_storage(root / name)
+        storage = open_storage(root / name) if (root / name).is_file() else None
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})", [name]) from error
     if not isinstance(storage, Zip | Tar):
-        raise DataError("is neither a zip nor a tar archive", [name])
+        raise DataError("is no zip or tar archive, or a link to nothing", [name])
     return storage
 
 

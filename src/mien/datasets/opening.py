@@ -135,8 +135,10 @@ def open_dataset(
 def _open_joined(
     path: Path, storage: Storage, files: Listing, classes: Sequence[str] | None, *, cache: bool
 ) -> Dataset | None:
-    """A dataset in the archives of a folder; None where there is none, and where tables beside them hold the faces."""
+    """A dataset in the archives of a folder; None where there is none, and where files beside them hold the faces."""
     tables = unpacked_once(files.tables)
+    if not files.packed or (not storage.kind and parquet_names(path)):
+        return None
     if any(name.lower().endswith(".npz") or holds_pixels(name, partial(_stream, storage)) for name in tables):
         return None
     joined = join_archives(storage, files.packed, tables)
@@ -320,8 +322,8 @@ def _open_tables(path: Path, names: Sequence[str], storage: Storage, *, cache: b
 
 
 def _fingerprint(path: Path, names: Sequence[str], storage: Storage) -> str:
-    if storage.kind:
-        return file_fingerprint(path)
+    if storage.kind or isinstance(storage, Joined):
+        return file_fingerprint(*(storage.archives if isinstance(storage, Joined) else [path]))
     folder = path if path.is_dir() else path.parent
     return file_fingerprint(*(folder / name for name in names))
 
