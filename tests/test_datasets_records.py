@@ -104,6 +104,37 @@ def test_lines_of_something_else_are_passed_over(tmp_path, row):
         open_dataset(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "words", "folders_win"),
+    [
+        ("list.jsonl", ("female", "male"), True),
+        ("list.jsonl", (0, 1), True),
+        ("list.jsonl", ("sad", "happy"), False),
+        ("metadata.jsonl", ("female", "male"), False),
+    ],
+)
+def test_class_folders_of_other_names_and_lines_that_name_their_pictures(tmp_path, name, words, folders_win):
+    rows = []
+    for word, folder in zip(words, ("calm", "upset"), strict=True):
+        write_grey(tmp_path / folder / "1.png")
+        rows.append({"file_name": f"{folder}/1.png", "category": word})
+    path = lines(tmp_path / name, *rows)
+    found = {word for _, word in named(open_dataset(tmp_path)).values()}
+    assert found == ({"calm", "upset"} if folders_win else set(words))
+    if words != (0, 1):
+        assert {word for _, word in named(open_dataset(path)).values()} == set(words)
+
+
+def test_lines_of_other_classes_where_no_folder_is_a_class(tmp_path):
+    for name in "ab":
+        write_grey(tmp_path / "pictures" / f"{name}.png")
+    lines(tmp_path / "list.jsonl", {"path": "a.png", "label": "calm"}, {"path": "b.png", "label": "upset"})
+    assert open_dataset(tmp_path).classes == ("calm", "upset")
+    lines(tmp_path / "list.jsonl", {"path": "c.png", "label": "calm"})
+    with pytest.raises(DataError, match=r"no file that list\.jsonl names can be found"):
+        open_dataset(tmp_path)
+
+
 def test_many_lines_of_something_else_are_not_read_to_their_end():
     class Endless(io.RawIOBase):
         def readable(self) -> bool:

@@ -10,13 +10,15 @@ import csv
 import io
 import posixpath
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import IO, Any
 
 from mien.datasets.class_columns import is_class, word_reader
-from mien.datasets.record_rows import is_record_table, read_records
+from mien.datasets.class_names import mostly_expressions
+from mien.datasets.record_rows import LINES_ENDING, is_record_table, read_records
+from mien.datasets.schemes import AFFECTNET, RAFDB, Scheme
 from mien.datasets.splits import folder_split, table_split
 from mien.datasets.storage import base_name
 from mien.datasets.tables import (
@@ -31,7 +33,7 @@ from mien.datasets.tables import (
     whole_number,
 )
 from mien.errors import DataError
-from mien.labels import AFFECTNET_NUMBERS, AFFECTNET_WITHOUT, CKPLUS_NUMBERS, RAFDB_NUMBERS
+from mien.labels import canonical
 
 FILE_COLUMNS: tuple[str, ...] = (
     *("path", "file", "filename", "file_name", "image", "img", "image_path", "pth", "subdirectory_filepath"),
@@ -42,25 +44,6 @@ FILE_COLUMNS: tuple[str, ...] = (
 OpenFn = Callable[[str], IO[bytes]]
 """Opens a file of the dataset by its name; raises `DataError` where it cannot be read."""
 
-
-@dataclass(frozen=True, eq=False)
-class Scheme:
-    """A dataset whose numbers are known.
-
-    Attributes:
-        name: what it is called in words.
-        names: what its numbers mean.
-        without: numbers of rows to pass over, since they show none of its classes.
-    """
-
-    name: str
-    names: Mapping[int, str]
-    without: Mapping[int, str] = field(default_factory=dict)
-
-
-AFFECTNET = Scheme("AffectNet", AFFECTNET_NUMBERS, AFFECTNET_WITHOUT)
-RAFDB = Scheme("RAF-DB", RAFDB_NUMBERS)
-CKPLUS = Scheme("CK+", CKPLUS_NUMBERS)
 
 _RAFDB_FILE = re.compile(r"(train|test)_[0-9]{5}_aligned\.[a-z]+", re.IGNORECASE)
 
@@ -202,6 +185,18 @@ def read_table(name: str, open_fn: OpenFn) -> FileTable | None:
     folder, base = posixpath.split(name)
     split = table_split(posixpath.splitext(base)[0]) or folder_split(posixpath.basename(folder))
     return FileTable(name, rows, problems, scheme_of(header, rows), split)
+
+
+def may_be_of_anything(name: str, open_fn: OpenFn) -> bool:
+    """Whether a file is JSON Lines that are neither called ``metadata.jsonl`` nor mostly of expressions.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    if not name.lower().endswith(LINES_ENDING) or base_name(name).lower() == f"metadata{LINES_ENDING}":
+        return False
+    table = read_table(name, open_fn)
+    return table is None or not mostly_expressions({canonical(row.word) for row in table.rows})
 
 
 def _read_records(file: IO[bytes], name: str) -> tuple[Header, list[Row], list[str]] | None:

@@ -1,7 +1,7 @@
 """Tables of files: each row names a picture beside the table, and what it shows.
 
 A row's file is one of the dataset's pictures: nothing outside the folder or archive is ever read. Classes are names;
-numbers only where a file ``classes.txt`` or a known dataset (`mien.datasets.file_rows.Scheme`) says what they mean.
+numbers only where a file ``classes.txt`` or a known dataset (`mien.datasets.schemes.Scheme`) says what they mean.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from itertools import takewhile
 import numpy as np
 
 from mien.datasets.class_names import NAMES_FILE, ReadFn, guess, is_text, known_classes, names_by_number, read_names
-from mien.datasets.file_rows import FileTable, OpenFn, Row, Scheme, read_table
+from mien.datasets.file_rows import FileTable, OpenFn, Row, read_table
+from mien.datasets.schemes import Scheme
 from mien.datasets.splits import FOLDER_NAMES, USAGES, path_split, word_split
 from mien.datasets.storage import Listing, base_name, encode_names
 from mien.datasets.tree import Index

@@ -25,7 +25,7 @@ from mien.datasets.dataset import Dataset
 from mien.datasets.ferplus import MAX_VOTES_BYTES, VOTES_FILE, read_votes, with_votes
 from mien.datasets.ferplus_folders import read_ferplus_folders
 from mien.datasets.file_codes import read_file_codes
-from mien.datasets.file_rows import holds_pixels, is_file_table, refuse_unknown_columns
+from mien.datasets.file_rows import holds_pixels, is_file_table, may_be_of_anything, refuse_unknown_columns
 from mien.datasets.file_tables import NoneThereError, read_file_tables
 from mien.datasets.joined import Joined, archives_told, join_archives
 from mien.datasets.listings import file_fingerprint, list_files
@@ -157,12 +157,14 @@ def _name_of(path: Path) -> str:
 def _find_index(files: Listing, root_name: str, classes: Sequence[str] | None, storage: Storage) -> Index | None:
     """What the pictures of a folder or archive are; None where nothing says what they show.
 
-    Folders that are called like expressions come before tables of files, and these before folders of other names.
+    Folders that are called like expressions come before tables of files, and these before folders of other names; but
+    JSON Lines, which may be of anything, come before these only where they say expressions, or are ``metadata.jsonl``.
     """
     if isinstance(storage, Joined) and storage.are_shards:
         return read_webdataset(files, root_name, classes, storage)
     read_fn, many_fn = partial(_bytes_of, storage), partial(read_many, storage)
     missing: NoneThereError | None = None
+    later: list[str] = []
     try:
         votes = read_ferplus_folders(files, root_name, read_fn)
         if votes is not None:
@@ -171,18 +173,31 @@ def _find_index(files: Listing, root_name: str, classes: Sequence[str] | None, s
         missing = error
     index = read_rafdb(files, read_fn) or read_affectnet(files, many_fn) or read_ckplus(files, many_fn)
     if index is None and files.names and not any(is_expression(base_name(folder)) for folder in files.folders):
-        try:
-            index = read_file_tables(files, _file_tables(files), partial(_stream, storage), classes, read_fn)
-        except NoneThereError as error:
-            missing = missing or error
+        tables = _file_tables(files)
+        later = [name for name in tables if may_be_of_anything(name, partial(_stream, storage))]
+        index, none_there = _read_tables(files, [name for name in tables if name not in later], classes, storage)
+        missing = missing or none_there
         index = index or read_file_codes(files, classes, read_fn)
     if index is None:
         index = _read_tree(files, root_name, classes, read_fn)
     if index is None or len(index.classes) < 2:
         index = read_webdataset(files, root_name, classes, storage) or index
+    if later and (index is None or len(index.classes) < 2):
+        told, none_there = _read_tables(files, later, classes, storage)
+        index, missing = told or index, missing or none_there
     if index is None or len(index.classes) < 2:
         _refuse_for_reasons(files, storage, missing, boxes=classes is None)
     return index
+
+
+def _read_tables(
+    files: Listing, names: Sequence[str], classes: Sequence[str] | None, storage: Storage
+) -> tuple[Index | None, NoneThereError | None]:
+    """Tables of files, and why there is none where it is for lack of their pictures."""
+    try:
+        return read_file_tables(files, names, partial(_stream, storage), classes, partial(_bytes_of, storage)), None
+    except NoneThereError as error:
+        return None, error
 
 
 def _refuse_for_reasons(files: Listing, storage: Storage, missing: NoneThereError | None, *, boxes: bool) -> None:
