@@ -6,8 +6,9 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -101,24 +102,44 @@ class Zip:
 
 
 class _Place(NamedTuple):
-    """Where the bytes of a file in a tar stand: the offset of their member, -1 where there is none; and its stamp."""
+    """Where the bytes of a file in a tar stand.
+
+    Attributes:
+        offset: of its member, -1 where there is none.
+        size: in bytes.
+        changed: when, in seconds.
+        data: offset of the bytes in a tar that is not compressed, -1 where they are not in one piece (sparse files).
+    """
 
     offset: int
     size: int
     changed: int
+    data: int = -1
 
 
 _NOWHERE = _Place(-1, 0, 0)
 
 
 class Tar:
-    """A tar file, plain or compressed with gzip, xz or bzip2: read from front to back, to list it and for each use."""
+    """A tar file, read from front to back to list it, and for each use where it is compressed with gzip, xz or bzip2.
+
+    The members of a plain one can be read in any order, by several threads.
+    """
 
     kind = "tar"
-    random_access = False
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lock = Lock()
+
+    @cached_property
+    def random_access(self) -> bool:
+        """See `Storage.random_access`: whether it is not compressed."""
+        try:
+            tarfile.open(self.path, "r:").close()
+        except DAMAGE:
+            return False
+        return True
 
     def listing(self) -> Listing:
         """See `Storage.listing`."""
@@ -131,6 +152,8 @@ class Tar:
         place = self._contents[0].get(name, _NOWHERE)
         if place is _NOWHERE:
             raise DataError(f"is not in {self.path.name}")
+        if self.random_access and place.data >= 0:
+            return self._cut(place, limit)
         for archive, member in self._members():
             if member.offset == place.offset:
                 return _member_bytes(archive, member, limit)
@@ -139,6 +162,11 @@ class Tar:
     def blobs(self, names: Sequence[str]) -> Iterator[tuple[int, Blob]]:
         """See `Storage.blobs`."""
         places, _ = self._contents
+        if self.random_access:
+            there = [position for position, name in enumerate(names) if places.get(name, _NOWHERE).offset >= 0]
+            there.sort(key=lambda position: places[names[position]].offset)
+            yield from ((position, partial(self.read, names[position])) for position in there)
+            return
         wanted: dict[int, list[int]] = {}
         for position, name in enumerate(names):
             if name in places:
@@ -148,8 +176,28 @@ class Tar:
                 blob = _fetched(archive, member)
                 yield from ((position, blob) for position in wanted[member.offset])
 
-    @cached_property
+    def _cut(self, place: _Place, limit: int) -> bytes:
+        """The bytes at a place of a plain tar."""
+        if place.size > limit:
+            raise too_large(limit)
+        try:
+            with self.path.open("rb") as file:
+                file.seek(place.data)
+                data = file.read(place.size)
+        except OSError as error:
+            raise DataError(f"cannot be read from the archive ({error.strerror})") from error
+        if len(data) < place.size:
+            raise DataError(f"is cut short in {self.path.name}")
+        return data
+
+    @property
     def _contents(self) -> tuple[dict[str, _Place], list[str]]:
+        """What it holds; of several threads that ask first, one reads it and the others wait."""
+        with self._lock:
+            return self._all_members
+
+    @cached_property
+    def _all_members(self) -> tuple[dict[str, _Place], list[str]]:
         """Files by name, and folders: as in unpacking, the last of one name counts, and a hard link is its file."""
         places: dict[str, _Place] = {}
         folders: list[str] = []
@@ -158,7 +206,8 @@ class Tar:
             if member.isdir():
                 folders.append(name)
             elif member.isfile():
-                places[name] = _Place(member.offset, member.size, int(member.mtime))
+                data = -1 if member.issparse() else member.offset_data
+                places[name] = _Place(member.offset, member.size, int(member.mtime), data)
             elif member.islnk():
                 places[name] = places.get(member.linkname.removeprefix("./"), _NOWHERE)
         return places, folders
@@ -184,7 +233,8 @@ def _damage_named(path: Path) -> Iterator[None]:
     try:
         yield
     except DAMAGE as error:
-        raise DataError(f"archive is damaged or cut short ({error}); fetch it again", [str(path)]) from error
+        why = str(error).partition("\n")[0].rstrip(":")  # tarfile says a line for each compression it tried
+        raise DataError(f"archive is damaged or cut short ({why}); fetch it again", [str(path)]) from error
 
 
 def _fetched(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Blob:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import posixpath
 import re
 
-from mien.datasets.file_rows import CKPLUS, FileTable, Row
+from mien.datasets.file_rows import FileTable, Row
 from mien.datasets.file_tables import Finder, build_index
+from mien.datasets.schemes import CKPLUS
 from mien.datasets.storage import Listing, ManyFn, base_name
 from mien.datasets.tree import Index
 

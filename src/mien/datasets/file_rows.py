@@ -1,4 +1,4 @@
-"""The rows of a table of files: a CSV or TSV file with a column of files and a column of classes.
+"""The rows of a table of files: a CSV or TSV file, or JSON Lines, with a column of files and a column of classes.
 
 Columns are found by their names (`FILE_COLUMNS`, and those of `mien.datasets.tables`), in any case and order. What the
 rows mean is decided in `mien.datasets.file_tables`.
@@ -10,11 +10,15 @@ import csv
 import io
 import posixpath
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import IO, Any
 
-from mien.datasets.class_names import EXTRA_EXPRESSIONS
+from mien.datasets.class_columns import is_class, word_reader
+from mien.datasets.class_names import mostly_expressions
+from mien.datasets.record_rows import LINES_ENDING, is_record_table, read_records
+from mien.datasets.schemes import AFFECTNET, RAFDB, Scheme
 from mien.datasets.splits import folder_split, table_split
 from mien.datasets.storage import base_name
 from mien.datasets.tables import (
@@ -29,7 +33,7 @@ from mien.datasets.tables import (
     whole_number,
 )
 from mien.errors import DataError, many
-from mien.labels import AFFECTNET_NUMBERS, AFFECTNET_WITHOUT, CKPLUS_NUMBERS, EXPRESSIONS, RAFDB_NUMBERS, canonical
+from mien.labels import canonical
 
 FILE_COLUMNS: tuple[str, ...] = (
     *("path", "file", "filename", "file_name", "image", "img", "image_path", "pth", "subdirectory_filepath"),
@@ -41,31 +45,15 @@ OpenFn = Callable[[str], IO[bytes]]
 """Opens a file of the dataset by its name; raises `DataError` where it cannot be read."""
 
 
-@dataclass(frozen=True, eq=False)
-class Scheme:
-    """A dataset whose numbers are known.
-
-    Attributes:
-        name: what it is called in words.
-        names: what its numbers mean.
-        without: numbers of rows to pass over, since they show none of its classes.
-    """
-
-    name: str
-    names: Mapping[int, str]
-    without: Mapping[int, str] = field(default_factory=dict)
-
-
-AFFECTNET = Scheme("AffectNet", AFFECTNET_NUMBERS, AFFECTNET_WITHOUT)
-RAFDB = Scheme("RAF-DB", RAFDB_NUMBERS)
-CKPLUS = Scheme("CK+", CKPLUS_NUMBERS)
-
 _RAFDB_FILE = re.compile(r"(train|test)_[0-9]{5}_aligned\.[a-z]+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row: where it stands, for messages; its file, its class and its split as they are written, "" for none."""
+    """One row: where it stands, for messages; its file, its class and its split as they are written.
+
+    The class is "" where people's votes settle on none, the split where there is none.
+    """
 
     where: str
     file: str
@@ -77,7 +65,7 @@ class Row:
 class Header:
     """Where the columns of a table of files stand, from 0, and what stands between them.
 
-    `word` is None where each class has a column of its own, 1 in the rows that show it and 0 in the others.
+    `word` is None where each class has a column of its own (`mien.datasets.class_columns`).
     """
 
     file: int
@@ -90,13 +78,15 @@ class Header:
     def of(cls, line: bytes) -> Header | None:
         """Find the columns in a header line; None where it is not that of a table of files."""
         text = line.decode("utf-8-sig", "replace").strip("\r\n")
-        for delimiter in DELIMITERS:
-            names = _column_names(text, delimiter)
-            file, word, split = (place_of(names, kind) for kind in (FILE_COLUMNS, CLASS_COLUMNS, SPLIT_COLUMNS))
-            told = word is not None or sum(map(_is_class, names)) > 1
-            if file is not None and told and "pixels" not in names:
-                return cls(file, word, split, delimiter, names)
-        return None
+        found = (cls.of_names(_column_names(text, delimiter), delimiter) for delimiter in DELIMITERS)
+        return next((header for header in found if header is not None), None)
+
+    @classmethod
+    def of_names(cls, names: tuple[str, ...], delimiter: str = "") -> Header | None:
+        """Find the columns among names; None where they are not those of a table of files."""
+        file, word, split = (place_of(names, kind) for kind in (FILE_COLUMNS, CLASS_COLUMNS, SPLIT_COLUMNS))
+        told = word is not None or sum(map(is_class, names)) > 1
+        return cls(file, word, split, delimiter, names) if file is not None and told and "pixels" not in names else None
 
 
 @dataclass(frozen=True)
@@ -118,11 +108,6 @@ class FileTable:
     split: str | None = None
 
 
-def _is_class(column: str) -> bool:
-    """Whether a column is called like an expression."""
-    return canonical(column) in EXPRESSIONS or canonical(column) in EXTRA_EXPRESSIONS
-
-
 def _column_names(line: str, delimiter: str) -> tuple[str, ...]:
     try:
         return tuple(column_name(name) for name in next(_reader([line], delimiter), []))
@@ -138,14 +123,14 @@ def _reader(lines: Iterable[str], delimiter: str) -> Any:
 def refuse_unknown_columns(name: str, open_fn: OpenFn) -> None:
     """Refuse a table that is neither one of files nor one of pixels, where nothing else says what pictures show.
 
+    JSON Lines and Parquet, which may be of anything, are not.
+
     Raises:
         DataError: says how it begins.
     """
-    try:
-        with open_fn(name) as file:
-            line = file.readline(MAX_LINE_BYTES)
-    except OSError as error:
-        raise DataError(f"cannot be read ({error})", [name]) from error
+    if is_record_table(name):
+        return
+    line = _first_line(name, open_fn)
     if Columns.of(line) is None:
         text = line.decode("utf-8-sig", "replace").strip()
         raise DataError(
@@ -155,8 +140,27 @@ def refuse_unknown_columns(name: str, open_fn: OpenFn) -> None:
         )
 
 
+def _first_line(name: str, open_fn: OpenFn) -> bytes:
+    try:
+        with open_fn(name) as file:
+            return file.readline(MAX_LINE_BYTES)
+    except OSError as error:
+        raise DataError(f"cannot be read ({error})", [name]) from error
+
+
+def holds_pixels(name: str, open_fn: OpenFn) -> bool:
+    """Whether a file's first line is that of a table of pixels.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    return Columns.of(_first_line(name, open_fn)) is not None
+
+
 def is_file_table(name: str, open_fn: OpenFn) -> bool:
-    """Whether a file's first line is that of a table of files."""
+    """Whether a file is a table of files, by its first line where it is text in columns."""
+    if is_record_table(name):
+        return read_table(name, open_fn) is not None
     try:
         with open_fn(name) as file:
             return Header.of(file.readline(MAX_LINE_BYTES)) is not None
@@ -172,15 +176,43 @@ def read_table(name: str, open_fn: OpenFn) -> FileTable | None:
     """
     try:
         with open_fn(name) as file:
-            header = Header.of(file.readline(MAX_LINE_BYTES))
-            if header is None:
-                return None
-            rows, problems = read_rows(file, base_name(name), header)
+            found = _read_records(file, name) if is_record_table(name) else _read_text(file, base_name(name))
     except (OSError, csv.Error) as error:
         raise DataError(f"cannot be read ({error})", [name]) from error
+    if found is None:
+        return None
+    header, rows, problems = found
     folder, base = posixpath.split(name)
     split = table_split(posixpath.splitext(base)[0]) or folder_split(posixpath.basename(folder))
     return FileTable(name, rows, problems, scheme_of(header, rows), split)
+
+
+def may_be_of_anything(name: str, open_fn: OpenFn) -> bool:
+    """Whether a file is JSON Lines that are neither called ``metadata.jsonl`` nor mostly of expressions.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    if not name.lower().endswith(LINES_ENDING) or base_name(name).lower() == f"metadata{LINES_ENDING}":
+        return False
+    table = read_table(name, open_fn)
+    return table is None or not mostly_expressions({canonical(row.word) for row in table.rows})
+
+
+def _read_records(file: IO[bytes], name: str) -> tuple[Header, list[Row], list[str]] | None:
+    """The rows of JSON Lines or Parquet; None where they are no table of files."""
+    records = read_records(file, name, lambda names: Header.of_names(names) is not None)
+    header = Header.of_names(records.names)
+    if header is None:
+        return None
+    rows, problems = _rows(records.lines, header)
+    return header, rows, records.problems + problems
+
+
+def _read_text(file: IO[bytes], name: str) -> tuple[Header, list[Row], list[str]] | None:
+    """The rows of text in columns; None where it is no table of files."""
+    header = Header.of(file.readline(MAX_LINE_BYTES))
+    return None if header is None else (header, *read_rows(file, name, header))
 
 
 def read_rows(file: IO[bytes], name: str, header: Header) -> tuple[list[Row], list[str]]:
@@ -194,7 +226,6 @@ def read_rows(file: IO[bytes], name: str, header: Header) -> tuple[list[Row], li
     Returns:
         The rows, and those that cannot be used, each with its reason.
     """
-    rows: list[Row] = []
     problems: list[str] = []
     lines, last = [], max(header.file, header.word or 0, header.split or 0)
     text = io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="")
@@ -207,63 +238,49 @@ def read_rows(file: IO[bytes], name: str, header: Header) -> tuple[list[Row], li
                 f"{name}:{reader.line_num + 1} ({many(len(fields), 'field')} where {last + 1} are expected)"
             )
     text.detach()
-    marks = _class_columns(header, [fields for _, fields in lines]) if header.word is None else ()
+    rows, others = _rows(lines, header)
+    return rows, problems + others
+
+
+def _rows(lines: Sequence[tuple[str, Sequence[str]]], header: Header) -> tuple[list[Row], list[str]]:
+    """The rows, and those that cannot be used, each with its reason.
+
+    Args:
+        lines: where each stands, and its values.
+        header: where the columns stand.
+    """
+    rows: list[Row] = []
+    problems: list[str] = []
+    word_fn: Callable[[Sequence[str]], str] = partial(_word, header)
+    if header.word is None:
+        word_fn = word_reader(header.names, [fields for _, fields in lines], (header.file, header.split))
     for where, fields in lines:
         if not any(fields):
             continue
         try:
-            rows.append(Row(where, *_values(fields, header, marks)))
+            rows.append(Row(where, *_values(fields, header, word_fn)))
         except RowError as error:
             problems.append(f"{where} ({error})")
     return rows, problems
 
 
-def _values(fields: Sequence[str], header: Header, marks: Sequence[int]) -> tuple[str, str, str]:
-    """File, class and split of a row; a number is written without its point.
+def _values(fields: Sequence[str], header: Header, word_fn: Callable[[Sequence[str]], str]) -> tuple[str, str, str]:
+    """File, class and split of a row.
 
     Raises:
         RowError: it names no file or no class.
     """
     if not fields[header.file]:
         raise RowError("no file")
-    word = _marked(fields, header, marks) if header.word is None else whole_number(fields[header.word])
+    return fields[header.file], word_fn(fields), "" if header.split is None else fields[header.split]
+
+
+def _word(header: Header, fields: Sequence[str]) -> str:
+    """The class in a row's column; a number is written without its point."""
+    word = "" if header.word is None else whole_number(fields[header.word])
     if not word:
         raise RowError("no class")
-    return fields[header.file], word, "" if header.split is None else fields[header.split]
-
-
-def _class_columns(header: Header, lines: Sequence[Sequence[str]]) -> tuple[int, ...]:
-    """Columns that each stand for a class: those called like expressions, and others of nothing but 0 and 1.
-
-    The others are none (``male``) where each row has one expression without them.
-    """
-    named = [place for place, name in enumerate(header.names) if _is_class(name)]
-    if all([_mark(fields, place) for place in named].count("1") == 1 for fields in lines):
-        return tuple(named)
-    others = [place for place, name in enumerate(header.names) if name and place not in (header.file, header.split)]
-    return tuple(
-        place
-        for place in others
-        if place in named or all(_mark(fields, place) in ("0", "1") for fields in lines if place < len(fields))
-    )
-
-
-def _mark(fields: Sequence[str], place: int) -> str:
-    """What a column of a class says in a row, in the words of pandas too; "" where the row ends before it."""
-    text = fields[place] if place < len(fields) else ""
-    return {"true": "1", "false": "0"}.get(text.lower()) or whole_number(text)
-
-
-def _marked(fields: Sequence[str], header: Header, marks: Sequence[int]) -> str:
-    """The class whose column is 1."""
-    if len(fields) <= marks[-1]:
-        raise RowError(f"{many(len(fields), 'field')} where {marks[-1] + 1} are expected")
-    values = [_mark(fields, place) for place in marks]
-    if not {*values} <= {"0", "1"}:
-        raise RowError("columns of classes that are neither 0 nor 1")
-    if values.count("1") != 1:
-        raise RowError(f"{values.count('1')} columns of classes are 1, where one is expected")
-    return header.names[marks[values.index("1")]]
+    return word
 
 
 def scheme_of(header: Header, rows: Sequence[Row]) -> Scheme | None:

@@ -1,7 +1,7 @@
 """Tables of files: each row names a picture beside the table, and what it shows.
 
 A row's file is one of the dataset's pictures: nothing outside the folder or archive is ever read. Classes are names;
-numbers only where a file ``classes.txt`` or a known dataset (`mien.datasets.file_rows.Scheme`) says what they mean.
+numbers only where a file ``classes.txt`` or a known dataset (`mien.datasets.schemes.Scheme`) says what they mean.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from itertools import takewhile
 import numpy as np
 
 from mien.datasets.class_names import NAMES_FILE, ReadFn, guess, is_text, known_classes, names_by_number, read_names
-from mien.datasets.file_rows import FileTable, OpenFn, Row, Scheme, read_table
+from mien.datasets.file_rows import FileTable, OpenFn, Row, read_table
+from mien.datasets.schemes import Scheme
 from mien.datasets.splits import FOLDER_NAMES, USAGES, path_split, word_split
 from mien.datasets.storage import Listing, base_name, encode_names
 from mien.datasets.tree import Index
@@ -225,7 +226,7 @@ def build_index(
     """
     rows = [row for table, _ in tables for row in table.rows]
     scheme = tables[0][0].scheme if len({table.scheme for table, _ in tables}) == 1 else None
-    meaning = class_names([table.name for table, _ in tables], rows, scheme, listed)
+    meaning = {"": "", **class_names([table.name for table, _ in tables], rows, scheme, listed)}
     passed = sum(not meaning[row.word] for row in rows)
     found = _Found(problems=[problem for table, _ in tables for problem in table.problems])
     for table, finder in tables:
@@ -284,11 +285,12 @@ def _check_agreement(labels: Sequence[str], splits: Sequence[str], wheres: Seque
 def class_names(
     tables: Sequence[str], rows: Sequence[Row], scheme: Scheme | None, listed: Sequence[str] | None
 ) -> dict[str, str]:
-    """What each word in the column of classes means, "" for rows to pass over.
+    """What each word in the column of classes means, "" for rows to pass over; those without a word are.
 
     Raises:
         DataError: a class that is none, numbers that nothing names, or numbers beside names.
     """
+    rows = [row for row in rows if row.word]
     words = {row.word for row in rows}
     if not all(is_text(word) for word in words):
         raise DataError("classes are not UTF-8 text; save the table as UTF-8", list(tables))

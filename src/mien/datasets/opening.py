@@ -18,21 +18,24 @@ from mien.datasets import cache as cache_files
 from mien.datasets.affectnet import read_affectnet
 from mien.datasets.archives import open_storage
 from mien.datasets.boxes import refuse_boxes
+from mien.datasets.braces import open_pattern
 from mien.datasets.ckplus import read_ckplus
 from mien.datasets.class_names import ReadFn, is_expression
 from mien.datasets.dataset import Dataset
 from mien.datasets.ferplus import MAX_VOTES_BYTES, VOTES_FILE, read_votes, with_votes
 from mien.datasets.ferplus_folders import read_ferplus_folders
 from mien.datasets.file_codes import read_file_codes
-from mien.datasets.file_rows import is_file_table, refuse_unknown_columns
+from mien.datasets.file_rows import holds_pixels, is_file_table, may_be_of_anything, refuse_unknown_columns
 from mien.datasets.file_tables import NoneThereError, read_file_tables
+from mien.datasets.joined import Joined, archives_told, join_archives
+from mien.datasets.listings import file_fingerprint, list_files
 from mien.datasets.npz import read_npz
 from mien.datasets.packing import MAX_TABLE_BYTES, unpacked, unpacked_name, unpacked_once
 from mien.datasets.parquet import SUFFIX as PARQUET_SUFFIX
 from mien.datasets.parquet import parquet_names, read_parquet
 from mien.datasets.pixels import Files, Held
 from mien.datasets.rafdb import read_rafdb
-from mien.datasets.splits import table_split
+from mien.datasets.record_rows import is_record_table
 from mien.datasets.storage import (
     SAMPLE_MARKER,
     TABLE_ENDINGS,
@@ -42,19 +45,12 @@ from mien.datasets.storage import (
     base_name,
     encode_names,
     read_many,
-    single_file,
 )
+from mien.datasets.table_choice import choose_tables, is_votes
 from mien.datasets.tables import PIXEL_TABLES, READING, Table, classes_of, join_tables, read_csv
 from mien.datasets.tree import Index, read_tree
 from mien.datasets.webdataset import read_webdataset
 from mien.errors import DataError, UsageError, listing, many, unknown_choice
-
-PREFERRED_TABLES: tuple[tuple[str, ...], ...] = (
-    ("fer2013.csv",),
-    ("icml_face_data.csv",),
-    ("train.csv", "val.csv", "valid.csv", "validation.csv", "test.csv"),
-)
-"""CSV files that are taken first where a folder holds several; the last ones belong together."""
 
 FORMATS = {
     "fer2013.csv": "FER2013 CSV",
@@ -71,7 +67,7 @@ def refuse_missing(path: str | Path) -> None:
     Raises:
         UsageError: names it.
     """
-    if not (path := _as_path(path)).exists():
+    if not (path := _as_path(path)).exists() and open_pattern(path) is None:
         way = "; name its path, or draw faces to try with: mien data sample faces" if path.name == "FER2013" else ""
         raise UsageError(f"no such file or folder: {path}{way}")
 
@@ -95,7 +91,8 @@ def open_dataset(
     """Open a dataset of labelled faces without reading its images.
 
     Args:
-        path: a folder, archive, CSV, TSV, Parquet or npz file; see docs/data.md for what each may hold.
+        path: a folder, archive, CSV, TSV, Parquet or npz file, or a pattern such as ``train-{000..003}.tar``; see
+            docs/data.md for what each may hold.
         classes: the class names there may be, in order, for trees and tables that mix the seven expressions with others
             or number their classes; None: as a file ``classes.txt`` beside them says, if they do.
         ferplus: take the labels from FER+'s votes beside ``fer2013.csv``, in eight classes: ``majority``, or
@@ -109,7 +106,7 @@ def open_dataset(
     path = _as_path(path)
     refuse_missing(path)
     try:
-        storage = open_storage(path)
+        storage = open_pattern(path) or open_storage(path)
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})", [str(path)]) from error
     if ferplus not in get_args(FerPlus):
@@ -118,18 +115,38 @@ def open_dataset(
         return _open_ferplus(path, storage, ferplus, cache=cache)
     if storage is None:
         return _open_file(path, classes, cache=cache)
-    files = _listing(storage, path, cache=cache)
-    index = _find_index(files, _name_of(path), classes, storage)
+    files = list_files(storage, path, cache=cache)
+    index = _find_index(files, _name_of(storage.root if isinstance(storage, Joined) else path), classes, storage)
     if index is not None and (path / SAMPLE_MARKER).is_file():
         index = replace(index, format="drawn sample faces")
     if index is not None:
         return _files_dataset(path, index, files, storage)
+    within = _open_joined(path, storage, files, classes, cache=cache)
+    if within is not None:
+        return within
     tables = choose_tables(files.tables)
     if not tables and not storage.kind and (names := parquet_names(path)):
         return _open_parquet(path, path, names, classes)
     if not tables:
         raise _nothing_found(path, files)
     return _open_tables(path, tables, storage, cache=cache)
+
+
+def _open_joined(
+    path: Path, storage: Storage, files: Listing, classes: Sequence[str] | None, *, cache: bool
+) -> Dataset | None:
+    """A dataset in the archives of a folder; None where there is none, and where files beside them hold the faces."""
+    tables = unpacked_once(files.tables)
+    if not files.packed or (not storage.kind and parquet_names(path)):
+        return None
+    if any(name.lower().endswith(".npz") or holds_pixels(name, partial(_stream, storage)) for name in tables):
+        return None
+    joined = join_archives(storage, files.packed, tables)
+    if joined is None:
+        return None
+    within = list_files(joined, path, cache=cache)
+    index = _find_index(within, _name_of(path), classes, joined)
+    return None if index is None else _files_dataset(path, index, within, joined)
 
 
 def _name_of(path: Path) -> str:
@@ -140,10 +157,14 @@ def _name_of(path: Path) -> str:
 def _find_index(files: Listing, root_name: str, classes: Sequence[str] | None, storage: Storage) -> Index | None:
     """What the pictures of a folder or archive are; None where nothing says what they show.
 
-    Folders that are called like expressions come before tables of files, and these before folders of other names.
+    Folders that are called like expressions come before tables of files, and these before folders of other names; but
+    JSON Lines, which may be of anything, come before these only where they say expressions, or are ``metadata.jsonl``.
     """
+    if isinstance(storage, Joined) and storage.are_shards:
+        return read_webdataset(files, root_name, classes, storage)
     read_fn, many_fn = partial(_bytes_of, storage), partial(read_many, storage)
     missing: NoneThereError | None = None
+    later: list[str] = []
     try:
         votes = read_ferplus_folders(files, root_name, read_fn)
         if votes is not None:
@@ -152,18 +173,31 @@ def _find_index(files: Listing, root_name: str, classes: Sequence[str] | None, s
         missing = error
     index = read_rafdb(files, read_fn) or read_affectnet(files, many_fn) or read_ckplus(files, many_fn)
     if index is None and files.names and not any(is_expression(base_name(folder)) for folder in files.folders):
-        try:
-            index = read_file_tables(files, _file_tables(files), partial(_stream, storage), classes, read_fn)
-        except NoneThereError as error:
-            missing = missing or error
+        tables = _file_tables(files)
+        later = [name for name in tables if may_be_of_anything(name, partial(_stream, storage))]
+        index, none_there = _read_tables(files, [name for name in tables if name not in later], classes, storage)
+        missing = missing or none_there
         index = index or read_file_codes(files, classes, read_fn)
     if index is None:
         index = _read_tree(files, root_name, classes, read_fn)
     if index is None or len(index.classes) < 2:
         index = read_webdataset(files, root_name, classes, storage) or index
+    if later and (index is None or len(index.classes) < 2):
+        told, none_there = _read_tables(files, later, classes, storage)
+        index, missing = told or index, missing or none_there
     if index is None or len(index.classes) < 2:
         _refuse_for_reasons(files, storage, missing, boxes=classes is None)
     return index
+
+
+def _read_tables(
+    files: Listing, names: Sequence[str], classes: Sequence[str] | None, storage: Storage
+) -> tuple[Index | None, NoneThereError | None]:
+    """Tables of files, and why there is none where it is for lack of their pictures."""
+    try:
+        return read_file_tables(files, names, partial(_stream, storage), classes, partial(_bytes_of, storage)), None
+    except NoneThereError as error:
+        return None, error
 
 
 def _refuse_for_reasons(files: Listing, storage: Storage, missing: NoneThereError | None, *, boxes: bool) -> None:
@@ -189,7 +223,7 @@ def _read_tree(files: Listing, root_name: str, classes: Sequence[str] | None, re
 def _file_tables(files: Listing) -> list[str]:
     """What may be tables of files: those known to hold pixels, which are large, are not even opened."""
     names = [name for name in unpacked_once(files.tables) if not name.lower().endswith(".npz")]
-    return [name for name in names if not _is_votes(name) and unpacked_name(base_name(name)) not in PIXEL_TABLES]
+    return [name for name in names if not is_votes(name) and unpacked_name(base_name(name)) not in PIXEL_TABLES]
 
 
 def _files_dataset(path: Path, index: Index, files: Listing, storage: Storage) -> Dataset:
@@ -197,7 +231,7 @@ def _files_dataset(path: Path, index: Index, files: Listing, storage: Storage) -
     fingerprint = files.fingerprint()
     if len(index.keys) < len(files.names):  # which of them are read is up to a table, that may change
         fingerprint = hashlib.sha256(fingerprint.encode() + index.keys.tobytes()).hexdigest()
-    return _dataset(path, index, Files(storage, index.keys, fingerprint), storage.kind)
+    return _dataset(path, index, Files(storage, index.keys, fingerprint), archives_told(storage))
 
 
 def _bytes_of(storage: Storage, name: str) -> bytes | None:
@@ -225,7 +259,7 @@ def _nothing_found(path: Path, files: Listing) -> DataError:
 def _dataset(path: Path, index: Index, source: Files | Held, archive: str) -> Dataset:
     return Dataset(
         path=path,
-        format=f"{index.format} in a {archive} archive" if archive else index.format,
+        format=f"{index.format} in {archive}" if archive else index.format,
         classes=index.classes,
         labels=index.labels,
         splits=index.splits,
@@ -236,45 +270,29 @@ def _dataset(path: Path, index: Index, source: Files | Held, archive: str) -> Da
     )
 
 
-def _listing(storage: Storage, path: Path, *, cache: bool) -> Listing:
-    """List a folder, or an archive: the latter from the cache where it can be, since reading a tar takes long."""
-    if not storage.kind or not cache:
-        return storage.listing()
-    fingerprint = f"{_file_fingerprint(path)} {' '.join(TABLE_ENDINGS)}"
-    stored = cache_files.recall(path, "listing", fingerprint)
-    lists = ("names", "folders", "tables", "packed")
-    if stored is not None and {"stamps", *lists} <= stored.keys():
-        texts = {field: stored[field].tolist() for field in lists}
-        return Listing(stamps=stored["stamps"], **texts)
-    found = storage.listing()
-    texts = {field: np.array(getattr(found, field), np.str_) for field in lists}
-    cache_files.keep(path, "listing", fingerprint, {"stamps": found.stamps, **texts})
-    return found
-
-
-def _file_fingerprint(*paths: Path) -> str:
-    return hashlib.sha256(b"".join(single_file(path).tobytes() for path in paths)).hexdigest()
-
-
 def _open_file(path: Path, classes: Sequence[str] | None, *, cache: bool) -> Dataset:
     """A CSV, npz or Parquet file that stands by itself, or a table of the pictures beside it."""
-    if path.suffix.lower() == PARQUET_SUFFIX:
+    storage, lowered = Folder(path.parent), path.name.lower()
+    listed = lowered.endswith(TABLE_ENDINGS) and not lowered.endswith(".npz")
+    of_files = listed and is_file_table(path.name, partial(_stream, storage))
+    if lowered.endswith(PARQUET_SUFFIX) and not of_files:
         return _open_parquet(path, path.parent, [path.name], classes)
-    if not path.name.lower().endswith(TABLE_ENDINGS):
-        allowed = "folders, zip and tar archives, .csv (also .csv.gz, .xz and .bz2), .tsv, .npz and .parquet files"
-        raise UsageError(f"not a dataset: {path}; allowed are {allowed}")
-    storage = Folder(path.parent)
-    if not path.name.lower().endswith(".npz") and is_file_table(path.name, partial(_stream, storage)):
+    if not lowered.endswith(TABLE_ENDINGS):
+        allowed = "folders, zip and tar archives, .csv (also .csv.gz, .xz and .bz2), .tsv, .jsonl, .npz and .parquet"
+        raise UsageError(f"not a dataset: {path}; allowed are {allowed} files")
+    if of_files:
         files = storage.listing()
         index = read_file_tables(files, [path.name], partial(_stream, storage), classes, partial(_bytes_of, storage))
         if index is not None:
             return _files_dataset(path, index, files, storage)
+    if is_record_table(path.name):
+        raise DataError("no columns of files and of what they show, such as file_name and label", [str(path)])
     return _open_tables(path, [path.name], storage, cache=cache)
 
 
 def _open_parquet(path: Path, root: Path, names: Sequence[str], classes: Sequence[str] | None) -> Dataset:
     index, shards = read_parquet(root, names, classes)
-    return _dataset(path, index, Files(shards, index.keys, _file_fingerprint(*(root / name for name in names))), "")
+    return _dataset(path, index, Files(shards, index.keys, file_fingerprint(*(root / name for name in names))), "")
 
 
 def _open_ferplus(path: Path, storage: Storage | None, mode: FerPlus, *, cache: bool) -> Dataset:
@@ -287,14 +305,14 @@ def _open_ferplus(path: Path, storage: Storage | None, mode: FerPlus, *, cache: 
         storage, tables = Folder(path.parent), [path.name]
         beside = [name for name in [VOTES_FILE] if (path.parent / name).is_file()]
     else:
-        files = _listing(storage, path, cache=cache)
+        files = list_files(storage, path, cache=cache)
         found = read_ferplus_folders(files, _name_of(path), partial(_bytes_of, storage), mode)
         if found is not None:
             return replace(_files_dataset(path, found[0], files, storage), targets=found[1])
         everything = files.tables
         tables = choose_tables(everything)
         folder = PurePosixPath(tables[0]).parent if tables else None
-        beside = [name for name in everything if _is_votes(name) and PurePosixPath(name).parent == folder]
+        beside = [name for name in everything if is_votes(name) and PurePosixPath(name).parent == folder]
     if not tables or not unpacked_name(tables[0]).endswith(".csv") or not beside:
         there = f"{listing(tables)}, but no {VOTES_FILE} beside it" if tables else "neither of the two"
         raise DataError(
@@ -305,45 +323,11 @@ def _open_ferplus(path: Path, storage: Storage | None, mode: FerPlus, *, cache: 
     return with_votes(_open_tables(path, tables, storage, cache=cache), votes, mode, beside[0])
 
 
-def _is_votes(name: str) -> bool:
-    return base_name(name).lower() == VOTES_FILE
-
-
-def choose_tables(names: Sequence[str]) -> list[str]:
-    """Which of a folder's CSV and npz files are the dataset: the known names first, those least deep in folders.
-
-    FER+'s votes are none, and tables of files (``.tsv``) neither.
-
-    Raises:
-        DataError: there are several, none has a known name, and their names do not tell splits apart.
-    """
-    names = [name for name in unpacked_once(names) if not _is_votes(name) and not name.lower().endswith(".tsv")]
-    by_name: dict[str, list[str]] = {}
-    for name in sorted(names, key=lambda name: (name.count("/"), name)):
-        by_name.setdefault(unpacked_name(base_name(name)), []).append(name)
-    for group in PREFERRED_TABLES:
-        if group[0] in by_name:
-            first = by_name[group[0]][0]
-            beside = [name for name in names if PurePosixPath(name).parent == PurePosixPath(first).parent]
-            return [first, *(name for name in beside if unpacked_name(base_name(name)) in group[1:])]
-    if len(names) > 1 and not _belong_together(names):
-        raise DataError("several files could be the dataset; name one of them", sorted(names))
-    return sorted(names)
-
-
-def _belong_together(names: Sequence[str]) -> bool:
-    """Whether files of one folder are each called like a split of its own: ``fer_train.csv``, ``fer_test.csv``."""
-    splits = {table_split(PurePosixPath(unpacked_name(name)).stem) for name in names}
-    alike = len({PurePosixPath(name).parent for name in names}) == 1
-    csv = not any(name.lower().endswith(".npz") for name in names)
-    return alike and csv and None not in splits and len(splits) == len(names)
-
-
 def _open_tables(path: Path, names: Sequence[str], storage: Storage, *, cache: bool) -> Dataset:
     """CSV files that belong together, or one npz file; `storage` holds them."""
     if names[0].lower().endswith(".npz"):
         index, images = read_npz(_file(storage, names[0]), str(path))
-        return _dataset(path, index, Held(images, _fingerprint(path, names, storage)), storage.kind)
+        return _dataset(path, index, Held(images, _fingerprint(path, names, storage)), archives_told(storage))
     fingerprint = f"{_fingerprint(path, names, storage)} {READING}"
     table = _recall_table(path, fingerprint) if cache else None
     if table is None:
@@ -353,14 +337,14 @@ def _open_tables(path: Path, names: Sequence[str], storage: Storage, *, cache: b
     words = FORMATS.get(unpacked_name(base_name(names[0])), "CSV")
     labels, classes = classes_of(table.labels)
     index = Index(words, classes, encode_names(table.names.tolist()), labels, table.splits, table.problems)
-    return _dataset(path, index, Held(table.pixels, fingerprint), storage.kind)
+    return _dataset(path, index, Held(table.pixels, fingerprint), archives_told(storage))
 
 
 def _fingerprint(path: Path, names: Sequence[str], storage: Storage) -> str:
-    if storage.kind:
-        return _file_fingerprint(path)
+    if storage.kind or isinstance(storage, Joined):
+        return file_fingerprint(*(storage.archives if isinstance(storage, Joined) else [path]))
     folder = path if path.is_dir() else path.parent
-    return _file_fingerprint(*(folder / name for name in names))
+    return file_fingerprint(*(folder / name for name in names))
 
 
 def _read_csv(storage: Storage, name: str) -> Table:

@@ -12,8 +12,9 @@ import re
 from collections.abc import Sequence
 
 from mien.datasets.class_names import ReadFn
-from mien.datasets.file_rows import RAFDB, FileTable, Row
+from mien.datasets.file_rows import FileTable, Row
 from mien.datasets.file_tables import Finder, build_index
+from mien.datasets.schemes import RAFDB
 from mien.datasets.storage import Listing, base_name
 from mien.datasets.tree import Index
 from mien.errors import DataError

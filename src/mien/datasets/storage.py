@@ -26,7 +26,7 @@ MAX_IMAGE_BYTES = 64 * 1024**2
 SAMPLE_MARKER = "SAMPLE-FACES.txt"
 """A file of this name says that the faces beside it were drawn, so that no score on them is taken for a real one."""
 
-TABLE_ENDINGS = (".csv", ".csv.gz", ".csv.xz", ".csv.bz2", ".tsv", ".npz")
+TABLE_ENDINGS = (".csv", ".csv.gz", ".csv.xz", ".csv.bz2", ".tsv", ".npz", ".jsonl", "metadata.parquet")
 """File endings, in lower case, of datasets that are one file and of tables of files."""
 
 ARCHIVE_ENDINGS = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2", ".rar", ".7z")

@@ -1,4 +1,7 @@
-"""WebDataset's shards: beside each picture a file with its class, ``000017.jpg`` and ``000017.cls``."""
+"""WebDataset's shards: beside each picture a file with its class, ``000017.jpg`` and ``000017.cls``.
+
+They are one archive, or several that are joined (`mien.datasets.joined`).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from mien.datasets.archives import Tar, Zip
 from mien.datasets.class_names import NAMES_FILE, read_names
 from mien.datasets.file_rows import FileTable, Row
 from mien.datasets.file_tables import Finder, build_index
-from mien.datasets.splits import table_split
+from mien.datasets.joined import Joined, shard_split
 from mien.datasets.storage import Listing, Storage, read_many
 from mien.datasets.tables import CLASS_COLUMNS, place_of, whole_number
 from mien.datasets.tree import Index
@@ -28,7 +31,8 @@ def read_webdataset(listing: Listing, root_name: str, classes: Sequence[str] | N
 
     Args:
         listing: the files.
-        root_name: name of the archive, which may say the split (``train-000017``).
+        root_name: name of the archive, which may say the split (``train-000017``); of several archives, each one's own
+            name or folder says it before that.
         classes: the class names there may be; None: as `NAMES_FILE` in it or beside the archive says, if it is needed.
         storage: has the files beside the pictures.
 
@@ -39,7 +43,8 @@ def read_webdataset(listing: Listing, root_name: str, classes: Sequence[str] | N
         key + ending: None for name in listing.names for key in _keys(name) for ending in (CLASS_FILE, FACTS_FILE)
     }
     beside = read_many(storage, list(wanted))
-    split = table_split(root_name) or ""
+    split = shard_split(root_name) or ""
+    joined = isinstance(storage, Joined)
     table = FileTable(root_name, [], [])
     for name in listing.names:
         words = (
@@ -47,7 +52,8 @@ def read_webdataset(listing: Listing, root_name: str, classes: Sequence[str] | N
         )
         word = next(filter(None, words), "")
         if word:
-            table.rows.append(Row(name, name, word, split))
+            own = shard_split(posixpath.dirname(name)) if joined else None
+            table.rows.append(Row(name, name, word, own or split))
         else:
             table.problems.append(f"{name} (no class in {_keys(name)[0]}{CLASS_FILE} or {FACTS_FILE})")
     if not table.rows:
