@@ -29,7 +29,15 @@ from mien.datasets.tables import (
     whole_number,
 )
 from mien.errors import DataError
-from mien.labels import AFFECTNET_NUMBERS, AFFECTNET_WITHOUT, CKPLUS_NUMBERS, EXPRESSIONS, RAFDB_NUMBERS, canonical
+from mien.labels import (
+    AFFECTNET_NUMBERS,
+    AFFECTNET_WITHOUT,
+    CKPLUS_NUMBERS,
+    EXPRESSIONS,
+    EXPW_NUMBERS,
+    RAFDB_NUMBERS,
+    canonical,
+)
 
 FILE_COLUMNS: tuple[str, ...] = (
     *("path", "file", "filename", "file_name", "image", "img", "image_path", "pth", "subdirectory_filepath"),
@@ -59,6 +67,7 @@ class Scheme:
 AFFECTNET = Scheme("AffectNet", AFFECTNET_NUMBERS, AFFECTNET_WITHOUT)
 RAFDB = Scheme("RAF-DB", RAFDB_NUMBERS)
 CKPLUS = Scheme("CK+", CKPLUS_NUMBERS)
+EXPW = Scheme("ExpW", EXPW_NUMBERS)
 
 _RAFDB_FILE = re.compile(r"(train|test)_[0-9]{5}_aligned\.[a-z]+", re.IGNORECASE)
 

@@ -17,9 +17,12 @@ from mien.config import FerPlus
 from mien.datasets import cache as cache_files
 from mien.datasets.affectnet import read_affectnet
 from mien.datasets.archives import open_storage
-from mien.datasets.boxes import refuse_boxes
+from mien.datasets.beside import kept_many
+from mien.datasets.box_rows import BoxIndex
+from mien.datasets.boxes import read_noted_boxes
 from mien.datasets.ckplus import read_ckplus
-from mien.datasets.class_names import ReadFn, is_expression
+from mien.datasets.class_names import is_expression
+from mien.datasets.cutting import CutFiles
 from mien.datasets.dataset import Dataset
 from mien.datasets.ferplus import MAX_VOTES_BYTES, VOTES_FILE, read_votes, with_votes
 from mien.datasets.ferplus_folders import read_ferplus_folders
@@ -34,19 +37,22 @@ from mien.datasets.pixels import Files, Held
 from mien.datasets.rafdb import read_rafdb
 from mien.datasets.splits import table_split
 from mien.datasets.storage import (
+    MAX_IMAGE_BYTES,
     SAMPLE_MARKER,
     TABLE_ENDINGS,
     Folder,
     Listing,
+    ManyFn,
     Storage,
     base_name,
     encode_names,
-    read_many,
     single_file,
 )
 from mien.datasets.tables import PIXEL_TABLES, READING, Table, classes_of, join_tables, read_csv
 from mien.datasets.tree import Index, read_tree
+from mien.datasets.voc import read_voc
 from mien.datasets.webdataset import read_webdataset
+from mien.datasets.yolo import UnnamedError
 from mien.errors import DataError, UsageError, listing, unknown_choice
 
 PREFERRED_TABLES: tuple[tuple[str, ...], ...] = (
@@ -55,6 +61,9 @@ PREFERRED_TABLES: tuple[tuple[str, ...], ...] = (
     ("train.csv", "val.csv", "valid.csv", "validation.csv", "test.csv"),
 )
 """CSV files that are taken first where a folder holds several; the last ones belong together."""
+
+MAX_NOTE_BYTES = 512 * 1024**2
+"""Files that say what boxes in many pictures show are not read where they are larger."""
 
 FORMATS = {
     "fer2013.csv": "FER2013 CSV",
@@ -119,7 +128,7 @@ def open_dataset(
     if storage is None:
         return _open_file(path, classes, cache=cache)
     files = _listing(storage, path, cache=cache)
-    index = _find_index(files, _name_of(path), classes, storage)
+    index = _find_index(files, _name_of(path), classes, storage, kept_many(storage, path, cache=cache))
     if index is not None and (path / SAMPLE_MARKER).is_file():
         index = replace(index, format="drawn sample faces")
     if index is not None:
@@ -137,13 +146,16 @@ def _name_of(path: Path) -> str:
     return path.resolve().name if path.is_dir() else path.name.split(".")[0]
 
 
-def _find_index(files: Listing, root_name: str, classes: Sequence[str] | None, storage: Storage) -> Index | None:
+def _find_index(
+    files: Listing, root_name: str, classes: Sequence[str] | None, storage: Storage, many_fn: ManyFn
+) -> Index | None:
     """What the pictures of a folder or archive are; None where nothing says what they show.
 
-    Folders that are called like expressions come before tables of files, and these before folders of other names.
+    Folders that are called like expressions come before boxes and tables of files, and these before folders of other
+    names.
     """
-    read_fn, many_fn = partial(_bytes_of, storage), partial(read_many, storage)
-    missing: NoneThereError | None = None
+    read_fn = partial(_bytes_of, storage)
+    missing: NoneThereError | UnnamedError | None = None
     try:
         votes = read_ferplus_folders(files, root_name, read_fn)
         if votes is not None:
@@ -153,36 +165,45 @@ def _find_index(files: Listing, root_name: str, classes: Sequence[str] | None, s
     index = read_rafdb(files, read_fn) or read_affectnet(files, many_fn) or read_ckplus(files, many_fn)
     if index is None and files.names and not any(is_expression(base_name(folder)) for folder in files.folders):
         try:
-            index = read_file_tables(files, _file_tables(files), partial(_stream, storage), classes, read_fn)
+            notes_fn = partial(_bytes_of, storage, limit=MAX_NOTE_BYTES)
+            index = read_noted_boxes(files, notes_fn, many_fn, classes, root_name)
+        except (NoneThereError, UnnamedError) as error:
+            missing = missing or error
+        try:
+            tables = _file_tables(files)
+            index = index or read_file_tables(files, tables, partial(_stream, storage), classes, read_fn)
         except NoneThereError as error:
             missing = missing or error
         index = index or read_file_codes(files, classes, read_fn)
     if index is None:
-        index = _read_tree(files, root_name, classes, read_fn)
+        index = _read_tree(files, root_name, classes, storage, missing)
+    if index is None or len(index.classes) < 2:
+        index = read_voc(files, read_fn, many_fn, classes, root_name) or index
     if index is None or len(index.classes) < 2:
         index = read_webdataset(files, root_name, classes, storage) or index
     if index is None or len(index.classes) < 2:
-        _refuse_for_reasons(files, storage, missing, boxes=classes is None)
+        _refuse_for_reasons(files, storage, missing)
     return index
 
 
-def _refuse_for_reasons(files: Listing, storage: Storage, missing: NoneThereError | None, *, boxes: bool) -> None:
+def _refuse_for_reasons(files: Listing, storage: Storage, missing: DataError | None) -> None:
     """Refuse what says in other words what its pictures show, where there is such; it may still be read otherwise."""
     if missing is not None:
         raise missing
-    if boxes:
-        refuse_boxes(files, partial(_bytes_of, storage))
     tables = _file_tables(files) if files.names else []
     if len(tables) == 1:
         refuse_unknown_columns(tables[0], partial(_stream, storage))
 
 
-def _read_tree(files: Listing, root_name: str, classes: Sequence[str] | None, read_fn: ReadFn) -> Index | None:
-    """Class folders; a dataset of boxes, whose folders may look like them, is refused as one."""
+def _read_tree(
+    files: Listing, root_name: str, classes: Sequence[str] | None, storage: Storage, missing: DataError | None
+) -> Index | None:
+    """Class folders; of a dataset of boxes without names, whose folders may look like them, it says so."""
     try:
-        return read_tree(files, root_name, classes, read_fn)
+        return read_tree(files, root_name, classes, partial(_bytes_of, storage))
     except DataError:
-        refuse_boxes(files, read_fn)
+        if isinstance(missing, UnnamedError):
+            raise missing from None
         raise
 
 
@@ -195,15 +216,17 @@ def _file_tables(files: Listing) -> list[str]:
 def _files_dataset(path: Path, index: Index, files: Listing, storage: Storage) -> Dataset:
     """A dataset of image files."""
     fingerprint = files.fingerprint()
+    if isinstance(index, BoxIndex):
+        return _dataset(path, index, CutFiles(storage, index, fingerprint), storage.kind)
     if len(index.keys) < len(files.names):  # which of them are read is up to a table, that may change
         fingerprint = hashlib.sha256(fingerprint.encode() + index.keys.tobytes()).hexdigest()
     return _dataset(path, index, Files(storage, index.keys, fingerprint), storage.kind)
 
 
-def _bytes_of(storage: Storage, name: str) -> bytes | None:
+def _bytes_of(storage: Storage, name: str, *, limit: int = MAX_IMAGE_BYTES) -> bytes | None:
     """A file's bytes, or None where there is none that can be read."""
     try:
-        return storage.read(name)
+        return storage.read(name, limit)
     except DataError:
         return None
 
@@ -238,7 +261,7 @@ def _listing(storage: Storage, path: Path, *, cache: bool) -> Listing:
         return storage.listing()
     fingerprint = f"{_file_fingerprint(path)} {' '.join(TABLE_ENDINGS)}"
     stored = cache_files.recall(path, "listing", fingerprint)
-    lists = ("names", "folders", "tables", "packed")
+    lists = ("names", "folders", "tables", "packed", "notes")
     if stored is not None and {"stamps", *lists} <= stored.keys():
         texts = {field: stored[field].tolist() for field in lists}
         return Listing(stamps=stored["stamps"], **texts)
