@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mien.datasets.file_rows import FileTable, Row, Scheme
 from mien.datasets.file_tables import check_agreement, class_names, find_pictures, ordered_classes
-from mien.datasets.splits import folder_split, long_split, path_split, word_split
+from mien.datasets.splits import file_split, folder_split, folders_split, word_split
 from mien.datasets.storage import encode_names
 from mien.datasets.tables import RowError
 from mien.datasets.tree import Index
@@ -153,7 +153,7 @@ def index_boxes(found: Boxes, names: Sequence[str], listed: Sequence[str] | None
     kept = [(row, place, key) for row, place, key in kept if meaning[row.word]]
     rows = [row for row, _, _ in kept]
     labels = [meaning[row.word] for row in rows]
-    splits = [_split_of(row, names[place], root_name) for row, place, _ in kept]
+    splits = _splits(rows, [names[place] for _, place, _ in kept], root_name)
     if classes != EXPRESSIONS:
         check_agreement(labels, splits, [row.where for row in rows])
     used, pictures = np.unique(np.array([place for _, place, _ in kept], np.int64), return_inverse=True)
@@ -183,10 +183,13 @@ def _keys(places: Sequence[int], names: Sequence[str]) -> list[str]:
     return keys
 
 
-def _split_of(row: BoxRow, name: str, root_name: str) -> str:
-    """The split of a box: as its row says, else by the folders of its picture, else by the name of the whole."""
-    if row.split:
-        return word_split(row.split) or "train"
-    if any(folder_split(folder) or long_split(folder) for folder in name.split("/")[:-1]):
-        return path_split(name)
-    return folder_split(root_name) or path_split(name)
+def _splits(rows: Sequence[BoxRow], pictures: Sequence[str], root_name: str) -> list[str]:
+    """The split of each box: as its row says, else the folders of its picture, else the name of the whole."""
+    of_folder: dict[str, str | None] = {}
+    splits = []
+    for row, picture in zip(rows, pictures, strict=True):
+        folder, _, base = picture.rpartition("/")
+        if folder not in of_folder:
+            of_folder[folder] = folders_split(folder) or folder_split(root_name)
+        splits.append((word_split(row.split) if row.split else None) or file_split(base, of_folder[folder]))
+    return splits

@@ -21,7 +21,7 @@ from mien.datasets.beside import kept_many
 from mien.datasets.box_rows import BoxIndex
 from mien.datasets.boxes import read_noted_boxes
 from mien.datasets.ckplus import read_ckplus
-from mien.datasets.class_names import is_expression
+from mien.datasets.class_names import ReadFn, is_expression
 from mien.datasets.cutting import CutFiles
 from mien.datasets.dataset import Dataset
 from mien.datasets.ferplus import MAX_VOTES_BYTES, VOTES_FILE, read_votes, with_votes
@@ -53,6 +53,7 @@ from mien.datasets.tree import Index, read_tree
 from mien.datasets.voc import read_voc
 from mien.datasets.webdataset import read_webdataset
 from mien.datasets.yolo import UnnamedError
+from mien.datasets.yolo_names import YAML_ENDINGS
 from mien.errors import DataError, UsageError, listing, unknown_choice
 
 PREFERRED_TABLES: tuple[tuple[str, ...], ...] = (
@@ -104,7 +105,8 @@ def open_dataset(
     """Open a dataset of labelled faces without reading its images.
 
     Args:
-        path: a folder, archive, CSV, TSV, Parquet or npz file; see docs/data.md for what each may hold.
+        path: a folder, archive, CSV, TSV, Parquet or npz file, or YOLO's data.yaml; see docs/data.md for what each may
+            hold.
         classes: the class names there may be, in order, for trees and tables that mix the seven expressions with others
             or number their classes; None: as a file ``classes.txt`` beside them says, if they do.
         ferplus: take the labels from FER+'s votes beside ``fer2013.csv``, in eight classes: ``majority``, or
@@ -117,6 +119,8 @@ def open_dataset(
     """
     path = _as_path(path)
     refuse_missing(path)
+    if path.suffix.lower() in YAML_ENDINGS and path.is_file():
+        path = path.parent  # YOLO's data.yaml stands for what is beside it
     try:
         storage = open_storage(path)
     except OSError as error:
@@ -176,9 +180,7 @@ def _find_index(
             missing = missing or error
         index = index or read_file_codes(files, classes, read_fn)
     if index is None:
-        index = _read_tree(files, root_name, classes, storage, missing)
-    if index is None or len(index.classes) < 2:
-        index = read_voc(files, read_fn, many_fn, classes, root_name) or index
+        index = _read_tree(files, root_name, classes, read_fn, many_fn, missing)
     if index is None or len(index.classes) < 2:
         index = read_webdataset(files, root_name, classes, storage) or index
     if index is None or len(index.classes) < 2:
@@ -196,15 +198,24 @@ def _refuse_for_reasons(files: Listing, storage: Storage, missing: DataError | N
 
 
 def _read_tree(
-    files: Listing, root_name: str, classes: Sequence[str] | None, storage: Storage, missing: DataError | None
+    files: Listing,
+    root_name: str,
+    classes: Sequence[str] | None,
+    read_fn: ReadFn,
+    many_fn: ManyFn,
+    missing: DataError | None,
 ) -> Index | None:
-    """Class folders; of a dataset of boxes without names, whose folders may look like them, it says so."""
+    """Class folders; where they are none, or broken, Pascal VOC's boxes, whose folders may look like them."""
+    broken: DataError | None = None
     try:
-        return read_tree(files, root_name, classes, partial(_bytes_of, storage))
-    except DataError:
-        if isinstance(missing, UnnamedError):
-            raise missing from None
-        raise
+        index = read_tree(files, root_name, classes, read_fn)
+    except DataError as error:
+        index, broken = None, missing if isinstance(missing, UnnamedError) else error
+    if index is None or len(index.classes) < 2:
+        index = read_voc(files, read_fn, many_fn, classes, root_name) or index
+    if index is None and broken is not None:
+        raise broken
+    return index
 
 
 def _file_tables(files: Listing) -> list[str]:
