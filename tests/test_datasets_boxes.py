@@ -136,8 +136,8 @@ def test_a_box_outside_a_picture_of_a_size_that_nothing_says(tmp_path):
     with pytest.raises(DataError, match="its box lies outside the picture, which is 64x48") as caught:
         open_dataset(root).load()
     assert caught.value.items[0].startswith("origin/b.png#2 (")
+    dataset = open_dataset(root)
     with pytest.raises(DataError, match="its box lies outside the picture"):
-        dataset = open_dataset(root)
         dataset.read(dataset.names.tolist().index("origin/b.png#2"), InputSpec())
 
 

@@ -87,7 +87,7 @@ def test_the_category_of_all_others_is_no_class(tmp_path):
 def test_a_class_that_is_no_expression_must_be_listed(tmp_path):
     root = write_coco(tmp_path)
     change(root, lambda document: document["annotations"][0].update(category_id=0))
-    with pytest.raises(DataError, match="unknown class.*annotation 1 .faces"):
+    with pytest.raises(DataError, match=r"unknown class.*annotation 1 .faces"):
         open_dataset(root)
     write_text(root / "classes.txt", "\n".join([*EXPRESSIONS, "faces"]))
     assert open_dataset(root).classes[-1] == "faces"
@@ -118,7 +118,7 @@ def test_other_json_files_beside_it_are_passed_over(tmp_path):
 def test_two_files_with_boxes_of_one_picture(tmp_path):
     root = write_coco_apart(tmp_path)
     write_text(root / "annotations" / "keypoints_train2017.json", json.dumps(coco_document(FACES["train"])))
-    with pytest.raises(DataError, match="two files with boxes of one picture, train2017/a.png"):
+    with pytest.raises(DataError, match=r"two files with boxes of one picture, train2017/a\.png"):
         open_dataset(root)
 
 

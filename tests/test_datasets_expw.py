@@ -78,5 +78,5 @@ def test_pictures_that_are_not_there(tmp_path):
     (root / "origin").rename(root / "Image")
     for path in (root / "Image").iterdir():
         path.rename(path.with_name(f"x{path.name}"))
-    with pytest.raises(DataError, match="no file that label.lst names can be found"):
+    with pytest.raises(DataError, match=r"no file that label\.lst names can be found"):
         open_dataset(root)

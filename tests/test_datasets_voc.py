@@ -56,7 +56,7 @@ def test_any_file_is_read_or_named(data):
         ("<annotation><object/></annotation>", "1.xml: object 1 (has no name)"),
         (
             "<?xml version='1.0' encoding='klingon'?><annotation/>",
-            "1.xml (is no XML: unknown encoding: line 1, column 30)",
+            "1.xml (is no XML: unknown encoding: klingon)",
         ),
         (b" " * (4 * 1024**2 + 1), "1.xml (larger than 4 MiB)"),
     ],
@@ -86,7 +86,7 @@ def test_nothing_can_be_used(tmp_path):
     root = write_voc_apart(tmp_path)
     for path in root.rglob("*.xml"):
         path.write_text("<annotation>")
-    with pytest.raises(DataError, match="no box can be used: VOC/Annotations/a.xml"):
+    with pytest.raises(DataError, match=r"no box can be used: VOC/Annotations/a\.xml"):
         open_dataset(root)
 
 

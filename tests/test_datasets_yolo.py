@@ -83,7 +83,7 @@ def test_any_yaml_is_read_as_names_or_none(data):
 
 
 @pytest.mark.parametrize(
-    "text", ["names: happy", "names: [[a], b]", "names: {one: a}", "names: []", "[" * 5000, "a: *b"]
+    "text", ["names: happy", "names: [[a], b]", "names: {one: a}", "names: []", "[" * 700, "a: *b"]
 )
 def test_yaml_that_names_no_classes(text):
     assert read_yaml(text.encode(), "data.yaml") is None
@@ -155,7 +155,7 @@ def test_splits_that_only_the_yaml_says(tmp_path):
 def test_contempt_and_spellings_that_mean_the_same(tmp_path):
     root = write_yolo(tmp_path)
     write_text(root / "data.yaml", f"names: {[*NAMES, 'Contempt', 'happiness']}")
-    write_text(root / "train" / "labels" / "b.txt", "7 0.5 0.5 0.5 0.5\n8 0.5 0.5 0.25 0.25\n")
+    write_text(root / "train" / "labels" / "b.txt", "2 0.5 0.5 0.1 0.1\n7 0.5 0.5 0.5 0.5\n8 0.5 0.5 0.25 0.25\n")
     dataset = open_dataset(root)
     assert dataset.classes == tuple(sorted([*EXPRESSIONS, "contempt"]))
     assert dataset.counts()["train"]["happy"] == 2
@@ -204,7 +204,7 @@ def test_lines_of_which_none_can_be_used(tmp_path):
     root = write_yolo(tmp_path)
     for path in root.glob("*/labels/*.txt"):
         path.write_text("a face that laughs\n")
-    with pytest.raises(DataError, match="no box can be used: train/labels/a.txt:1"):
+    with pytest.raises(DataError, match=r"no box can be used: train/labels/a\.txt:1"):
         open_dataset(root)
 
 

@@ -71,8 +71,8 @@ def read_yolo(
     if names is None:
         raise UnnamedError(
             "boxes of faces in larger pictures (YOLO) have numbers for classes, and nothing says what these mean; add "
-            f"data.yaml (names: [angry, ...]), or {NAMES_FILE} with the name of class 0 on its first line, above them, or "
-            "name the folder that has it",
+            f"data.yaml (names: [angry, ...]), or {NAMES_FILE} with the name of class 0 on its first line, above them, "
+            "or name the folder that has it",
             [first],
         )
     boxes = read_boxes(((at, place, texts.get(place, b"")) for at, place in found.items()), listing.names, names)
