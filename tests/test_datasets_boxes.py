@@ -14,6 +14,8 @@ from mien.datasets.cutting import CutFiles
 from mien.datasets.exclusion import exclude
 from mien.datasets.streaming import epoch_batches, survey
 from mien.errors import DataError, UsageError
+from mien.faces import Detections
+from mien.framing import cut_faces
 from mien.labels import EXPRESSIONS
 from mien.preprocessing import InputSpec
 from pictures import write_grey
@@ -87,15 +89,26 @@ def test_a_box_that_is_the_whole_picture_leaves_it_whole(tmp_path):
     whole = cv2.imread(str(tmp_path / "images" / "1.png"), cv2.IMREAD_GRAYSCALE)
     assert np.array_equal(source.read(0, 1), whole)
     assert np.array_equal(one_box(tmp_path, "0 0.5 0.5 1.2 1.2").read(0, 1), whole)
-    assert one_box(tmp_path, "0 0.5 0.5 0.5 1").read(0, 1).shape == (HEIGHT, HEIGHT)
+    assert one_box(tmp_path, "0 0.5 0.5 0.5 1").read(0, 1).shape == (45, 45)  # 0.93 of 48
 
 
 def test_a_face_is_the_square_around_its_box_and_the_edge_goes_on(tmp_path):
-    image = one_box(tmp_path, f"0 {5 / WIDTH} {10 / HEIGHT} {10 / WIDTH} {20 / HEIGHT}").read(0, 3)
+    image = one_box(tmp_path, f"0 {5 / WIDTH} {14 / HEIGHT} {10 / WIDTH} {28 / HEIGHT}").read(0, 3)
     whole = cv2.imread(str(tmp_path / "images" / "1.png"))
-    assert image.shape == (20, 20, 3)
-    assert np.array_equal(image[:, 5:], whole[:20, :15])
-    assert np.array_equal(image[:, :5], np.repeat(whole[:20, :1], 5, axis=1))
+    assert image.shape == (26, 26, 3)  # 0.93 of 28
+    assert np.array_equal(image[:, 8:], whole[1:27, :18])
+    assert np.array_equal(image[:, :8], np.repeat(whole[1:27, :1], 8, axis=1))
+
+
+def test_a_box_is_cut_as_that_of_a_caller(tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
+    (tmp_path / "images").mkdir()
+    assert cv2.imwrite(str(tmp_path / "images" / "1.png"), picture[..., ::-1])
+    write_text(tmp_path / "labels" / "1.txt", "0 0.5 0.5 0.25 0.5\n1 0.25 0.5 0.25 0.25")
+    write_text(tmp_path / "data.yaml", "names: [angry, happy]")
+    spec = InputSpec(48, 3)
+    caller = Detections(boxes_xyxy=[(45, 22.5, 75, 67.5), (15, 33.75, 45, 56.25)], scores=[1, 1])
+    assert np.array_equal(open_dataset(tmp_path).load(spec).images, cut_faces(picture, caller, spec))
 
 
 def test_what_reaches_past_the_picture_is_cut_off_first(tmp_path):

@@ -1,8 +1,8 @@
 """Faces that are parts of larger pictures, cut out by their boxes when they are read.
 
 Boxes are those of pictures that stand upright, as `mien.images.decode` gives them. A face is the square around the part
-of its box that lies in the picture, cut as detected faces are (`mien.framing`), but without a margin, which is for what
-MTCNN finds. A box that is the whole picture leaves it whole.
+of its box that lies in the picture, cut as faces are that MTCNN or a caller of `mien.Analyzer` finds (`mien.framing`).
+A box that is the whole picture leaves it whole.
 """
 
 from __future__ import annotations
@@ -17,11 +17,8 @@ from mien.datasets.pixels import Files, Progress, Use, decode_blob, in_threads
 from mien.datasets.storage import Blob, Storage, decode_names
 from mien.datasets.tables import RowError
 from mien.errors import DataError
-from mien.framing import cut_face
+from mien.framing import FER2013_MARGIN, cut_face
 from mien.images import Image
-
-MARGIN = 0.0
-"""How far boxes are widened (`mien.framing.square`): whoever drew them decided what belongs to the face."""
 
 
 class CutFiles(Files):
@@ -37,7 +34,7 @@ class CutFiles(Files):
         digest = hashlib.sha256(fingerprint.encode())
         for array in (index.keys, index.files, index.pictures, index.boxes_xyxy, index.sizes_wh):
             digest.update(np.ascontiguousarray(array).data)
-        super().__init__(storage, index.keys, f"{digest.hexdigest()} {index.shares} {MARGIN}")
+        super().__init__(storage, index.keys, f"{digest.hexdigest()} {index.shares} {FER2013_MARGIN}")
         self._index = index
 
     def read(self, position: int, channels: int) -> Image:
@@ -112,4 +109,4 @@ class CutFiles(Files):
             raise DataError(f"{error}, which is {width}x{height}") from None
         if [round(edge) for edge in inside] == [0, 0, width, height]:
             return picture
-        return np.array(cut_face(picture, inside, MARGIN))  # a view would hold the whole picture
+        return np.array(cut_face(picture, inside, FER2013_MARGIN))  # a view would hold the whole picture
