@@ -8,7 +8,7 @@ from boxed import Face, expw_line, write_expw
 from mien.datasets import open_dataset
 from mien.datasets.expw import read_lines
 from mien.errors import DataError
-from mien.labels import EXPW_NUMBERS
+from mien.labels import EXPRESSIONS, EXPW_NUMBERS
 
 
 @given(st.integers(0, 6), st.integers(0, 500), st.integers(0, 500), st.integers(1, 500))
@@ -28,6 +28,11 @@ def test_any_list_is_read_as_boxes_or_problems(data):
 def test_its_numbers():
     names = ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"]
     assert [EXPW_NUMBERS[number] for number in range(7)] == names
+
+
+def test_class_names_that_are_given_do_not_change_its_numbers(tmp_path):
+    root = write_expw(tmp_path)
+    assert open_dataset(root, classes=EXPRESSIONS).labels.tolist() == open_dataset(root).labels.tolist()
 
 
 @pytest.mark.parametrize(

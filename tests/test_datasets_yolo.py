@@ -1,5 +1,7 @@
 """YOLO's boxes: lines, names of classes, layouts."""
 
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +12,7 @@ from mien.datasets import open_dataset
 from mien.datasets.tables import RowError
 from mien.datasets.yolo import box_of, read_boxes
 from mien.datasets.yolo_names import Names, read_yaml
-from mien.errors import DataError
+from mien.errors import DataError, MissingExtraError
 from mien.labels import EXPRESSIONS
 
 SHARES = st.floats(0, 1)
@@ -224,3 +226,22 @@ def polygon_line(face: Face) -> str:
     x, y, width, height = map(float, values)
     corners = [(x + i * width / 2, y + j * height / 2) for i, j in ((-1, -1), (1, -1), (1, 1), (-1, 1), (-1, -1))]
     return f"{number} " + " ".join(f"{a} {b}" for a, b in corners)
+
+
+def test_a_table_beside_texts_that_are_no_boxes_is_read(tmp_path):
+    root = write_yolo(tmp_path)
+    for path in root.glob("*/labels/*.txt"):
+        path.write_text("a face that laughs\n")
+    rows = [f"{path.relative_to(root).as_posix()},happy" for path in sorted(root.rglob("*.png"))]
+    write_text(root / "faces.csv", "\n".join(["path,label", *rows, ""]))
+    assert open_dataset(root).format == "table of files"
+
+
+def test_yaml_needs_a_package(tmp_path, monkeypatch):
+    root = write_yolo(tmp_path)
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    with pytest.raises(MissingExtraError, match=r"classes\.txt will do instead.*mien\[audit\]"):
+        open_dataset(root)
+    (root / "data.yaml").unlink()
+    write_text(root / "classes.txt", "\n".join(NAMES))
+    assert len(open_dataset(root)) == 10

@@ -25,11 +25,11 @@ def read_noted_boxes(
         root_name: of the folder or archive, which may say the split.
 
     Raises:
-        UnnamedError: they are YOLO's, and nothing says what their numbers mean.
+        UnusableError: they are YOLO's, and nothing says what their numbers mean, or no line is a box.
         DataError: a class that is none, boxes that cannot be used.
     """
     return (
-        read_expw(listing, read_fn, classes, root_name)
+        read_expw(listing, read_fn, root_name)
         or read_coco(listing, read_fn, classes, root_name)
         or read_yolo(listing, read_fn, many_fn, classes, root_name)
     )

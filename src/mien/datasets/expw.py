@@ -6,15 +6,12 @@ lower edge of its box in pixels, the detector's confidence, and the expression. 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from mien.datasets.box_rows import Boxes, BoxIndex, BoxRow, clip, index_boxes, place_rows
 from mien.datasets.class_names import ReadFn
 from mien.datasets.file_rows import EXPW, FileTable
 from mien.datasets.storage import Listing, base_name
 from mien.datasets.tables import RowError, whole_number
 from mien.errors import DataError
-from mien.labels import canonical
 
 LIST = "label.lst"
 
@@ -22,7 +19,7 @@ FIELDS = 8
 """Of a line."""
 
 
-def read_expw(listing: Listing, read_fn: ReadFn, classes: Sequence[str] | None, root_name: str) -> BoxIndex | None:
+def read_expw(listing: Listing, read_fn: ReadFn, root_name: str) -> BoxIndex | None:
     """Understand a listing as ExpW, by its list; None where there is none.
 
     Raises:
@@ -39,7 +36,7 @@ def read_expw(listing: Listing, read_fn: ReadFn, classes: Sequence[str] | None, 
         raise DataError(f"no line is one of ExpW's ({FIELDS} fields), which names a box and an expression", problems)
     found = Boxes("ExpW", [name], problems=problems, scheme=EXPW)
     place_rows(found, [(FileTable(name, list(rows), [], EXPW), rows)], listing.names)
-    return index_boxes(found, listing.names, classes and tuple(map(canonical, classes)), root_name)
+    return index_boxes(found, listing.names, None, root_name)
 
 
 def read_lines(data: bytes, name: str) -> tuple[list[BoxRow], list[str]]:

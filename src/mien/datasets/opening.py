@@ -52,7 +52,7 @@ from mien.datasets.tables import PIXEL_TABLES, READING, Table, classes_of, join_
 from mien.datasets.tree import Index, read_tree
 from mien.datasets.voc import read_voc
 from mien.datasets.webdataset import read_webdataset
-from mien.datasets.yolo import UnnamedError
+from mien.datasets.yolo import UnusableError
 from mien.datasets.yolo_names import YAML_ENDINGS
 from mien.errors import DataError, UsageError, listing, unknown_choice
 
@@ -159,7 +159,8 @@ def _find_index(
     names.
     """
     read_fn = partial(_bytes_of, storage)
-    missing: NoneThereError | UnnamedError | None = None
+    missing: DataError | None = None
+    boxes: DataError | None = None
     try:
         votes = read_ferplus_folders(files, root_name, read_fn)
         if votes is not None:
@@ -171,8 +172,8 @@ def _find_index(
         try:
             notes_fn = partial(_bytes_of, storage, limit=MAX_NOTE_BYTES)
             index = read_noted_boxes(files, notes_fn, many_fn, classes, root_name)
-        except (NoneThereError, UnnamedError) as error:
-            missing = missing or error
+        except (NoneThereError, UnusableError) as error:
+            boxes = error
         try:
             tables = _file_tables(files)
             index = index or read_file_tables(files, tables, partial(_stream, storage), classes, read_fn)
@@ -180,11 +181,11 @@ def _find_index(
             missing = missing or error
         index = index or read_file_codes(files, classes, read_fn)
     if index is None:
-        index = _read_tree(files, root_name, classes, read_fn, many_fn, missing)
+        index = _read_tree(files, root_name, classes, read_fn, many_fn, boxes)
     if index is None or len(index.classes) < 2:
         index = read_webdataset(files, root_name, classes, storage) or index
     if index is None or len(index.classes) < 2:
-        _refuse_for_reasons(files, storage, missing)
+        _refuse_for_reasons(files, storage, missing or boxes)
     return index
 
 
@@ -203,14 +204,18 @@ def _read_tree(
     classes: Sequence[str] | None,
     read_fn: ReadFn,
     many_fn: ManyFn,
-    missing: DataError | None,
+    boxes: DataError | None,
 ) -> Index | None:
-    """Class folders; where they are none, or broken, Pascal VOC's boxes, whose folders may look like them."""
+    """Class folders; where they are none, or broken, Pascal VOC's boxes, whose folders may look like them.
+
+    Raises:
+        DataError: broken ones; `boxes`, where there is one that says why boxes are not read.
+    """
     broken: DataError | None = None
     try:
         index = read_tree(files, root_name, classes, read_fn)
     except DataError as error:
-        index, broken = None, missing if isinstance(missing, UnnamedError) else error
+        index, broken = None, boxes or error
     if index is None or len(index.classes) < 2:
         index = read_voc(files, read_fn, many_fn, classes, root_name) or index
     if index is None and broken is not None:

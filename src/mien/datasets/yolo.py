@@ -34,8 +34,8 @@ LONGEST_NUMBER = 20
 """Numbers of classes have fewer digits."""
 
 
-class UnnamedError(DataError):
-    """YOLO's numbers, and nothing that says what they mean: something else may say what the pictures show."""
+class UnusableError(DataError):
+    """YOLO's numbers without names, or lines that are no boxes: something else may say what the pictures show."""
 
 
 def read_yolo(
@@ -51,8 +51,8 @@ def read_yolo(
         root_name: of the folder or archive.
 
     Raises:
-        UnnamedError: there are boxes, and nothing says what their numbers mean.
-        DataError: a class that is none, or no box that can be used.
+        UnusableError: nothing says what the numbers mean, or no line is a box.
+        DataError: a class that is none.
     """
     labels = label_folders(listing.folders)
     found = dict(_in_folders(listing.names, labels)) if labels else {}
@@ -69,7 +69,7 @@ def read_yolo(
     if first is None:
         return None
     if names is None:
-        raise UnnamedError(
+        raise UnusableError(
             "boxes of faces in larger pictures (YOLO) have numbers for classes, and nothing says what these mean; add "
             f"data.yaml (names: [angry, ...]), or {NAMES_FILE} with the name of class 0 on its first line, above them, "
             "or name the folder that has it",
@@ -77,7 +77,7 @@ def read_yolo(
         )
     boxes = read_boxes(((at, place, texts.get(place, b"")) for at, place in found.items()), listing.names, names)
     if not boxes.rows and aside:
-        raise DataError("no box can be used", boxes.problems)
+        raise UnusableError("no box can be used", boxes.problems)
     listed = names.listed if classes is None else tuple(map(canonical, classes))
     return index_boxes(boxes, listing.names, listed, root_name) if boxes.rows else None
 
