@@ -111,6 +111,19 @@ def write_coco_apart(root: Path) -> Path:
     return write_coco(root, "{}2017", "annotations/instances_{}2017.json")
 
 
+def write_box_tables(root: Path) -> Path:
+    """Roboflow's form for TensorFlow."""
+    for split, pictures in FACES.items():
+        lines = ["filename,width,height,class,xmin,ymin,xmax,ymax"]
+        for stem, faces in pictures.items():
+            write_picture(root / split / f"{stem}.png", faces)
+            for face in faces:
+                box = f"{face.left},{face.upper},{face.left + face.side},{face.upper + face.side}"
+                lines.append(f"{stem}.png,{WIDTH},{HEIGHT},{NAMES[face.label]},{box}")
+        write_text(root / split / "_annotations.csv", "\n".join([*lines, ""]))
+    return root
+
+
 def voc_xml(faces: Sequence[Face]) -> str:
     objects = "".join(
         f"<object><name>{NAMES[face.label]}</name><bndbox><xmin>{face.left + 1}</xmin><ymin>{face.upper + 1}</ymin>"
@@ -165,6 +178,7 @@ LAYOUTS: dict[str, Callable[[Path], Path]] = {
     "YOLO, side by side": write_darknet,
     "COCO": write_coco,
     "COCO, apart": write_coco_apart,
+    "table of, by Roboflow": write_box_tables,
     "Pascal VOC": write_voc,
     "Pascal VOC, apart": write_voc_apart,
     "ExpW": write_expw,

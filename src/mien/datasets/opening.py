@@ -19,6 +19,7 @@ from mien.datasets.affectnet import read_affectnet
 from mien.datasets.archives import open_storage
 from mien.datasets.beside import kept_many
 from mien.datasets.box_rows import BoxIndex
+from mien.datasets.box_tables import read_box_tables
 from mien.datasets.boxes import read_noted_boxes
 from mien.datasets.ckplus import read_ckplus
 from mien.datasets.class_names import ReadFn, is_expression
@@ -171,7 +172,9 @@ def _find_index(
     if index is None and files.names and not any(is_expression(base_name(folder)) for folder in files.folders):
         try:
             notes_fn = partial(_bytes_of, storage, limit=MAX_NOTE_BYTES)
-            index = read_noted_boxes(files, notes_fn, many_fn, classes, root_name)
+            index = read_noted_boxes(files, notes_fn, many_fn, classes, root_name) or read_box_tables(
+                files, _file_tables(files), partial(_stream, storage), classes, read_fn, root_name
+            )
         except (NoneThereError, UnusableError) as error:
             boxes = error
         try:
@@ -300,8 +303,9 @@ def _open_file(path: Path, classes: Sequence[str] | None, *, cache: bool) -> Dat
         raise UsageError(f"not a dataset: {path}; allowed are {allowed}")
     storage = Folder(path.parent)
     if not path.name.lower().endswith(".npz") and is_file_table(path.name, partial(_stream, storage)):
-        files = storage.listing()
-        index = read_file_tables(files, [path.name], partial(_stream, storage), classes, partial(_bytes_of, storage))
+        files, open_fn, read_fn = storage.listing(), partial(_stream, storage), partial(_bytes_of, storage)
+        index: Index | None = read_box_tables(files, [path.name], open_fn, classes, read_fn, path.parent.name)
+        index = index or read_file_tables(files, [path.name], open_fn, classes, read_fn)
         if index is not None:
             return _files_dataset(path, index, files, storage)
     return _open_tables(path, [path.name], storage, cache=cache)

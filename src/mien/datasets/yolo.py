@@ -70,9 +70,9 @@ def read_yolo(
         return None
     if names is None:
         raise UnusableError(
-            "boxes of faces in larger pictures (YOLO) have numbers for classes, and nothing says what these mean; add "
-            f"data.yaml (names: [angry, ...]), or {NAMES_FILE} with the name of class 0 on its first line, above them, "
-            "or name the folder that has it",
+            "boxes of faces in larger pictures (YOLO) have numbers for classes, and nothing says what these mean; name "
+            "the folder that has data.yaml (names: [angry, ...]), or add that file, or "
+            f"{NAMES_FILE} with the name of class 0 on its first line, above their folders",
             [first],
         )
     boxes = read_boxes(((at, place, texts.get(place, b"")) for at, place in found.items()), listing.names, names)
