@@ -31,6 +31,9 @@ RAFDB_NUMBERS: dict[int, str] = dict(
 )
 """What the numbers mean in RAF-DB's list of basic expressions (Li et al. 2017)."""
 
+EXPW_NUMBERS: dict[int, str] = dict(enumerate(FER2013_INDICES))
+"""What the last number of a line means in ExpW's ``label.lst`` (Zhang et al. 2017)."""
+
 CKPLUS_NUMBERS: dict[int, str] = dict(
     enumerate(("neutral", "angry", "contempt", "disgust", "fear", "happy", "sad", "surprise"))
 )

@@ -22,6 +22,7 @@ from mien.datasets.storage import (
     Listing,
     Storage,
     is_hidden,
+    is_note,
     read_lazily,
     too_large,
 )
@@ -171,7 +172,7 @@ class Tar:
         for position, name in enumerate(names):
             if name in places:
                 wanted.setdefault(places[name].offset, []).append(position)
-        for archive, member in self._members():
+        for archive, member in self._members() if wanted else ():
             if member.offset in wanted:
                 blob = _fetched(archive, member)
                 yield from ((position, blob) for position in wanted[member.offset])
@@ -277,6 +278,7 @@ def _listing(path: Path, files: list[str], stamps: list[tuple[int, int]], folder
         folders=sorted(_folders(name for name in (*(name + "/" for name in folders), *(name for name, _ in shown)))),
         tables=[name for name, _ in shown if name.lower().endswith(TABLE_ENDINGS)],
         packed=[name for name, _ in shown if name.lower().endswith(ARCHIVE_ENDINGS)],
+        notes=[name for name, _ in shown if is_note(name)],
     )
 
 

@@ -270,7 +270,9 @@ def _stem(name: str, split: str) -> str:
     """A file name without ending, made of a face's name; the prefix keeps public and private apart in ``test``."""
     row = re.fullmatch(r".*:(\d+)", name)
     prefix = _PREFIX_OF_SPLIT.get(split, "")
-    stem = f"{int(row[1]):06d}" if row else re.sub(r"[^\w.-]+", "_", PurePosixPath(name).stem).lstrip(".@_") or "face"
+    box = re.fullmatch(r"(.*)#(\d+)", name)  # one of several in a picture
+    plain = f"{PurePosixPath(box[1]).stem}-{box[2]}" if box else PurePosixPath(name).stem
+    stem = f"{int(row[1]):06d}" if row else re.sub(r"[^\w.-]+", "_", plain).lstrip(".@_") or "face"
     if row:
         return f"{prefix}{stem}"
     return stem if split not in ("public", "private") or stem.startswith(prefix) else f"{prefix}{stem}"

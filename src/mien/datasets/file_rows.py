@@ -110,12 +110,12 @@ class FileTable:
 
 def _column_names(line: str, delimiter: str) -> tuple[str, ...]:
     try:
-        return tuple(column_name(name) for name in next(_reader([line], delimiter), []))
+        return tuple(column_name(name) for name in next(csv_reader([line], delimiter), []))
     except csv.Error:
         return ()
 
 
-def _reader(lines: Iterable[str], delimiter: str) -> Any:
+def csv_reader(lines: Iterable[str], delimiter: str) -> Any:
     """`csv.reader`, which refuses quotes that are not closed rather than take the rest of the file for one field."""
     return csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
 
@@ -182,9 +182,13 @@ def read_table(name: str, open_fn: OpenFn) -> FileTable | None:
     if found is None:
         return None
     header, rows, problems = found
+    return FileTable(name, rows, problems, scheme_of(header, rows), split_of_table(name))
+
+
+def split_of_table(name: str) -> str | None:
+    """The split that a table's own name or its folder's says."""
     folder, base = posixpath.split(name)
-    split = table_split(posixpath.splitext(base)[0]) or folder_split(posixpath.basename(folder))
-    return FileTable(name, rows, problems, scheme_of(header, rows), split)
+    return table_split(posixpath.splitext(base)[0]) or folder_split(posixpath.basename(folder))
 
 
 def may_be_of_anything(name: str, open_fn: OpenFn) -> bool:
@@ -229,7 +233,7 @@ def read_rows(file: IO[bytes], name: str, header: Header) -> tuple[list[Row], li
     problems: list[str] = []
     lines, last = [], max(header.file, header.word or 0, header.split or 0)
     text = io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="")
-    reader = _reader(text, header.delimiter)
+    reader = csv_reader(text, header.delimiter)
     for fields in reader:
         if len(fields) > last:
             lines.append((f"{name}:{reader.line_num + 1}", [one.strip() for one in fields]))

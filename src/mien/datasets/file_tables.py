@@ -59,15 +59,25 @@ def read_file_tables(
     tables = [table for table in read if not _is_of_folders(table.rows, folders)]
     if not tables:
         return None
-    found = [(table, Finder(listing_.names, table)) for table in tables]
-    there = [(table, finder) for table, finder in found if finder.any_found()]
-    there = there or [(table, moved) for table, _ in found if (moved := _moved(listing_.names, table)) is not None]
-    if not there:
-        raise _none_there(found)
+    there = find_pictures(tables, listing_.names)
     _check_together([table for table, _ in there])
     folder = posixpath.dirname(there[0][0].name)
-    listed = tuple(map(canonical, classes)) if classes is not None else _listed_names(folder, read_fn)
+    listed = tuple(map(canonical, classes)) if classes is not None else listed_names(folder, read_fn)
     return build_index(there, listed, listing_.names)
+
+
+def find_pictures(tables: Sequence[FileTable], names: Sequence[str]) -> list[tuple[FileTable, Finder]]:
+    """Those tables of whose rows at least one names a picture that is there, each with what finds them.
+
+    Raises:
+        NoneThereError: there are no pictures of any.
+    """
+    found = [(table, Finder(names, table)) for table in tables]
+    there = [(table, finder) for table, finder in found if finder.any_found()]
+    there = there or [(table, moved) for table, _ in found if (moved := _moved(names, table)) is not None]
+    if not there:
+        raise _none_there(found)
+    return there
 
 
 def _is_of_folders(rows: Sequence[Row], folders: set[str]) -> bool:
@@ -104,7 +114,7 @@ def _moved(names: Sequence[str], table: FileTable) -> Finder | None:
     return None
 
 
-def _listed_names(folder: str, read_fn: ReadFn) -> tuple[str, ...] | None:
+def listed_names(folder: str, read_fn: ReadFn) -> tuple[str, ...] | None:
     """The class names in a file beside the table or, without one, at the top."""
     beside = read_names(posixpath.join(folder, NAMES_FILE), read_fn)
     return beside if beside is not None or not folder else read_names(NAMES_FILE, read_fn)
@@ -238,7 +248,7 @@ def build_index(
     told = f"{words} ({many(passed, 'row')} without an expression passed over)" if passed else words
     if any(finder.without for _, finder in tables):
         told += ", found by the ends of its paths"
-    classes = _classes({name for name in meaning.values() if name}, scheme, listed)
+    classes = ordered_classes({name for name in meaning.values() if name}, scheme, listed)
     return _index(found, meaning, classes, names, told)
 
 
@@ -247,7 +257,7 @@ def _split_of(row: Row, table: FileTable, name: str) -> str | None:
     return word_split(row.split) if row.split else table.split or path_split(name)
 
 
-def _classes(present: set[str], scheme: Scheme | None, listed: Sequence[str] | None) -> tuple[str, ...]:
+def ordered_classes(present: set[str], scheme: Scheme | None, listed: Sequence[str] | None) -> tuple[str, ...]:
     """The classes in order: the seven where all are of them; else as listed, of the known dataset, or as there are."""
     if present <= set(EXPRESSIONS):
         return EXPRESSIONS
@@ -263,7 +273,7 @@ def _index(
     labels = [meaning[found.rows[place].word] for place in places]
     splits = [found.splits[place] for place in places]
     if classes != EXPRESSIONS:
-        _check_agreement(labels, splits, [found.rows[place].where for place in places])
+        check_agreement(labels, splits, [found.rows[place].where for place in places])
     return Index(
         format=words,
         classes=classes,
@@ -274,7 +284,7 @@ def _index(
     )
 
 
-def _check_agreement(labels: Sequence[str], splits: Sequence[str], wheres: Sequence[str]) -> None:
+def check_agreement(labels: Sequence[str], splits: Sequence[str], wheres: Sequence[str]) -> None:
     """Own classes: one that only the test set has could never be learned."""
     training = {label for label, split in zip(labels, splits, strict=True) if split == "train"}
     unknown = [f"{where} ({label})" for label, where in zip(labels, wheres, strict=True) if label not in training]

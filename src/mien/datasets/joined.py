@@ -83,6 +83,7 @@ class Joined:
             folders=sorted(above.union(*(_below(place, one.folders) for place, one in found.items()))),
             tables=[*self._tables, *(name for place, one in found.items() for name in _below(place, one.tables))],
             packed=[name for place, one in found.items() for name in _below(place, one.packed)],
+            notes=[name for place, one in found.items() for name in _below(place, one.notes)],
         )
 
     def read(self, name: str, limit: int = MAX_IMAGE_BYTES) -> bytes:

@@ -11,7 +11,7 @@ from mien.datasets import cache as cache_files
 from mien.datasets.joined import Joined
 from mien.datasets.storage import TABLE_ENDINGS, Listing, Storage, single_file
 
-_TEXTS = ("names", "folders", "tables", "packed")
+_TEXTS = ("names", "folders", "tables", "packed", "notes")
 
 
 def list_files(storage: Storage, path: Path, *, cache: bool) -> Listing:

@@ -3,38 +3,35 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, get_args
+from typing import get_args
 
 import numpy as np
 
 from mien.config import FerPlus
 from mien.datasets import cache as cache_files
-from mien.datasets.affectnet import read_affectnet
 from mien.datasets.archives import open_storage
-from mien.datasets.boxes import refuse_boxes
+from mien.datasets.beside import kept_many
+from mien.datasets.box_rows import BoxIndex
 from mien.datasets.braces import open_pattern
-from mien.datasets.ckplus import read_ckplus
-from mien.datasets.class_names import ReadFn, is_expression
+from mien.datasets.contents import Contents, hold_file, open_table, read_quietly
+from mien.datasets.cutting import CutFiles
 from mien.datasets.dataset import Dataset
 from mien.datasets.ferplus import MAX_VOTES_BYTES, VOTES_FILE, read_votes, with_votes
 from mien.datasets.ferplus_folders import read_ferplus_folders
-from mien.datasets.file_codes import read_file_codes
-from mien.datasets.file_rows import holds_pixels, is_file_table, may_be_of_anything, refuse_unknown_columns
-from mien.datasets.file_tables import NoneThereError, read_file_tables
+from mien.datasets.file_rows import holds_pixels, is_file_table
+from mien.datasets.indexing import find_index, find_table_index
 from mien.datasets.joined import Joined, archives_told, join_archives
 from mien.datasets.listings import file_fingerprint, list_files
 from mien.datasets.npz import read_npz
-from mien.datasets.packing import MAX_TABLE_BYTES, unpacked, unpacked_name, unpacked_once
+from mien.datasets.packing import unpacked_name, unpacked_once
 from mien.datasets.parquet import SUFFIX as PARQUET_SUFFIX
 from mien.datasets.parquet import parquet_names, read_parquet
 from mien.datasets.pixels import Files, Held
-from mien.datasets.rafdb import read_rafdb
 from mien.datasets.record_rows import is_record_table
 from mien.datasets.storage import (
     SAMPLE_MARKER,
@@ -44,13 +41,13 @@ from mien.datasets.storage import (
     Storage,
     base_name,
     encode_names,
-    read_many,
 )
 from mien.datasets.table_choice import choose_tables, is_votes
-from mien.datasets.tables import PIXEL_TABLES, READING, Table, classes_of, join_tables, read_csv
-from mien.datasets.tree import Index, read_tree
-from mien.datasets.webdataset import read_webdataset
+from mien.datasets.tables import READING, Table, classes_of, join_tables, read_csv
+from mien.datasets.tree import Index
+from mien.datasets.yolo_names import YAML_ENDINGS
 from mien.errors import DataError, UsageError, listing, many, unknown_choice
+from mien.labels import refuse_text
 
 FORMATS = {
     "fer2013.csv": "FER2013 CSV",
@@ -91,8 +88,8 @@ def open_dataset(
     """Open a dataset of labelled faces without reading its images.
 
     Args:
-        path: a folder, archive, CSV, TSV, Parquet or npz file, or a pattern such as ``train-{000..003}.tar``; see
-            docs/data.md for what each may hold.
+        path: a folder, archive, CSV, TSV, Parquet or npz file, YOLO's data.yaml, or a pattern such as
+            ``train-{000..003}.tar``; see docs/data.md for what each may hold.
         classes: the class names there may be, in order, for trees and tables that mix the seven expressions with others
             or number their classes; None: as a file ``classes.txt`` beside them says, if they do.
         ferplus: take the labels from FER+'s votes beside ``fer2013.csv``, in eight classes: ``majority``, or
@@ -105,6 +102,9 @@ def open_dataset(
     """
     path = _as_path(path)
     refuse_missing(path)
+    refuse_text(classes)
+    if path.suffix.lower() in YAML_ENDINGS and path.is_file():
+        path = path.parent  # YOLO's data.yaml stands for what is beside it
     try:
         storage = open_pattern(path) or open_storage(path)
     except OSError as error:
@@ -116,20 +116,28 @@ def open_dataset(
     if storage is None:
         return _open_file(path, classes, cache=cache)
     files = list_files(storage, path, cache=cache)
-    index = _find_index(files, _name_of(storage.root if isinstance(storage, Joined) else path), classes, storage)
-    if index is not None and (path / SAMPLE_MARKER).is_file():
-        index = replace(index, format="drawn sample faces")
-    if index is not None:
-        return _files_dataset(path, index, files, storage)
-    within = _open_joined(path, storage, files, classes, cache=cache)
-    if within is not None:
-        return within
+    found = _open_files(path, storage, files, classes, cache=cache) or _open_joined(
+        path, storage, files, classes, cache=cache
+    )
+    if found is not None:
+        return found
     tables = choose_tables(files.tables)
     if not tables and not storage.kind and (names := parquet_names(path)):
         return _open_parquet(path, path, names, classes)
     if not tables:
         raise _nothing_found(path, files)
     return _open_tables(path, tables, storage, cache=cache)
+
+
+def _open_files(
+    path: Path, storage: Storage, files: Listing, classes: Sequence[str] | None, *, cache: bool
+) -> Dataset | None:
+    """A dataset of image files in a folder or archives; None where nothing says what they show."""
+    root_name = _name_of(storage.root if isinstance(storage, Joined) else path)
+    index = find_index(Contents(files, storage, root_name, classes, kept_many(storage, path, cache=cache)))
+    if index is not None and (path / SAMPLE_MARKER).is_file():
+        index = replace(index, format="drawn sample faces")
+    return None if index is None else _files_dataset(path, index, files, storage)
 
 
 def _open_joined(
@@ -139,14 +147,12 @@ def _open_joined(
     tables = unpacked_once(files.tables)
     if not files.packed or (not storage.kind and parquet_names(path)):
         return None
-    if any(name.lower().endswith(".npz") or holds_pixels(name, partial(_stream, storage)) for name in tables):
+    if any(name.lower().endswith(".npz") or holds_pixels(name, partial(open_table, storage)) for name in tables):
         return None
     joined = join_archives(storage, files.packed, tables)
     if joined is None:
         return None
-    within = list_files(joined, path, cache=cache)
-    index = _find_index(within, _name_of(path), classes, joined)
-    return None if index is None else _files_dataset(path, index, within, joined)
+    return _open_files(path, joined, list_files(joined, path, cache=cache), classes, cache=cache)
 
 
 def _name_of(path: Path) -> str:
@@ -154,92 +160,14 @@ def _name_of(path: Path) -> str:
     return path.resolve().name if path.is_dir() else path.name.split(".")[0]
 
 
-def _find_index(files: Listing, root_name: str, classes: Sequence[str] | None, storage: Storage) -> Index | None:
-    """What the pictures of a folder or archive are; None where nothing says what they show.
-
-    Folders that are called like expressions come before tables of files, and these before folders of other names; but
-    JSON Lines, which may be of anything, come before these only where they say expressions, or are ``metadata.jsonl``.
-    """
-    if isinstance(storage, Joined) and storage.are_shards:
-        return read_webdataset(files, root_name, classes, storage)
-    read_fn, many_fn = partial(_bytes_of, storage), partial(read_many, storage)
-    missing: NoneThereError | None = None
-    later: list[str] = []
-    try:
-        votes = read_ferplus_folders(files, root_name, read_fn)
-        if votes is not None:
-            return votes[0]
-    except NoneThereError as error:
-        missing = error
-    index = read_rafdb(files, read_fn) or read_affectnet(files, many_fn) or read_ckplus(files, many_fn)
-    if index is None and files.names and not any(is_expression(base_name(folder)) for folder in files.folders):
-        tables = _file_tables(files)
-        later = [name for name in tables if may_be_of_anything(name, partial(_stream, storage))]
-        index, none_there = _read_tables(files, [name for name in tables if name not in later], classes, storage)
-        missing = missing or none_there
-        index = index or read_file_codes(files, classes, read_fn)
-    if index is None:
-        index = _read_tree(files, root_name, classes, read_fn)
-    if index is None or len(index.classes) < 2:
-        index = read_webdataset(files, root_name, classes, storage) or index
-    if later and (index is None or len(index.classes) < 2):
-        told, none_there = _read_tables(files, later, classes, storage)
-        index, missing = told or index, missing or none_there
-    if index is None or len(index.classes) < 2:
-        _refuse_for_reasons(files, storage, missing, boxes=classes is None)
-    return index
-
-
-def _read_tables(
-    files: Listing, names: Sequence[str], classes: Sequence[str] | None, storage: Storage
-) -> tuple[Index | None, NoneThereError | None]:
-    """Tables of files, and why there is none where it is for lack of their pictures."""
-    try:
-        return read_file_tables(files, names, partial(_stream, storage), classes, partial(_bytes_of, storage)), None
-    except NoneThereError as error:
-        return None, error
-
-
-def _refuse_for_reasons(files: Listing, storage: Storage, missing: NoneThereError | None, *, boxes: bool) -> None:
-    """Refuse what says in other words what its pictures show, where there is such; it may still be read otherwise."""
-    if missing is not None:
-        raise missing
-    if boxes:
-        refuse_boxes(files, partial(_bytes_of, storage))
-    tables = _file_tables(files) if files.names else []
-    if len(tables) == 1:
-        refuse_unknown_columns(tables[0], partial(_stream, storage))
-
-
-def _read_tree(files: Listing, root_name: str, classes: Sequence[str] | None, read_fn: ReadFn) -> Index | None:
-    """Class folders; a dataset of boxes, whose folders may look like them, is refused as one."""
-    try:
-        return read_tree(files, root_name, classes, read_fn)
-    except DataError:
-        refuse_boxes(files, read_fn)
-        raise
-
-
-def _file_tables(files: Listing) -> list[str]:
-    """What may be tables of files: those known to hold pixels, which are large, are not even opened."""
-    names = [name for name in unpacked_once(files.tables) if not name.lower().endswith(".npz")]
-    return [name for name in names if not is_votes(name) and unpacked_name(base_name(name)) not in PIXEL_TABLES]
-
-
 def _files_dataset(path: Path, index: Index, files: Listing, storage: Storage) -> Dataset:
     """A dataset of image files."""
     fingerprint = files.fingerprint()
+    if isinstance(index, BoxIndex):
+        return _dataset(path, index, CutFiles(storage, index, fingerprint), archives_told(storage))
     if len(index.keys) < len(files.names):  # which of them are read is up to a table, that may change
         fingerprint = hashlib.sha256(fingerprint.encode() + index.keys.tobytes()).hexdigest()
     return _dataset(path, index, Files(storage, index.keys, fingerprint), archives_told(storage))
-
-
-def _bytes_of(storage: Storage, name: str) -> bytes | None:
-    """A file's bytes, or None where there is none that can be read."""
-    try:
-        return storage.read(name)
-    except DataError:
-        return None
 
 
 def _nothing_found(path: Path, files: Listing) -> DataError:
@@ -274,17 +202,19 @@ def _open_file(path: Path, classes: Sequence[str] | None, *, cache: bool) -> Dat
     """A CSV, npz or Parquet file that stands by itself, or a table of the pictures beside it."""
     storage, lowered = Folder(path.parent), path.name.lower()
     listed = lowered.endswith(TABLE_ENDINGS) and not lowered.endswith(".npz")
-    of_files = listed and is_file_table(path.name, partial(_stream, storage))
+    of_files = listed and is_file_table(path.name, partial(open_table, storage))
     if lowered.endswith(PARQUET_SUFFIX) and not of_files:
         return _open_parquet(path, path.parent, [path.name], classes)
     if not lowered.endswith(TABLE_ENDINGS):
         allowed = "folders, zip and tar archives, .csv (also .csv.gz, .xz and .bz2), .tsv, .jsonl, .npz and .parquet"
         raise UsageError(f"not a dataset: {path}; allowed are {allowed} files")
     if of_files:
-        files = storage.listing()
-        index = read_file_tables(files, [path.name], partial(_stream, storage), classes, partial(_bytes_of, storage))
+        contents = Contents(
+            storage.listing(), storage, path.parent.name, classes, kept_many(storage, path, cache=cache)
+        )
+        index = find_table_index(contents, path.name)
         if index is not None:
-            return _files_dataset(path, index, files, storage)
+            return _files_dataset(path, index, contents.files, storage)
     if is_record_table(path.name):
         raise DataError("no columns of files and of what they show, such as file_name and label", [str(path)])
     return _open_tables(path, [path.name], storage, cache=cache)
@@ -306,7 +236,7 @@ def _open_ferplus(path: Path, storage: Storage | None, mode: FerPlus, *, cache: 
         beside = [name for name in [VOTES_FILE] if (path.parent / name).is_file()]
     else:
         files = list_files(storage, path, cache=cache)
-        found = read_ferplus_folders(files, _name_of(path), partial(_bytes_of, storage), mode)
+        found = read_ferplus_folders(files, _name_of(path), partial(read_quietly, storage), mode)
         if found is not None:
             return replace(_files_dataset(path, found[0], files, storage), targets=found[1])
         everything = files.tables
@@ -319,14 +249,14 @@ def _open_ferplus(path: Path, storage: Storage | None, mode: FerPlus, *, cache: 
             f"FER+ needs fer2013.csv and {VOTES_FILE} in one folder, as the order of their rows is all that links "
             f"votes to faces (files of class folders cannot be matched); {path} holds {there}"
         )
-    votes = read_votes(_file(storage, beside[0], MAX_VOTES_BYTES).getvalue(), beside[0])
+    votes = read_votes(hold_file(storage, beside[0], MAX_VOTES_BYTES).getvalue(), beside[0])
     return with_votes(_open_tables(path, tables, storage, cache=cache), votes, mode, beside[0])
 
 
 def _open_tables(path: Path, names: Sequence[str], storage: Storage, *, cache: bool) -> Dataset:
     """CSV files that belong together, or one npz file; `storage` holds them."""
     if names[0].lower().endswith(".npz"):
-        index, images = read_npz(_file(storage, names[0]), str(path))
+        index, images = read_npz(hold_file(storage, names[0]), str(path))
         return _dataset(path, index, Held(images, _fingerprint(path, names, storage)), archives_told(storage))
     fingerprint = f"{_fingerprint(path, names, storage)} {READING}"
     table = _recall_table(path, fingerprint) if cache else None
@@ -350,27 +280,10 @@ def _fingerprint(path: Path, names: Sequence[str], storage: Storage) -> str:
 def _read_csv(storage: Storage, name: str) -> Table:
     """Read a CSV file; one on disk line by line, without holding its text."""
     try:
-        with _stream(storage, name) as file:
+        with open_table(storage, name) as file:
             return read_csv(file, name)
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror or error})", [name]) from error
-
-
-def _stream(storage: Storage, name: str) -> IO[bytes]:
-    """Open a table, unpacked where it is packed; of one within an archive the bytes are held.
-
-    Raises:
-        DataError: it cannot be read from the archive.
-        OSError: from the disk.
-    """
-    return unpacked((storage.root / name).open("rb") if isinstance(storage, Folder) else _file(storage, name))
-
-
-def _file(storage: Storage, name: str, limit: int = MAX_TABLE_BYTES) -> io.BytesIO:
-    try:
-        return io.BytesIO(storage.read(name, limit))
-    except DataError as error:
-        raise DataError(str(error), [name]) from error
 
 
 def _recall_table(path: Path, fingerprint: str) -> Table | None:

@@ -88,7 +88,7 @@ class Files:
         """See `Source.read`."""
         name = self.names[position].decode("utf-8", "surrogateescape")
         try:
-            return _decode(lambda: self.storage.read(name), channels)
+            return decode_blob(lambda: self.storage.read(name), channels)
         except DataError as error:
             raise DataError("image cannot be used", [f"{name} ({error})"]) from error
 
@@ -102,7 +102,7 @@ class Files:
         def work(chunk: list[tuple[int, Blob]]) -> int:
             for place, blob in chunk:
                 try:
-                    image = _decode(blob, channels)
+                    image = decode_blob(blob, channels)
                 except DataError as error:
                     failures[place] = f"{names[place]} ({error})"
                 else:
@@ -155,7 +155,7 @@ class Held:
         return {}
 
 
-def _decode(blob: Blob, channels: int) -> Image:
+def decode_blob(blob: Blob, channels: int) -> Image:
     """Decode a file; the error is the bare reason."""
     data = blob()
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mien.labels import AFFECTNET_NUMBERS, AFFECTNET_WITHOUT, CKPLUS_NUMBERS, RAFDB_NUMBERS
+from mien.labels import AFFECTNET_NUMBERS, AFFECTNET_WITHOUT, CKPLUS_NUMBERS, EXPW_NUMBERS, RAFDB_NUMBERS
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,3 +26,4 @@ class Scheme:
 AFFECTNET = Scheme("AffectNet", AFFECTNET_NUMBERS, AFFECTNET_WITHOUT)
 RAFDB = Scheme("RAF-DB", RAFDB_NUMBERS)
 CKPLUS = Scheme("CK+", CKPLUS_NUMBERS)
+EXPW = Scheme("ExpW", EXPW_NUMBERS)

@@ -102,12 +102,17 @@ def is_container(name: str) -> bool:
 
 def path_split(name: str) -> str:
     """The split of a file by the folders on its way, where just one is named, else by how its name begins."""
-    folders = name.split("/")[:-1]
+    folders, _, base = name.rpartition("/")
+    return file_split(base, folders_split(folders))
+
+
+def folders_split(path: str) -> str | None:
+    """The split that the folders of a path name, where just one is named, else None."""
     for read_fn in (folder_split, long_split):
-        found = {split for folder in folders if (split := read_fn(folder))}
+        found = {split for folder in path.split("/") if (split := read_fn(folder))}
         if len(found) == 1:
-            return file_split(name.rpartition("/")[2], found.pop())
-    return file_split(name.rpartition("/")[2], None)
+            return found.pop()
+    return None
 
 
 def file_split(file_name: str, folder: str | None) -> str:

@@ -9,7 +9,7 @@ import hashlib
 import os
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Protocol
@@ -32,6 +32,14 @@ TABLE_ENDINGS = (".csv", ".csv.gz", ".csv.xz", ".csv.bz2", ".tsv", ".npz", ".jso
 ARCHIVE_ENDINGS = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2", ".rar", ".7z")
 """File endings, in lower case, of archives: within a dataset they are not opened, but named where nothing else is."""
 
+NOTE_ENDINGS = (".yaml", ".yml", ".lst", ".names", ".labels", "coco.json")
+"""File endings, in lower case, of notes: files that may say of many pictures at once what boxes in them show."""
+
+NOTE_STEMS = ("train", "val", "valid", "validation", "test", "result", "labels")
+"""What JSON files that are notes may be called, in lower case; others stand in a folder `NOTE_FOLDER` or begin so."""
+
+NOTE_FOLDER, NOTE_STARTS = "annotations", ("annotations", "_annotations", "instances")
+
 Blob = Callable[[], bytes]
 """Gives one file's bytes; raises `DataError` without a name where they cannot be read."""
 
@@ -50,6 +58,7 @@ class Listing:
         folders: every folder, relative to the root, empty ones too; hidden ones are left out.
         tables: files that end as `TABLE_ENDINGS`.
         packed: files that end as `ARCHIVE_ENDINGS`.
+        notes: files that `is_note` takes for such.
     """
 
     names: list[str] = field(default_factory=list)
@@ -57,6 +66,7 @@ class Listing:
     folders: list[str] = field(default_factory=list)
     tables: list[str] = field(default_factory=list)
     packed: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def fingerprint(self) -> str:
         """A digest that changes when an image comes, goes or changes."""
@@ -99,6 +109,17 @@ def is_hidden(name: str) -> bool:
     return name.startswith((".", "__", "@"))
 
 
+def is_note(name: str) -> bool:
+    """Whether a file, by its name relative to the root, may say what boxes in many pictures show (`NOTE_ENDINGS`)."""
+    folder, _, base = name.lower().rpartition("/")
+    if base.endswith(NOTE_ENDINGS):
+        return True
+    stem, ending = base[:-5], base[-5:]
+    return ending == ".json" and (
+        base_name(folder) == NOTE_FOLDER or stem in NOTE_STEMS or stem.startswith(NOTE_STARTS)
+    )
+
+
 def too_large(limit: int) -> DataError:
     """The error for a file that is larger than may be read."""
     return DataError(f"larger than {limit / 1024**2:,.0f} MiB")
@@ -119,7 +140,7 @@ class Folder:
         stamps = array("q")
         self._walk(str(self.root), "", found, stamps, ())
         table = np.frombuffer(stamps, np.int64).reshape(-1, 2)
-        return Listing(found.names, table, found.folders, found.tables, found.packed)
+        return replace(found, stamps=table)
 
     def _walk(
         self, path: str, prefix: str, found: Listing, stamps: array[int], above: tuple[tuple[int, int], ...]
@@ -139,6 +160,8 @@ class Folder:
                 found.tables.append(prefix + name)
             elif name.lower().endswith(ARCHIVE_ENDINGS):
                 found.packed.append(prefix + name)
+            elif is_note(prefix + name):
+                found.notes.append(prefix + name)
 
     def _identity(self, path: str, above: tuple[tuple[int, int], ...]) -> tuple[int, int]:
         status = os.stat(path)  # noqa: PTH116 - os.DirEntry.stat has no inode on Windows

@@ -1,0 +1,178 @@
+"""YOLO's boxes: a text file for each picture, a line for each box; ``data.yaml`` says what the numbers mean.
+
+``train/images/1.jpg`` and ``train/labels/1.txt``, ``images/train`` and ``labels/train``, ``images`` and ``labels``, or
+both files side by side, as Darknet has them. Lines are ``3 0.5 0.5 0.2 0.3``: number of the class, centre, width and
+height in shares of the picture; or a polygon's points behind the number, whose bounding box is taken.
+"""
+
+from __future__ import annotations
+
+import math
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from mien.datasets.box_rows import Box, Boxes, BoxIndex, BoxRow, clip, index_boxes
+from mien.datasets.class_names import NAMES_FILE, ReadFn, names_by_number
+from mien.datasets.storage import Listing, ManyFn, base_name
+from mien.datasets.tables import RowError, whole_number
+from mien.datasets.yolo_names import Names, find_names
+from mien.errors import DataError
+from mien.labels import canonical
+
+IMAGES, LABELS = "images", "labels"
+"""Folders that stand for each other, in lower case."""
+
+PROBES = 50
+"""So many pictures are looked at to see whether text files stand beside them."""
+
+BEYOND = 0.5
+"""Shares may reach so far past the picture; those that reach further are none, but pixels perhaps."""
+
+
+LONGEST_NUMBER = 20
+"""Numbers of classes have fewer digits."""
+
+
+class UnusableError(DataError):
+    """YOLO's numbers without names, or lines that are no boxes: something else may say what the pictures show."""
+
+
+def read_yolo(
+    listing: Listing, read_fn: ReadFn, many_fn: ManyFn, classes: Sequence[str] | None, root_name: str
+) -> BoxIndex | None:
+    """Understand a listing as YOLO's; None where it is something else.
+
+    Args:
+        listing: the files.
+        read_fn: reads what may say the classes' names.
+        many_fn: reads the text files.
+        classes: the class names there may be; they name numbers that nothing else does.
+        root_name: of the folder or archive.
+
+    Raises:
+        UnusableError: nothing says what the numbers mean, or no line is a box.
+        DataError: a class that is none.
+    """
+    labels = label_folders(listing.folders)
+    found = dict(_in_folders(listing.names, labels)) if labels else {}
+    aside = bool(found)
+    if not aside:
+        found = dict(_beside(listing.names))
+        if not many_fn(list(found.values())[:: max(1, len(found) // PROBES)]):
+            return None
+    names = find_names(listing, read_fn, labels)
+    if names is None and classes is not None:
+        names = Names("", names_by_number(list(map(canonical, classes))))
+    texts = many_fn(list(found.values())) if aside or names is not None else {}
+    first = next((place for place, data in texts.items() if data.strip()), None)
+    if first is None:
+        return None
+    if names is None:
+        raise UnusableError(
+            "boxes of faces in larger pictures (YOLO) have numbers for classes, and nothing says what these mean; name "
+            "the folder that has data.yaml (names: [angry, ...]), or add that file, or "
+            f"{NAMES_FILE} with the name of class 0 on its first line, above their folders",
+            [first],
+        )
+    boxes = read_boxes(((at, place, texts.get(place, b"")) for at, place in found.items()), listing.names, names)
+    if not boxes.rows and aside:
+        raise UnusableError("no box can be used", boxes.problems)
+    listed = names.listed if classes is None else tuple(map(canonical, classes))
+    return index_boxes(boxes, listing.names, listed, root_name) if boxes.rows else None
+
+
+def label_folders(folders: Iterable[str]) -> dict[str, str]:
+    """Folders that are called like those of text files, by their names in lower case."""
+    return {folder.lower(): folder for folder in folders if base_name(folder).lower() == LABELS}
+
+
+def _in_folders(names: Sequence[str], labels: Mapping[str, str]) -> Iterator[tuple[int, str]]:
+    """The place of each picture in a folder beside which one of labels stands, and the name of its text file."""
+    for at, name in enumerate(names):
+        parts = posixpath.splitext(name)[0].split("/")
+        for level in range(len(parts) - 2, -1, -1):
+            folder = labels.get("/".join([*parts[:level], LABELS]).lower())
+            if folder is not None and parts[level].lower() == IMAGES:
+                yield at, "/".join([folder, *parts[level + 1 :]]) + ".txt"
+                break
+
+
+def _beside(names: Sequence[str]) -> Iterator[tuple[int, str]]:
+    return ((at, f"{posixpath.splitext(name)[0]}.txt") for at, name in enumerate(names))
+
+
+def read_boxes(texts: Iterable[tuple[int, str, bytes]], pictures: Sequence[str], names: Names) -> Boxes:
+    """Read the text files of pictures.
+
+    Args:
+        texts: of each its picture's place, its own name and what it holds; nothing for a picture without boxes.
+        pictures: what the pictures are called.
+        names: what numbers mean.
+    """
+    found = Boxes("YOLO", [names.source] if names.source else [], shares=True)
+    without = 0
+    for at, place, data in texts:
+        before = len(found.rows) + len(found.problems)
+        split = names.split_of(pictures[at])
+        for number, line in enumerate(data.decode("utf-8-sig", "replace").splitlines(), start=1):
+            fields = line.split()
+            if fields:
+                _read_line(found, fields, f"{place}:{number}", at, names, split, pictures[at])
+        without += before == len(found.rows) + len(found.problems)
+    return replace(found, passed=f"{without:,} pictures without a box") if without else found
+
+
+def _read_line(
+    found: Boxes, fields: Sequence[str], where: str, at: int, names: Names, split: str, picture: str
+) -> None:
+    try:
+        word = word_of(fields[0], names.words)
+        box = clip(box_of(fields[1:], poses=names.poses), 1.0, 1.0)
+    except RowError as error:
+        found.problems.append(f"{where} ({error})")
+    else:
+        found.rows.append(BoxRow(where, picture, word, split, box=box))
+        found.places.append(at)
+
+
+def word_of(text: str, words: Mapping[int, str]) -> str:
+    """What a line's first number means.
+
+    Raises:
+        RowError: it is none, or none that has a name.
+    """
+    number = whole_number(text) if len(text) < LONGEST_NUMBER else text
+    if not number.isdecimal() or len(number) >= LONGEST_NUMBER:
+        raise RowError(f"begins with {text[:20]!r}, which is no number of a class")
+    if int(number) not in words:
+        raise RowError(f"class {int(number)} has no name")
+    return words[int(number)]
+
+
+def box_of(fields: Sequence[str], *, poses: bool = False) -> Box:
+    """The box of a line, without its class, in shares of the picture.
+
+    Args:
+        fields: centre, width and height, perhaps a score; or x and y of three or more points.
+        poses: whether points of a pose follow each box.
+
+    Raises:
+        RowError: it is none.
+    """
+    try:
+        values = [float(text) for text in fields]
+    except ValueError:
+        raise RowError("holds something other than numbers") from None
+    if not all(map(math.isfinite, values)):
+        raise RowError("holds something other than finite numbers")
+    if len(values) in (4, 5) or (poses and len(values) > 5):
+        x, y, width, height = values[:4]
+        box = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+    elif len(values) > 5 and len(values) % 2 == 0:
+        box = (min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2]))
+    else:
+        raise RowError(f"{len(values) + 1} fields where 5 are expected, or a class and the points of a polygon")
+    if min(box) < -BEYOND or max(box) > 1 + BEYOND:
+        raise RowError("its box is in no shares of the picture, which are from 0 to 1")
+    return box

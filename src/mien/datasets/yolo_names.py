@@ -1,0 +1,147 @@
+"""What the numbers of YOLO's classes mean: ``names`` in a YAML file, or a text file with a name on each line."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from mien.datasets.class_names import NAMES_FILE, ReadFn, names_by_number
+from mien.datasets.splits import FOLDER_NAMES, folder_split, long_split
+from mien.datasets.storage import Listing
+from mien.errors import DataError, MissingExtraError
+from mien.labels import canonical
+
+YAML_ENDINGS = (".yaml", ".yml")
+
+TEXT_ENDINGS = (".names", ".labels")
+"""Of files with a name on each line, as Darknet and Roboflow call them: ``obj.names``, ``_darknet.labels``."""
+
+MAX_YAML_BYTES = 1024**2
+"""Larger YAML files are none that names classes."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """What numbers of classes mean.
+
+    Attributes:
+        source: the file that says it, "" for none.
+        words: number to name, as it is written there.
+        listed: the class names there may be, in order, as `NAMES_FILE` says; None where only what is used counts.
+        folders: folders of pictures, relative to the root, to their splits.
+        poses: whether points of a pose follow each box.
+    """
+
+    source: str
+    words: Mapping[int, str]
+    listed: tuple[str, ...] | None = None
+    folders: Mapping[str, str] = field(default_factory=dict)
+    poses: bool = False
+
+    def split_of(self, picture: str) -> str:
+        """The split that the file gives a picture's folder, "" where the folders' own names are to say it."""
+        return next((split for folder, split in self.folders.items() if picture.startswith(f"{folder}/")), "")
+
+
+def find_names(listing: Listing, read_fn: ReadFn, labels: Iterable[str]) -> Names | None:
+    """What says the classes' names: a YAML file, the least deep in folders first; else a text file.
+
+    Args:
+        listing: the files.
+        read_fn: reads them.
+        labels: folders of text files, in which `NAMES_FILE` may stand.
+
+    Raises:
+        MissingExtraError: PyYAML is not installed.
+        DataError: several files say it in different words.
+    """
+    told, texts = list(_in_yaml(listing, read_fn)), list(_in_text(listing, read_fn, labels))
+    found = told or [one for one in texts if one.listed] or texts
+    if any(dict(one.words) != dict(found[0].words) for one in found):
+        raise DataError(
+            "several files say different names of YOLO's classes; name the folder of one dataset",
+            [one.source for one in found],
+        )
+    listed = next((one.listed for one in texts if one.listed), None)
+    return replace(found[0], listed=listed) if found else None
+
+
+def _in_yaml(listing: Listing, read_fn: ReadFn) -> Iterator[Names]:
+    files = [name for name in listing.notes if name.lower().endswith(YAML_ENDINGS)]
+    for name in sorted(files, key=lambda name: (name.count("/"), name)):
+        data = read_fn(name)
+        if data is not None and (names := read_yaml(data, name)) is not None:
+            yield names
+
+
+def _in_text(listing: Listing, read_fn: ReadFn, labels: Iterable[str]) -> Iterator[Names]:
+    """Names in text files: beside the pictures, their folders and those of labels, and above them."""
+    folders = {"", *labels, *(posixpath.dirname(name) for name in listing.names)}
+    folders |= {posixpath.dirname(folder) for folder in folders}
+    files = [*(posixpath.join(folder, NAMES_FILE) for folder in folders)]
+    files += [name for name in listing.notes if name.lower().endswith(TEXT_ENDINGS)]
+    for name in sorted(files, key=lambda name: (name.count("/"), name)):
+        data = read_fn(name)
+        lines = [] if data is None else data.decode("utf-8-sig", "replace").splitlines()
+        words = [line.strip() for line in lines if line.strip()]
+        if words:
+            told = names_by_number(words)
+            listed = tuple(dict.fromkeys(map(canonical, told.values())))
+            yield Names(name, told, listed if posixpath.basename(name) == NAMES_FILE else None)
+
+
+def read_yaml(data: bytes, name: str) -> Names | None:
+    """Read ``names``, a list or a mapping of numbers, and the folders of ``train``, ``val`` and ``test``.
+
+    Args:
+        data: the file's bytes.
+        name: what it is called, relative to the root.
+
+    Returns:
+        What it says; None where it names no classes, or is no YAML.
+
+    Raises:
+        MissingExtraError: PyYAML is not installed.
+    """
+    document = _parse(data) if len(data) <= MAX_YAML_BYTES else None
+    given = document.get("names") if isinstance(document, dict) else None
+    pairs = dict(enumerate(given)) if isinstance(given, list) else given
+    if not isinstance(document, dict) or not isinstance(pairs, dict) or not pairs:
+        return None
+    texts = {str(number): word for number, word in pairs.items() if isinstance(word, str) and word.strip()}
+    if len(texts) < len(pairs) or not all(number.isdecimal() and len(number) < 10 for number in texts):
+        return None
+    words = {int(number): word.strip() for number, word in texts.items()}
+    folders = dict(
+        reversed(list(_folders(document, posixpath.dirname(name))))
+    )  # of one in two splits, the first counts
+    return Names(name, words, folders=folders, poses="kpt_shape" in document)
+
+
+def _parse(data: bytes) -> Any:
+    """A YAML document of nothing but texts, lists and mappings; None where it is no YAML."""
+    try:
+        import yaml
+    except ImportError as error:
+        raise MissingExtraError(f"class names in a YAML file ({NAMES_FILE} will do instead)", "audit") from error
+    try:
+        return yaml.load(data, Loader=yaml.BaseLoader)  # noqa: S506 (it makes no other objects)
+    except (yaml.YAMLError, RecursionError, UnicodeDecodeError, ValueError):
+        return None
+
+
+def _folders(document: Mapping[str, Any], beside: str) -> Iterator[tuple[str, str]]:
+    """Folders of splits whose own names do not say it; ``../`` in front, which Roboflow writes, leads nowhere."""
+    for key, split in FOLDER_NAMES.items():
+        given = document.get(key)
+        for path in given if isinstance(given, list) else [given]:
+            if isinstance(path, str):
+                plain = path.replace("\\", "/")
+                while plain.startswith(("./", "../")):
+                    plain = plain.partition("/")[2]
+                folder = posixpath.normpath(posixpath.join(beside, plain))
+                said = any(folder_split(part) or long_split(part) for part in folder.split("/"))
+                if not said and folder != "." and not folder.startswith(("/", "..")):
+                    yield folder, split
