@@ -121,7 +121,7 @@ def test_photographs_that_are_judged_whole_are_told(photos, crops, tmp_path):
 
 
 def test_load_data_says_how_many_stay_whole(photos, crops):
-    with pytest.warns(UserWarning, match="1 of 7 images have no face"):
+    with pytest.warns(UserWarning, match="1 of 7 images has no face"):
         loaded = mien.load_data(photos)
     assert loaded.without_face == 1
     assert loaded.x_train.shape == (5, 48, 48, 1)

@@ -44,7 +44,7 @@ def test_photographs_are_cut_to_faces_by_themselves(photos, tmp_path, streaming)
         pytest.importorskip("grain", exc_type=ImportError)
     said = []
     result = train(photos, CONFIG, out=tmp_path / "run", selection=Selection(streaming=streaming), say=said.append)
-    assert any("2 have none that MTCNN finds" in line for line in said)
+    assert any("left whole, as MTCNN finds none: 2" in line for line in said)
     assert result.spec.crop_margin == FER2013_MARGIN
     assert result.spec.trained_on["detect_faces"] is True
     assert result.spec.trained_on["without_face"] == 2
