@@ -9,6 +9,10 @@ import pytest
 from pictures import write_patterns
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+if (
+    "PYTEST_XDIST_WORKER" in os.environ
+):  # as many workers as cores: threads of TensorFlow would only wait for each other
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 # No deadline: machines that run tests do other things beside.
 hypothesis.settings.register_profile("mien", deadline=None)

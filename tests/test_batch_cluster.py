@@ -27,6 +27,8 @@ from models import save_brightness
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'mien[ray]'")
 parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
 
+pytestmark = pytest.mark.slow
+
 POISON = 77
 """Grey level of the picture that ends whoever reads it."""
 

@@ -168,6 +168,7 @@ def lose_a_worker(run: Path, killed_by: int) -> int:
     return subprocess.run(command, check=False, timeout=120).returncode
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["files", "tar"])
 def test_a_picture_that_kills_is_given_up_and_all_others_are_kept(tmp_path, run, kind):
     source = write_greys(tmp_path / "data", *GREYS)

@@ -80,6 +80,7 @@ def test_train_says_what_it_does_and_is_quiet_otherwise(patterns, tmp_path):
     assert str(tmp_path / "run" / "face_detection.h5") in run.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_fine_tuning_takes_the_network_of_the_model_that_it_begins_with(patterns, tmp_path, capfd):
     few = ("--epochs", "1", "--limit", "40")
     tune = ("train", str(patterns), "--init", "mien-small", *few, "--out", f"{tmp_path}/run")
@@ -172,6 +173,7 @@ def test_debug_shows_the_traceback():
     assert "Traceback" in run.stderr
 
 
+@pytest.mark.slow
 def test_the_users_log_level_is_left_alone(tmp_path):
     run = mien("train", str(tmp_path), TF_CPP_MIN_LOG_LEVEL="0")
     assert "oneDNN" in run.stderr or "absl" in run.stderr or run.stderr.startswith("mien")

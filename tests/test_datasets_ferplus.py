@@ -311,6 +311,7 @@ def test_an_unknown_mode_cannot_be_configured():
         open_dataset(".", ferplus="soft")
 
 
+@pytest.mark.slow
 def test_a_short_training_from_votes_to_scores(tmp_path):
     from mien.training import fit, train
 

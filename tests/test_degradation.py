@@ -16,6 +16,7 @@ from mien.augmentation import preview
 from mien.config import AUGMENTATIONS, AugmentationPolicy
 from mien.datasets.samples import sample_faces
 from mien.degradation import KINDS, RandomDegradation, blurring, both_axes, compressed, reducing, spoil
+from processes import QUICK_XLA
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +126,7 @@ assert RandomDegradation(1.0)(given["images"], training=True).shape == given["im
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["jax", "torch"])
 def test_other_backends_do_the_same(faces, name, tmp_path):
     pytest.importorskip(name, exc_type=ImportError)
@@ -132,7 +134,7 @@ def test_other_backends_do_the_same(faces, name, tmp_path):
     given = {"images": faces, "kind": np.arange(8, dtype=np.float32), "strength": strengths(0.6), "noise": noise}
     np.savez(tmp_path / "given.npz", **given)
     code = OTHER_BACKEND.format(given=tmp_path / "given.npz", found=tmp_path / "found.npy")
-    environment = {**os.environ, "KERAS_BACKEND": name}
+    environment = {**os.environ, "KERAS_BACKEND": name, "XLA_FLAGS": QUICK_XLA}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     np.testing.assert_allclose(np.load(tmp_path / "found.npy"), numpy(spoil(**given)), atol=1e-4)

@@ -118,6 +118,7 @@ def root(tmp_path_factory):
     return tmp_path_factory.mktemp("distributed")
 
 
+@pytest.mark.slow
 def test_eight_devices_learn_what_one_learns_and_runs_go_on_on_any_number(root):
     in_a_process(root, "plain", "resumed-on-fewer")
     history, _ = outcome(root / "plain" / "1")

@@ -245,6 +245,7 @@ def start(stack: ExitStack, command, devices=2, **options) -> subprocess.Popen:
     return process
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("what", "codes"), [("works", [0, 0]), ("fails", [1, 1]), ("dies", [1, 9])])
 def test_two_processes_see_each_others_devices_and_end_together(what, codes):
     port = str(free_port())

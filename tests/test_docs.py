@@ -33,7 +33,14 @@ def python_blocks(path: Path) -> str:
     return "\n".join(re.findall(r"^```python\n(.*?)^```", path.read_text(encoding="utf-8"), re.M | re.S))
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if python_blocks(ROOT / name)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name == "docs/batch.md" else [])
+        for name in NAMES
+        if python_blocks(ROOT / name)
+    ],
+)
 def test_python_blocks_run(name, patterns, tmp_path, monkeypatch):
     shutil.copytree(patterns, tmp_path / "FER2013")
     save_brightness(tmp_path / "model.onnx", ("dark", "middle", "bright"), (0.0, 0.5, 1.0))

@@ -85,7 +85,9 @@ def test_every_format_becomes_every_other(files, tmp_path, source, kind):
     assert opened.spec.temperature == 1.5
 
 
-@pytest.mark.parametrize(("name", "shortcuts"), [("vgg", 0), ("small", 4), ("compact", 4), ("large", 8)])
+@pytest.mark.parametrize(
+    ("name", "shortcuts"), [("vgg", 0), ("small", 4), ("compact", 4), pytest.param("large", 8, marks=pytest.mark.slow)]
+)
 def test_a_folded_network_comes_back_from_onnx(tmp_path, name, shortcuts):
     """Batch norm after a convolution is folded into its kernel; the recipe undoes it, also beside a shortcut."""
     model = trained(name)
@@ -301,6 +303,7 @@ def test_another_save_brings_its_own_description(tmp_path):
         assert KerasClassifier(tmp_path / f"a{suffix}").classes == tuple("abcdefg")
 
 
+@pytest.mark.slow
 def test_on_another_backend_a_process_with_tensorflow_converts(files, tmp_path, monkeypatch):
     model, spec = load_model(files / "model.keras")
     monkeypatch.setattr("keras.backend.backend", lambda: "jax")
@@ -378,8 +381,8 @@ def test_gelu_is_converted(tmp_path):
     "stack",
     [
         [keras.layers.Conv2D(8, 3), keras.layers.Conv2D(8, 3, groups=4), keras.layers.GlobalAveragePooling2D()],
-        [keras.layers.Reshape((32, 32)), keras.layers.LSTM(8)],
-        [keras.layers.Reshape((32, 32)), keras.layers.Bidirectional(keras.layers.GRU(8))],
+        [keras.layers.Reshape((8, 128)), keras.layers.LSTM(8)],
+        [keras.layers.Reshape((8, 128)), keras.layers.Bidirectional(keras.layers.GRU(8))],
     ],
     ids=["groups", "LSTM", "GRU"],
 )

@@ -233,6 +233,7 @@ def test_a_network_within_one_counts_as_one_layer():
     assert maps.max() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["jax", "torch"])
 def test_other_backends_give_the_same_maps(name, tmp_path):
     pytest.importorskip(name, exc_type=ImportError)

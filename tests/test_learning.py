@@ -48,7 +48,13 @@ def last_of_two(tmp_path_factory):
     return folder, config, *run(folder, config)
 
 
-@pytest.mark.parametrize("config", [CONFIG, dataclasses.replace(CONFIG, optimizer="sgd", ema=0.9, weight_decay=1e-4)])
+@pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param(CONFIG, marks=pytest.mark.slow),
+        dataclasses.replace(CONFIG, optimizer="sgd", ema=0.9, weight_decay=1e-4),
+    ],
+)
 def test_an_interrupted_and_resumed_run_equals_an_undisturbed_one(tmp_path, config):
     whole, learned = run(tmp_path / "whole", config)
     _, first = run(tmp_path / "broken", config, Interrupt(2))
@@ -217,6 +223,7 @@ def test_class_weights_count_where_images_are_mixed(tmp_path):
     assert plain.history[0]["loss"] != pytest.approx(weighted.history[0]["loss"], rel=0.01)
 
 
+@pytest.mark.slow
 def test_what_was_not_written_down_before_an_interruption_is_trained_again(tmp_path, monkeypatch):
     monkeypatch.setattr(backend, "seconds_between_checkpoints", lambda: 3600.0)
     config = dataclasses.replace(CONFIG, keep="last")

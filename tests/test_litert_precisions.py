@@ -15,6 +15,8 @@ from mien.networks import network
 from mien.precisions import PRECISIONS_OF, read_precision
 from mien.quantising import calibration_images
 
+pytestmark = pytest.mark.slow
+
 
 def decided() -> keras.Model:
     """A network that answers pictures of patterns with all kinds of probabilities, not with 1/7 each."""

@@ -75,6 +75,7 @@ def test_predict_gives_what_keras_gives(count: int) -> None:
     np.testing.assert_array_equal(doubled, images * 2)
 
 
+@pytest.mark.slow
 @tensorflow
 def test_training_reads_images_and_validation_images_through_them(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any

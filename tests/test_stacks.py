@@ -103,6 +103,7 @@ for scans, sources in ((False, [arrays(36)]), (True, [Interrupted(), arrays(36)]
 '''
 
 
+@pytest.mark.slow
 def test_jax_learns_from_stacks_what_it_learns_from_batches_interrupted_or_not(tmp_path):
     pytest.importorskip("jax", exc_type=ImportError)
     environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": str(Path(__file__).parent)}

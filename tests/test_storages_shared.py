@@ -15,7 +15,10 @@ from mien.trials import counts, state_word
 from processes import PATIENCE, wait_until
 from tuners import read_trials, tuner
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL and SIGSTOP")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL and SIGSTOP"),
+]
 
 
 @pytest.fixture(params=["journal", "sqlite", pytest.param("postgresql", marks=pytest.mark.large)])

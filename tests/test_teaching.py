@@ -35,7 +35,7 @@ def student():
     return network("seed", seed=0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def source():
     images = np.stack([pattern(index % 7, index) for index in range(14)])[..., None]
     return ArraySource(images, np.arange(14) % 7)
@@ -125,9 +125,16 @@ STORED = dataclasses.replace(
 )  # fmt: skip
 
 
-def test_teachers_say_of_each_stored_view_what_they_say_of_it_alone(source, student, tmp_path):
-    said: list[str] = []
-    learned = taught(source, STORED, student, tmp_path, said.append)
+@pytest.fixture(scope="module")
+def asked(source, student, tmp_path_factory):
+    """The source with stored views, their folder, in which asking was killed before, and what was said."""
+    folder, said = tmp_path_factory.mktemp("stored"), []
+    (folder / ".views-0123456789ab.npy").touch()
+    return taught(source, STORED, student, folder, said.append), folder, said
+
+
+def test_teachers_say_of_each_stored_view_what_they_say_of_it_alone(source, asked):
+    learned, _, said = asked
     assert said == ["Asking 2 teachers about 3 views of 14 training images"]
     assert learned.views.shape == (3, 14, 48, 48, 1)
     assert learned.views.dtype == np.uint8
@@ -145,8 +152,8 @@ def test_views_show_the_images_that_they_are_of(source, student, tmp_path):
     np.testing.assert_allclose(learned.views[0].astype(float), source.images.astype(float), atol=16)
 
 
-def test_each_epoch_has_the_next_view_of_all_images(source, student, tmp_path):
-    learned = taught(source, STORED, student, tmp_path, lambda line: None)
+def test_each_epoch_has_the_next_view_of_all_images(asked):
+    learned = asked[0]
     for epoch in range(5):
         parts = [learned.batch(index, batch_size=4, seed=1, epoch=epoch) for index in range(4)]
         images, targets = (np.concatenate([part[half] for part in parts]) for half in (0, 1))
@@ -156,19 +163,21 @@ def test_each_epoch_has_the_next_view_of_all_images(source, student, tmp_path):
         assert len(np.unique(images.reshape(14, -1), axis=0)) == 14
 
 
-def test_stored_views_are_asked_about_once_and_again_where_a_file_is_gone(source, student, tmp_path):
+def test_stored_views_are_asked_about_once_and_again_where_a_file_is_gone(source, student, asked, tmp_path):
+    first, folder, _ = asked
     said: list[str] = []
-    first = taught(source, STORED, student, tmp_path, said.append)
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     again = taught(source, STORED, student, tmp_path, said.append)
-    assert len(said) == 1
+    assert said == []
     np.testing.assert_array_equal(first.views, again.views)
     (tmp_path / "views.npy").unlink()
     anew = taught(source, STORED, student, tmp_path, said.append)
-    assert len(said) == 2
+    assert len(said) == 1
     np.testing.assert_array_equal(first.views, anew.views)
     np.testing.assert_allclose(first.targets, anew.targets, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_whole_run_learns_from_stored_views_and_leaves_none_behind(patterns, tmp_path):
     config = dataclasses.replace(STORED, epochs=2, batch_size=16, teachers=("mien-small",), teacher_views=2)
     said: list[str] = []
@@ -179,25 +188,23 @@ def test_a_whole_run_learns_from_stored_views_and_leaves_none_behind(patterns, t
     assert not (kept / "views.npy").exists()
 
 
-@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize(("runtime", "of_keras"), [("onnxruntime", True), ("openvino", False)])
 def test_int8_files_and_ensembles_say_of_stored_views_what_they_say_of_them_alone(
-    source, student, tmp_path, monkeypatch, runtime
+    source, student, tmp_path, monkeypatch, runtime, of_keras
 ):
     if runtime == "openvino":
         pytest.importorskip("openvino")
     else:
         monkeypatch.setitem(sys.modules, "openvino", None)
     both = str(save_ensemble([find_model("mien-small"), find_model("mien-small-int8")], tmp_path / "both.onnx"))
-    paths = ("mien-small-int8", "mien-small", both)
-    for teachers in (paths, paths[::2]):  # the latter: without any that Keras is asked about
-        check_models(dataclasses.replace(STORED, teachers=teachers), EXPRESSIONS)
-        config = dataclasses.replace(STORED, teachers=teachers, teacher_weight=1.0)
-        learned = taught(source, config, student, tmp_path / str(len(teachers)), lambda line: None)
-        device = "openvino" if runtime == "openvino" else "cpu"
-        models = [open_model(path, device=device) for path in teachers]
-        for view, targets in zip(learned.views, learned.targets, strict=True):
-            expected = sum(ask(model, np.asarray(view))[1] for model in models) / len(models)
-            np.testing.assert_allclose(targets, expected, atol=1e-4)
+    teachers = ("mien-small-int8", *["mien-small"] * of_keras, both)  # Keras is asked about mien-small alone
+    check_models(dataclasses.replace(STORED, teachers=teachers), EXPRESSIONS)
+    config = dataclasses.replace(STORED, teachers=teachers, teacher_weight=1.0)
+    learned = taught(source, config, student, tmp_path / "kept", lambda line: None)
+    models = [open_model(path, device="openvino" if runtime == "openvino" else "cpu") for path in teachers]
+    for view, targets in zip(learned.views, learned.targets, strict=True):
+        expected = sum(ask(model, np.asarray(view))[1] for model in models) / len(models)
+        np.testing.assert_allclose(targets, expected, atol=1e-4)
 
 
 def test_a_teacher_that_openvino_does_not_know_is_asked_by_onnx_runtime(source, student, tmp_path, monkeypatch):
@@ -232,14 +239,12 @@ def test_views_without_augmentation_are_refused():
         dataclasses.replace(STORED, augmentation=AUGMENTATIONS["none"])
 
 
-def test_what_was_left_of_asking_that_was_killed_goes(source, student, tmp_path):
-    (tmp_path / ".views-0123456789ab.npy").touch()
-    taught(source, STORED, student, tmp_path, lambda line: None)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["teachers.npy", "views.npy"]
+def test_what_was_left_of_asking_that_was_killed_goes(asked):
+    assert sorted(path.name for path in asked[1].iterdir()) == ["teachers.npy", "views.npy"]
 
 
-def test_batch_norm_is_told_of_the_images_and_not_of_their_views(source, student, tmp_path):
-    learned = taught(source, STORED, student, tmp_path, lambda line: None)
+def test_batch_norm_is_told_of_the_images_and_not_of_their_views(source, asked):
+    learned = asked[0]
     feeds = [EpochFeed(one, np.ones(7, np.float32), batch_size=4, seed=3, epoch=1) for one in (source, learned)]
     for index in range(4):
         np.testing.assert_array_equal(feeds[1].plain(index), feeds[0][index][0][0])

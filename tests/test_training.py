@@ -211,6 +211,7 @@ def test_resuming_on_other_data_is_refused(tmp_path):
         resume(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_resuming_with_a_network_of_other_layers_is_refused(interrupted_run, tmp_path, monkeypatch):
     run = shutil.copytree(interrupted_run, tmp_path / "run")
     record = json.loads((run / "config.json").read_text())
@@ -436,6 +437,7 @@ def test_too_few_images_to_hold_out(tmp_path):
         train(write_patterns(tmp_path / "data", train=2, test=1), CONFIG, out=tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_to_the_same_end(patterns, tmp_path):
     """kill -9 in the middle of an epoch, in a process of its own; then --resume."""
     settings = ("--epochs", "6", "--batch-size", "16", "--deterministic", "--precision", "float32")
@@ -456,6 +458,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_end(patterns, tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_a_run_that_ends_while_its_model_is_saved_says_how_to_go_on(tmp_path, monkeypatch):
     """Ctrl-C, or a full disk: all that was learned is there, but only the folder was named."""
     data, run, said = write_patterns(tmp_path / "data", train=6, test=1), tmp_path / "run", []
@@ -500,6 +503,7 @@ def raising(error):
     return fail
 
 
+@pytest.mark.slow
 def test_what_a_killed_run_left_half_written_is_gone_after_resuming(tmp_path):
     data = write_patterns(tmp_path / "data", train=6, test=1)
     train(data, dataclasses.replace(CONFIG, epochs=2), out=tmp_path / "run", callbacks=[Interrupt(1)])
@@ -525,6 +529,7 @@ def learned(patterns, result, tmp_path_factory):
     return config, train(patterns, config, out=tmp_path_factory.mktemp("runs") / "learned", verbose=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interrupted", [False, True])
 def test_a_share_of_what_training_began_with_stays_in_what_is_saved(patterns, result, learned, tmp_path, interrupted):
     path = shutil.copy(result.folder / "model.keras", tmp_path / "begin.keras")
@@ -541,6 +546,7 @@ def test_a_share_of_what_training_began_with_stays_in_what_is_saved(patterns, re
     assert kept.history["val_accuracy"] == pytest.approx(learned.history["val_accuracy"], abs=0.03)
 
 
+@pytest.mark.slow
 def test_a_run_that_lost_what_it_began_with_is_not_resumed(patterns, result, tmp_path):
     config = dataclasses.replace(CONFIG, init=str(result.folder / "model.keras"), init_share=0.5)
     train(patterns, config, out=tmp_path / "run", callbacks=[Interrupt(1)])
@@ -555,6 +561,7 @@ def test_a_run_that_lost_what_it_began_with_is_not_resumed(patterns, result, tmp
             resume(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_new_classes_keep_what_they_learned_whole(result, tmp_path):
     data = write_patterns(tmp_path / "data", train=6, test=1)
     for folder in list(data.glob("*/*")):

@@ -311,6 +311,7 @@ def test_a_study_without_any_trial_that_works_is_no_success(patterns, tmp_path, 
     assert "study: all trials failed; each one's folder says why in error.txt" in shown.err
 
 
+@pytest.mark.slow
 def test_a_small_study_in_earnest(patterns, tmp_path, capfd):
     study = tmp_path / "study"
     given = ["tune", str(patterns), "--recipe", "cpu", "--out", str(study), "--limit", "60", "--json"]

@@ -19,7 +19,7 @@ from mien.datasets.file_tables import listed_names
 from mien.datasets.splits import word_split
 from mien.datasets.storage import Listing, base_name
 from mien.datasets.tables import MAX_LINE_BYTES, RowError, whole_number
-from mien.errors import DataError
+from mien.errors import DataError, many
 from mien.labels import canonical
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -104,7 +104,7 @@ def read_rows(file: IO[bytes], name: str, header: Header, problems: list[str]) -
 
 def _row(fields: Sequence[str], where: str, header: Header, split: str) -> BoxRow:
     if len(fields) < len(header.names):
-        raise RowError(f"{len(fields)} fields where {len(header.names)} are expected")
+        raise RowError(f"{many(len(fields), 'field')} where {len(header.names)} are expected")
     word = whole_number(fields[header.word or 0])
     if not fields[header.file] or not word:
         raise RowError("no class" if fields[header.file] else "no file")

@@ -21,7 +21,7 @@ from mien.datasets.file_tables import listed_names
 from mien.datasets.splits import folder_split, table_split
 from mien.datasets.storage import Listing
 from mien.datasets.tables import RowError
-from mien.errors import DataError
+from mien.errors import DataError, many
 from mien.labels import canonical
 
 ENDING = "coco.json"
@@ -54,7 +54,7 @@ def read_coco(listing: Listing, read_fn: ReadFn, classes: Sequence[str] | None, 
         listing.names,
     )
     crowds = sum(_is_crowd(one) for _, document in told for one in document["annotations"])
-    found = replace(found, passed=f"{crowds:,} boxes of crowds" if crowds else "")
+    found = replace(found, passed=f"{many(crowds, 'box', 'boxes')} of crowds" if crowds else "")
     folder = posixpath.dirname(told[0][0])
     listed = listed_names(folder, read_fn) if classes is None else tuple(map(canonical, classes))
     return index_boxes(found, listing.names, listed, root_name)

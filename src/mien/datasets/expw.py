@@ -12,7 +12,7 @@ from mien.datasets.file_rows import FileTable
 from mien.datasets.schemes import EXPW
 from mien.datasets.storage import Listing, base_name
 from mien.datasets.tables import RowError, whole_number
-from mien.errors import DataError
+from mien.errors import DataError, many
 
 LIST = "label.lst"
 
@@ -65,7 +65,7 @@ def read_lines(data: bytes, name: str) -> tuple[list[BoxRow], list[str]]:
 def _row(line: str, where: str) -> BoxRow:
     fields = line.strip().rsplit(maxsplit=FIELDS - 1)
     if len(fields) < FIELDS:
-        raise RowError(f"{len(fields)} fields where {FIELDS} are expected")
+        raise RowError(f"{many(len(fields), 'field')} where {FIELDS} are expected")
     try:
         upper, left, right, lower = (float(text) for text in fields[2:6])
     except ValueError:

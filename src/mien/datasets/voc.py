@@ -15,7 +15,7 @@ from mien.datasets.class_names import NAMES_FILE, ReadFn, read_names
 from mien.datasets.splits import word_split
 from mien.datasets.storage import Listing, ManyFn, base_name
 from mien.datasets.tables import RowError
-from mien.errors import DataError
+from mien.errors import DataError, many
 from mien.labels import canonical
 
 FOLDERS = ("annotations", "annotation")
@@ -61,7 +61,7 @@ def read_voc(
         if found.problems:
             raise DataError("no box can be used", found.problems)
         return None
-    found = replace(found, passed=f"{without:,} pictures without a box") if without else found
+    found = replace(found, passed=f"{many(without, 'picture')} without a box") if without else found
     listed = read_names(NAMES_FILE, read_fn) if classes is None else tuple(map(canonical, classes))
     return index_boxes(found, listing.names, listed, root_name)
 

@@ -17,7 +17,7 @@ from mien.datasets.class_names import NAMES_FILE, ReadFn, names_by_number
 from mien.datasets.storage import Listing, ManyFn, base_name
 from mien.datasets.tables import RowError, whole_number
 from mien.datasets.yolo_names import Names, find_names
-from mien.errors import DataError
+from mien.errors import DataError, many
 from mien.labels import canonical
 
 IMAGES, LABELS = "images", "labels"
@@ -120,7 +120,7 @@ def read_boxes(texts: Iterable[tuple[int, str, bytes]], pictures: Sequence[str],
             if fields:
                 _read_line(found, fields, f"{place}:{number}", at, names, split, pictures[at])
         without += before == len(found.rows) + len(found.problems)
-    return replace(found, passed=f"{without:,} pictures without a box") if without else found
+    return replace(found, passed=f"{many(without, 'picture')} without a box") if without else found
 
 
 def _read_line(
@@ -172,7 +172,7 @@ def box_of(fields: Sequence[str], *, poses: bool = False) -> Box:
     elif len(values) > 5 and len(values) % 2 == 0:
         box = (min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2]))
     else:
-        raise RowError(f"{len(values) + 1} fields where 5 are expected, or a class and the points of a polygon")
+        raise RowError(f"{many(len(values) + 1, 'field')} where 5 are expected, or a class and the points of a polygon")
     if min(box) < -BEYOND or max(box) > 1 + BEYOND:
         raise RowError("its box is in no shares of the picture, which are from 0 to 1")
     return box
