@@ -16,16 +16,17 @@ from mien.reports import plot_curves
 from pictures import pattern
 
 CONFIG = TrainingConfig(
-    epochs=4, batch_size=16, validation_fraction=0, schedule="constant", learning_rate=0.003, precision="float32"
-)
+    epochs=4, batch_size=16, validation_fraction=0, schedule="constant", learning_rate=0.003, precision="float32",
+    input=InputSpec(24, 1),
+)  # fmt: skip
 
 
-def arrays(n: int, first: int = 0, size: int = 48) -> ArraySource:
+def arrays(n: int, first: int = 0, size: int = 24) -> ArraySource:
     images = np.stack([pattern(index % 7, first + index) for index in range(n)])[..., None]
     return ArraySource(images[:, :: 48 // size, :: 48 // size], np.arange(n) % 7)
 
 
-def validation(size: int = 48) -> tuple[np.ndarray, np.ndarray]:
+def validation(size: int = 24) -> tuple[np.ndarray, np.ndarray]:
     held = arrays(28, first=1000, size=size)
     return held.images, held.labels
 
@@ -69,8 +70,8 @@ def test_an_interrupted_and_resumed_run_equals_an_undisturbed_one(tmp_path, conf
 
 
 def test_it_learns_and_keeps_the_best_epoch(tmp_path):
-    model, learned = run(tmp_path, dataclasses.replace(CONFIG, epochs=8))
-    images, labels = validation()
+    model, learned = run(tmp_path, dataclasses.replace(CONFIG, epochs=8, input=InputSpec(48, 1)))
+    images, labels = validation(48)
     predicted = np.asarray(model(images.astype(np.float32) / 255)).argmax(axis=1)
     best = max(row["val_accuracy"] for row in learned.history)
     assert (predicted == labels).mean() == pytest.approx(best, abs=1e-6)
@@ -85,7 +86,7 @@ def test_averaged_weights_are_what_is_saved(tmp_path):
     config = dataclasses.replace(CONFIG, epochs=1, ema=0.99, optimizer="sgd")
     averaged, _ = run(tmp_path / "a", config)
     plain, _ = run(tmp_path / "b", dataclasses.replace(config, ema=0.0))
-    start = network("seed", seed=0).get_weights()[0]
+    start = network("seed", size=24, seed=0).get_weights()[0]
     moved = [np.abs(model.get_weights()[0] - start).max() for model in (averaged, plain)]
     assert 0 < moved[0] < moved[1]
 
@@ -150,8 +151,8 @@ def test_schedules():
 def test_every_policy_trains(tmp_path, policy):
     config = dataclasses.replace(CONFIG, epochs=1, augmentation=AUGMENTATIONS[policy], precision="auto")
     if policy == "standard":  # with one of them the only network that has dropout, which is slow
-        config = dataclasses.replace(config, network="vgg", input=InputSpec(24, 1))
-    _, learned = run(tmp_path, config, train=arrays(32, size=config.input.size))
+        config = dataclasses.replace(config, network="vgg")
+    _, learned = run(tmp_path, config, train=arrays(32))
     assert np.isfinite(learned.history[0]["loss"])
 
 
