@@ -71,7 +71,7 @@ def test_crowds_are_passed_over_and_boxes_without_area_named(tmp_path):
 
     change(root, how)
     dataset = open_dataset(root)
-    assert dataset.format == "COCO boxes (1 boxes of crowds passed over)"
+    assert dataset.format == "COCO boxes (1 box of crowds passed over)"
     assert dataset.problems == (
         "train/_annotations.coco.json: annotation 2 (its box has no area)",
         "train/_annotations.coco.json: annotation 3 (category_id 99 is that of no category with a name)",

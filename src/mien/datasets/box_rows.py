@@ -27,6 +27,10 @@ Box = tuple[float, float, float, float]
 """Left, upper, right, lower edge: pixels, or shares of the picture's width and height."""
 
 
+class UnusableError(DataError):
+    """Boxes that cannot be used, or show one class only: something else may say what the pictures show."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class BoxRow(Row):
     """One box: what a row of a table of files has, where it is, and the picture's size, (0, 0) where nothing says it.
@@ -138,14 +142,15 @@ def index_boxes(found: Boxes, names: Sequence[str], listed: Sequence[str] | None
         root_name: name of the folder or archive, which says the split where no folder in it does.
 
     Raises:
-        DataError: a class that is none, numbers that nothing names, one class only.
+        UnusableError: they are of one class only.
+        DataError: a class that is none, numbers that nothing names.
     """
     meaning = class_names(list(found.sources), found.rows, found.scheme, listed)
     present = {name for name in meaning.values() if name}
     classes = ordered_classes(present, found.scheme, listed)
     if len(classes) < 2:
-        raise DataError(
-            f"boxes ({found.kind}) of one class, {', '.join(present)}: they say where it is, and no expression",
+        raise UnusableError(
+            f"{found.kind} boxes of one class, {', '.join(present)}: they say where it is, and no expression",
             list(found.sources),
         )
     order = np.argsort(np.array(found.places, np.int64), kind="stable").tolist()

@@ -12,7 +12,7 @@ import posixpath
 from collections.abc import Iterator, Sequence
 from typing import IO
 
-from mien.datasets.box_rows import Boxes, BoxIndex, BoxRow, clip, index_boxes, place_rows
+from mien.datasets.box_rows import Boxes, BoxIndex, BoxRow, UnusableError, clip, index_boxes, place_rows
 from mien.datasets.class_names import ReadFn
 from mien.datasets.file_rows import FileTable, Header, OpenFn, csv_reader, split_of_table
 from mien.datasets.file_tables import listed_names
@@ -49,14 +49,15 @@ def read_box_tables(
 
     Raises:
         NoneThereError: there are such tables, and none of their pictures.
-        DataError: a class that is none, or no box that can be used.
+        UnusableError: no box can be used, or they are of one class.
+        DataError: a class that is none.
     """
     found = Boxes("table of", [])
     tables = [(name, rows) for name in names if (rows := _read(name, open_fn, found.problems)) is not None]
     if not tables:
         return None
     if not any(rows for _, rows in tables):
-        raise DataError("no box can be used", found.problems or [name for name, _ in tables])
+        raise UnusableError("no box can be used", found.problems or [name for name, _ in tables])
     place_rows(
         found,
         [(FileTable(name, list(rows), [], None, split_of_table(name)), rows) for name, rows in tables if rows],
@@ -72,11 +73,29 @@ def _read(name: str, open_fn: OpenFn, problems: list[str]) -> list[BoxRow] | Non
     """A table's boxes; None where it is no table of boxes. Rows that cannot be used become problems."""
     try:
         with open_fn(name) as file:
-            header = Header.of(file.readline(MAX_LINE_BYTES))
-            if header is None or header.word is None or not set(CORNERS) <= set(header.names):
-                return None
-            return list(read_rows(file, name, header, problems))
+            header = _header(file)
+            return None if header is None else list(read_rows(file, name, header, problems))
     except (OSError, csv.Error) as error:
+        raise DataError(f"cannot be read ({error})", [name]) from error
+
+
+def _header(file: IO[bytes]) -> Header | None:
+    """The columns of a table of boxes; None where it is none."""
+    header = Header.of(file.readline(MAX_LINE_BYTES))
+    told = header is not None and header.word is not None and set(CORNERS) <= set(header.names)
+    return header if told else None
+
+
+def is_box_table(name: str, open_fn: OpenFn) -> bool:
+    """Whether a file's first line is that of a table of boxes.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        with open_fn(name) as file:
+            return _header(file) is not None
+    except OSError as error:
         raise DataError(f"cannot be read ({error})", [name]) from error
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from functools import partial
 
 from mien.datasets.affectnet import read_affectnet
-from mien.datasets.box_tables import read_box_tables
+from mien.datasets.box_rows import UnusableError
+from mien.datasets.box_tables import is_box_table, read_box_tables
 from mien.datasets.boxes import read_noted_boxes
 from mien.datasets.ckplus import read_ckplus
 from mien.datasets.class_names import is_expression
@@ -21,7 +22,6 @@ from mien.datasets.storage import base_name
 from mien.datasets.tree import Index, read_tree
 from mien.datasets.voc import read_voc
 from mien.datasets.webdataset import read_webdataset
-from mien.datasets.yolo import UnusableError
 from mien.errors import DataError
 
 MAX_NOTE_BYTES = 512 * 1024**2
@@ -49,7 +49,8 @@ def find_index(contents: Contents) -> Index | None:
         index, boxes = _read_boxes(contents)
         if index is None:
             later = [name for name in contents.file_tables() if may_be_of_anything(name, contents.open_table)]
-            tables = [name for name in contents.file_tables() if name not in later]
+            others = [name for name in contents.file_tables() if name not in later]
+            tables = [name for name in others if not is_box_table(name, contents.open_table)]
             index, none_there = _read_tables(contents, tables)
             missing = missing or none_there
         index = index or read_file_codes(files, contents.classes, contents.read)

@@ -12,12 +12,12 @@ import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from mien.datasets.box_rows import Box, Boxes, BoxIndex, BoxRow, clip, index_boxes
+from mien.datasets.box_rows import Box, Boxes, BoxIndex, BoxRow, UnusableError, clip, index_boxes
 from mien.datasets.class_names import NAMES_FILE, ReadFn, names_by_number
 from mien.datasets.storage import Listing, ManyFn, base_name
 from mien.datasets.tables import RowError, whole_number
 from mien.datasets.yolo_names import Names, find_names
-from mien.errors import DataError, many
+from mien.errors import many
 from mien.labels import canonical
 
 IMAGES, LABELS = "images", "labels"
@@ -32,10 +32,6 @@ BEYOND = 0.5
 
 LONGEST_NUMBER = 20
 """Numbers of classes have fewer digits."""
-
-
-class UnusableError(DataError):
-    """YOLO's numbers without names, or lines that are no boxes: something else may say what the pictures show."""
 
 
 def read_yolo(
