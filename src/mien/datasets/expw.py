@@ -35,7 +35,9 @@ def read_expw(listing: Listing, read_fn: ReadFn, root_name: str) -> BoxIndex | N
     ((name, data),) = lists
     rows, problems = read_lines(data, name)
     if not rows:
-        raise UnusableError(f"no line is one of ExpW's ({FIELDS} fields), which names a box and an expression", problems)
+        raise UnusableError(
+            f"no line is one of ExpW's ({FIELDS} fields), which names a box and an expression", problems
+        )
     found = Boxes("ExpW", [name], problems=problems, scheme=EXPW)
     place_rows(found, [(FileTable(name, list(rows), [], EXPW), rows)], listing.names)
     return index_boxes(found, listing.names, None, root_name)
