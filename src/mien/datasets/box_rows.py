@@ -100,6 +100,17 @@ def clip(box: Box, width: float, height: float) -> Box:
     return x1, y1, x2, y2
 
 
+def clip_pixels(box: Box, width: float, height: float) -> Box:
+    """The part of a box in pixels that lies in the picture.
+
+    Raises:
+        RowError: there is none, the box is none, or it is one in shares of the picture.
+    """
+    if max(map(abs, box)) <= 1 and not all(edge.is_integer() for edge in box):
+        raise RowError("its box lies within one pixel; boxes are in pixels here, not in shares of the picture")
+    return clip(box, width, height)
+
+
 def place_rows(found: Boxes, tables: Sequence[tuple[FileTable, Sequence[BoxRow]]], names: Sequence[str]) -> None:
     """Take the rows whose pictures are there into `found`, and the others as problems.
 

@@ -12,7 +12,7 @@ import posixpath
 from collections.abc import Iterator, Sequence
 from typing import IO
 
-from mien.datasets.box_rows import Boxes, BoxIndex, BoxRow, UnusableError, clip, index_boxes, place_rows
+from mien.datasets.box_rows import Boxes, BoxIndex, BoxRow, UnusableError, clip_pixels, index_boxes, place_rows
 from mien.datasets.class_names import ReadFn
 from mien.datasets.file_rows import FileTable, Header, OpenFn, csv_reader, split_of_table
 from mien.datasets.file_tables import listed_names
@@ -131,7 +131,7 @@ def _row(fields: Sequence[str], where: str, header: Header, split: str) -> BoxRo
     known = set(SIZES) <= set(header.names)
     width, height = (int(_number(fields[header.names.index(name)])) if known else 0 for name in SIZES)
     size = (width, height) if 0 < width < 2**31 and 0 < height < 2**31 else (0, 0)
-    box = clip((x1, y1, x2, y2), size[0] or math.inf, size[1] or math.inf)
+    box = clip_pixels((x1, y1, x2, y2), size[0] or math.inf, size[1] or math.inf)
     own = "" if header.split is None else fields[header.split]
     if own and word_split(own) is None:
         raise RowError(f"unknown split {own[:20]!r}")

@@ -14,18 +14,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mien.datasets.box_rows import Box, Boxes, BoxIndex, BoxRow, UnusableError, clip, index_boxes, place_rows
+from mien.datasets.box_rows import Box, Boxes, BoxIndex, BoxRow, UnusableError, clip_pixels, index_boxes, place_rows
 from mien.datasets.class_names import ReadFn
 from mien.datasets.file_rows import FileTable
 from mien.datasets.file_tables import listed_names
 from mien.datasets.splits import folder_split, table_split
 from mien.datasets.storage import Listing
 from mien.datasets.tables import RowError
-from mien.errors import DataError, many
+from mien.errors import many
 from mien.labels import canonical
 
 ENDING = "coco.json"
-"""Files that end so are named where they cannot be read, and nothing else says what pictures show; other JSON files are then something else."""
+"""Files that end so are refused where they cannot be read and nothing else says what pictures show; other JSON files
+are then something else."""
 
 MAX_FILES = 100
 """Where there are more JSON files that may be COCO's, they are something else: a file for each picture perhaps."""
@@ -132,7 +133,7 @@ def row_of(
     if not isinstance(word, str) or not word.strip():
         raise RowError(f"category_id {_key(annotation, 'category_id')[:20]} is that of no category with a name")
     size = (_length(picture.get("width")), _length(picture.get("height")))
-    box = clip(_box(annotation.get("bbox")), size[0] or math.inf, size[1] or math.inf)
+    box = clip_pixels(_box(annotation.get("bbox")), size[0] or math.inf, size[1] or math.inf)
     return BoxRow(where, picture["file_name"], word.strip(), split, box=box, size_wh=size if all(size) else (0, 0))
 
 
