@@ -24,8 +24,8 @@ from mien.datasets.storage import (
 )
 from mien.errors import DataError
 
-UNREADABLE_ENDINGS = (".rar", ".7z")
-"""File endings of archives that are never opened."""
+UNREADABLE_ENDINGS = (".rar", ".7z", ".001")
+"""File endings of archives that are never opened: those of other kinds, and the first of several parts."""
 
 _OF = re.compile(r"[ ._-]of$")
 
