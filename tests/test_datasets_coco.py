@@ -31,7 +31,7 @@ def change(root, how) -> None:
     write_text(path, json.dumps(document))
 
 
-@given(st.floats(0, 60), st.floats(0, 40), st.floats(1, 90), st.floats(1, 90))
+@given(st.floats(0, 60), st.floats(0, 40), st.floats(1.5, 90), st.floats(1.5, 90))
 def test_a_box_is_clipped_to_its_picture(left, upper, width, height):
     box = {"image_id": 1, "category_id": 3, "bbox": [left, upper, width, height]}
     row = row_of(box, "x", PICTURES, WORDS, "train")
