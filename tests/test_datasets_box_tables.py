@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from boxed import HEIGHT, WIDTH, write_box_tables, write_picture, write_text
+from boxed import HEIGHT, WIDTH, Face, write_box_tables, write_picture, write_text
 from mien.datasets import open_dataset
 from mien.datasets.box_tables import read_rows
 from mien.datasets.file_rows import Header
@@ -77,4 +77,13 @@ def test_no_row_can_be_used(tmp_path):
     write_picture(tmp_path / "a.png", [])
     write_text(tmp_path / "x.csv", "path,label,xmin,ymin,xmax,ymax\na.png,happy,1,1,1,9\n")
     with pytest.raises(DataError, match=r"no box can be used: x.csv:2"):
+        open_dataset(tmp_path)
+
+
+def test_boxes_in_shares_are_not_taken_for_pixels(tmp_path):
+    for name in ("1", "2"):
+        write_picture(tmp_path / f"{name}.png", [Face(3, 4, 4, 12)])
+    lines = ["filename,class,xmin,ymin,xmax,ymax", "1.png,happy,0.05,0.1,0.45,0.9", "2.png,sad,0,0.5,0.25,1"]
+    write_text(tmp_path / "boxes.csv", "\n".join(lines))
+    with pytest.raises(DataError, match=r"boxes.csv:2 \(its box lies within one pixel; boxes are in pixels here"):
         open_dataset(tmp_path)

@@ -1,5 +1,6 @@
 """Datasets of boxes in larger pictures: each box is a face, cut out when it is read."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -225,3 +226,33 @@ def test_class_folders_beside_boxes_are_read(tmp_path):
 def test_a_split_that_is_named_by_itself(tmp_path):
     root = LAYOUTS["COCO"](tmp_path)
     assert set(open_dataset(root / "valid").splits) == {"val"}
+
+
+STRAYS = {
+    "faces of COCO": lambda root: write_text(root / "annotations.json", face_document()),
+    "half a file of COCO": lambda root: write_text(root / "_annotations.coco.json", "{"),
+    "another list": lambda root: write_text(root / "label.lst", "0\t3\t1.png\n"),
+    "faces in a table": lambda root: write_text(
+        root / "boxes.csv", "filename,class,xmin,ymin,xmax,ymax\n1.png,face,1,1,9,9\n2.png,face,1,1,9,9\n"
+    ),
+    "faces of YOLO": lambda root: [
+        write_text(root / "data.yaml", "names: [face]\n"),
+        write_text(root / "labels" / "calm" / "1.txt", "0 0.5 0.5 1 1\n"),
+    ],
+}
+
+
+def face_document() -> str:
+    pictures = [{"id": 1, "file_name": "1.png"}, {"id": 2, "file_name": "2.png"}]
+    boxes = [{"image_id": picture, "category_id": 1, "bbox": [1, 1, 8, 8]} for picture in (1, 2)]
+    return json.dumps({"images": pictures, "annotations": boxes, "categories": [{"id": 1, "name": "face"}]})
+
+
+@pytest.mark.parametrize("stray", STRAYS)
+def test_what_only_says_where_faces_are_leaves_folders_and_tables_to_say_what_they_show(tmp_path, stray):
+    for name in ("calm/1.png", "tense/2.png"):
+        write_grey(tmp_path / "images" / name)
+    STRAYS[stray](tmp_path)
+    assert open_dataset(tmp_path).classes == ("calm", "tense")
+    write_text(tmp_path / "labels.csv", "path,label\ncalm/1.png,happy\ntense/2.png,sad\n")
+    assert open_dataset(tmp_path).format == "table of files"

@@ -31,7 +31,7 @@ def change(root, how) -> None:
     write_text(path, json.dumps(document))
 
 
-@given(st.floats(0, 60), st.floats(0, 40), st.floats(1, 90), st.floats(1, 90))
+@given(st.floats(0, 60), st.floats(0, 40), st.floats(1.5, 90), st.floats(1.5, 90))
 def test_a_box_is_clipped_to_its_picture(left, upper, width, height):
     box = {"image_id": 1, "category_id": 3, "bbox": [left, upper, width, height]}
     row = row_of(box, "x", PICTURES, WORDS, "train")
@@ -126,3 +126,13 @@ def test_a_picture_whose_size_is_unknown(tmp_path):
     root = write_coco(tmp_path)
     change(root, lambda document: [picture.update(width=0, height=None) for picture in document["images"]])
     assert len(open_dataset(root).load()) == 10
+
+
+def test_boxes_in_shares_are_not_taken_for_pixels(tmp_path):
+    root = write_coco(tmp_path)
+
+    def how(document):
+        document["annotations"][0]["bbox"] = [0.25, 0.25, 0.5, 0.5]
+
+    change(root, how)
+    assert "annotation 1 (its box lies within one pixel" in open_dataset(root).problems[0]

@@ -85,3 +85,13 @@ def test_pictures_that_are_not_there(tmp_path):
         path.rename(path.with_name(f"x{path.name}"))
     with pytest.raises(DataError, match=r"no file that label\.lst names can be found"):
         open_dataset(root)
+
+
+def test_pictures_that_are_still_packed_in_parts_are_named(tmp_path):
+    root = write_expw(tmp_path)
+    for path in (root / "origin").iterdir():
+        path.unlink()
+    for number in (1, 2):
+        (root / "origin" / f"origin.7z.00{number}").write_bytes(b"7z")
+    with pytest.raises(DataError, match=r"it holds no images, but origin/origin.7z.001; unpack what is packed there"):
+        open_dataset(root)

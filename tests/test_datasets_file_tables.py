@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mien.datasets import open_dataset
-from mien.datasets.file_rows import FILE_COLUMNS, Header, read_rows, read_table
+from mien.datasets.file_rows import FILE_COLUMNS, FileTable, Header, Row, read_rows, read_table
+from mien.datasets.file_tables import Finder
 from mien.datasets.tables import CLASS_COLUMNS, SPLIT_COLUMNS
 from mien.errors import DataError
 from mien.labels import EXPRESSIONS
@@ -494,3 +495,11 @@ def test_what_else_holds_for_a_face_is_no_class(tmp_path, values):
 def test_rows_of_no_one_class_are_named(tmp_path, row, reason):
     dataset = open_dataset(one_hot(tmp_path, row), classes=["content", "happy", "sad"])
     assert dataset.problems == (f"_classes.csv:4 ({reason})",)
+
+
+def test_files_of_one_name_in_many_folders_are_not_looked_through(monkeypatch):
+    names = [f"{folder}/{file}.png" for folder in range(20) for file in range(20)]
+    table = FileTable("labels.csv", [Row("", name, "happy") for name in names], [])
+    monkeypatch.setattr(Finder, "_fitting", None)
+    finder = Finder(names, table)
+    assert [finder.find(row) for row in table.rows] == list(range(400))

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archives import pack, png
+from boxed import write_yolo
 from mien.datasets import convert, open_dataset
 from mien.datasets.braces import MOST_NAMES, expand
 from mien.datasets.joined import shard_split
@@ -265,3 +266,41 @@ def test_the_split_of_a_shard(name, split):
 @given(st.text("0123456789-_.of ab", max_size=400))
 def test_any_name_of_a_shard_is_looked_at_quickly(name):
     assert shard_split(f"train-{name}x") in ("train", None)
+
+
+def test_notes_of_boxes_beside_archives_of_their_splits(tmp_path):
+    root = write_yolo(tmp_path / "data")
+    for split in ("train", "valid"):
+        shutil.make_archive(str(root / split), "zip", root, split)
+        shutil.rmtree(root / split)
+    dataset = open_dataset(root)
+    assert dataset.format == "YOLO boxes in 2 zip archives"
+    assert dataset.counts()["train"]["disgust"] == 1
+    (root / "data.yaml").unlink()
+    with pytest.raises(DataError, match="nothing says what these mean"):
+        open_dataset(root)
+
+
+def test_tables_of_parquet_that_hold_no_pictures_leave_shards_to_be_read(tmp_path):
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    for number in range(2):  # as img2dataset writes them
+        pack(tmp_path / f"{number:05d}.tar", shard(number, "happy", "sad", ending="json"))
+        parquet.write_table(arrow.table({"key": ["0", "1"], "label": ["x", "y"]}), tmp_path / f"{number:05d}.parquet")
+    assert open_dataset(tmp_path).counts()["train"]["sad"] == 2
+    cells = [{"bytes": png(1)}, {"bytes": png(2)}]
+    parquet.write_table(arrow.table({"image": cells, "label": ["happy", "sad"]}), tmp_path / "00000.parquet")
+    (tmp_path / "00001.parquet").unlink()
+    assert open_dataset(tmp_path).format == "Parquet"
+
+
+def test_shards_without_classes_are_told_what_they_lack(tmp_path):
+    pack(tmp_path / "00000.tar", {"1.png": png(1), "1.txt": b"a smiling person"})
+    with pytest.raises(DataError, match=r"shards need a file with its class beside each picture \(1.cls"):
+        open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(("folder", "split"), [("test", "test"), ("test_of_downloads", "train")])
+def test_the_folder_of_shards_says_a_split_only_where_it_is_called_so(tmp_path, folder, split):
+    for number in range(2):
+        pack(tmp_path / folder / f"{number:05d}.tar", shard(number, "happy", "sad"))
+    assert set(open_dataset(tmp_path / folder).splits) == {split}

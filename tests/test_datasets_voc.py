@@ -95,3 +95,17 @@ def test_a_size_of_zero_is_unknown(tmp_path):
     for path in root.rglob("*.xml"):
         path.write_text(path.read_text().replace(f">{WIDTH}</width>", ">0</width>").replace(f">{HEIGHT}</h", ">0</h"))
     assert len(open_dataset(root).load()) == 10
+
+
+def test_boxes_of_expressions_come_before_folders_of_other_names(tmp_path):
+    root = write_voc(tmp_path)
+    for old, new in (("train", "part1"), ("valid", "part2")):
+        (root / old).rename(root / new)
+    dataset = open_dataset(root)
+    assert (dataset.format, len(dataset)) == (
+        "Pascal VOC boxes",
+        sum(map(len, [*FACES["train"].values(), *FACES["valid"].values()])),
+    )
+    for path in root.rglob("*.xml"):
+        path.write_text("<annotation/>")
+    assert open_dataset(root).classes == ("part1", "part2")

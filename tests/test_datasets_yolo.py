@@ -245,3 +245,36 @@ def test_yaml_needs_a_package(tmp_path, monkeypatch):
     (root / "data.yaml").unlink()
     write_text(root / "classes.txt", "\n".join(NAMES))
     assert len(open_dataset(root)) == 10
+
+
+@pytest.mark.parametrize("front", ["./images/", "/content/drive/faces/images/", "images\\"])
+@pytest.mark.parametrize("told", ["train: train.txt\nval: lists/valid.txt\n", None])
+def test_lists_of_pictures_say_their_splits(tmp_path, told, front):
+    root = write_yolo(tmp_path, "images", "labels", names=told is not None)
+    if told is None:
+        write_text(root / "obj.names", "\n".join(NAMES))
+    else:
+        write_text(root / "data.yaml", f"{told}names: {list(NAMES)}\n")
+    for word, place in (("train", "train.txt"), ("valid", "lists/valid.txt" if told else "valid.txt")):
+        write_text(root / place, "".join(f"{front}{stem}.png\n" for stem in FACES[word]))
+    dataset = open_dataset(root)
+    splits = dict(zip((name.partition("#")[0] for name in dataset.names), dataset.splits, strict=True))
+    assert {name: split for name, split in splits.items() if split == "val"} == {
+        "images/e.png": "val",
+        "images/f.png": "val",
+    }
+    assert len(splits) == 6
+
+
+def test_folders_and_no_list_say_splits_where_both_do(tmp_path):
+    root = write_yolo(tmp_path)
+    write_text(root / "data.yaml", f"train: all.txt\nnames: {list(NAMES)}\n")
+    write_text(root / "all.txt", "./train/images/a.png\n./valid/images/e.png\n")
+    assert set(open_dataset(root).splits) == {"train", "val"}
+
+
+def test_folders_of_splits_are_below_the_path_that_is_given(tmp_path):
+    write_yolo(tmp_path / "faces", "fold-{}-1/images", "fold-{}-1/labels", names=False)
+    folders = "path: ../faces\ntrain: fold-train-1/images\nval: fold-valid-1/images\n"
+    write_text(tmp_path / "data.yaml", f"{folders}names: {list(NAMES)}\n")
+    assert set(open_dataset(tmp_path).splits) == {"train", "val"}

@@ -27,6 +27,10 @@ Box = tuple[float, float, float, float]
 """Left, upper, right, lower edge: pixels, or shares of the picture's width and height."""
 
 
+class UnusableError(DataError):
+    """Boxes that cannot be used, or show one class only: something else may say what the pictures show."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class BoxRow(Row):
     """One box: what a row of a table of files has, where it is, and the picture's size, (0, 0) where nothing says it.
@@ -96,6 +100,17 @@ def clip(box: Box, width: float, height: float) -> Box:
     return x1, y1, x2, y2
 
 
+def clip_pixels(box: Box, width: float, height: float) -> Box:
+    """The part of a box in pixels that lies in the picture.
+
+    Raises:
+        RowError: there is none, the box is none, or it is one in shares of the picture.
+    """
+    if max(map(abs, box)) <= 1 and not all(edge.is_integer() for edge in box):
+        raise RowError("its box lies within one pixel; boxes are in pixels here, not in shares of the picture")
+    return clip(box, width, height)
+
+
 def place_rows(found: Boxes, tables: Sequence[tuple[FileTable, Sequence[BoxRow]]], names: Sequence[str]) -> None:
     """Take the rows whose pictures are there into `found`, and the others as problems.
 
@@ -138,14 +153,15 @@ def index_boxes(found: Boxes, names: Sequence[str], listed: Sequence[str] | None
         root_name: name of the folder or archive, which says the split where no folder in it does.
 
     Raises:
-        DataError: a class that is none, numbers that nothing names, one class only.
+        UnusableError: they are of one class only.
+        DataError: a class that is none, numbers that nothing names.
     """
     meaning = class_names(list(found.sources), found.rows, found.scheme, listed)
     present = {name for name in meaning.values() if name}
     classes = ordered_classes(present, found.scheme, listed)
     if len(classes) < 2:
-        raise DataError(
-            f"boxes ({found.kind}) of one class, {', '.join(present)}: they say where it is, and no expression",
+        raise UnusableError(
+            f"{found.kind} boxes of one class, {', '.join(present)}: they say where it is, and no expression",
             list(found.sources),
         )
     order = np.argsort(np.array(found.places, np.int64), kind="stable").tolist()

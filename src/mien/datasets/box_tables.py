@@ -12,7 +12,7 @@ import posixpath
 from collections.abc import Iterator, Sequence
 from typing import IO
 
-from mien.datasets.box_rows import Boxes, BoxIndex, BoxRow, clip, index_boxes, place_rows
+from mien.datasets.box_rows import Boxes, BoxIndex, BoxRow, UnusableError, clip_pixels, index_boxes, place_rows
 from mien.datasets.class_names import ReadFn
 from mien.datasets.file_rows import FileTable, Header, OpenFn, csv_reader, split_of_table
 from mien.datasets.file_tables import listed_names
@@ -49,14 +49,15 @@ def read_box_tables(
 
     Raises:
         NoneThereError: there are such tables, and none of their pictures.
-        DataError: a class that is none, or no box that can be used.
+        UnusableError: no box can be used, or they are of one class.
+        DataError: a class that is none.
     """
     found = Boxes("table of", [])
     tables = [(name, rows) for name in names if (rows := _read(name, open_fn, found.problems)) is not None]
     if not tables:
         return None
     if not any(rows for _, rows in tables):
-        raise DataError("no box can be used", found.problems or [name for name, _ in tables])
+        raise UnusableError("no box can be used", found.problems or [name for name, _ in tables])
     place_rows(
         found,
         [(FileTable(name, list(rows), [], None, split_of_table(name)), rows) for name, rows in tables if rows],
@@ -72,11 +73,29 @@ def _read(name: str, open_fn: OpenFn, problems: list[str]) -> list[BoxRow] | Non
     """A table's boxes; None where it is no table of boxes. Rows that cannot be used become problems."""
     try:
         with open_fn(name) as file:
-            header = Header.of(file.readline(MAX_LINE_BYTES))
-            if header is None or header.word is None or not set(CORNERS) <= set(header.names):
-                return None
-            return list(read_rows(file, name, header, problems))
+            header = _header(file)
+            return None if header is None else list(read_rows(file, name, header, problems))
     except (OSError, csv.Error) as error:
+        raise DataError(f"cannot be read ({error})", [name]) from error
+
+
+def _header(file: IO[bytes]) -> Header | None:
+    """The columns of a table of boxes; None where it is none."""
+    header = Header.of(file.readline(MAX_LINE_BYTES))
+    told = header is not None and header.word is not None and set(CORNERS) <= set(header.names)
+    return header if told else None
+
+
+def is_box_table(name: str, open_fn: OpenFn) -> bool:
+    """Whether a file's first line is that of a table of boxes.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        with open_fn(name) as file:
+            return _header(file) is not None
+    except OSError as error:
         raise DataError(f"cannot be read ({error})", [name]) from error
 
 
@@ -112,7 +131,7 @@ def _row(fields: Sequence[str], where: str, header: Header, split: str) -> BoxRo
     known = set(SIZES) <= set(header.names)
     width, height = (int(_number(fields[header.names.index(name)])) if known else 0 for name in SIZES)
     size = (width, height) if 0 < width < 2**31 and 0 < height < 2**31 else (0, 0)
-    box = clip((x1, y1, x2, y2), size[0] or math.inf, size[1] or math.inf)
+    box = clip_pixels((x1, y1, x2, y2), size[0] or math.inf, size[1] or math.inf)
     own = "" if header.split is None else fields[header.split]
     if own and word_split(own) is None:
         raise RowError(f"unknown split {own[:20]!r}")

@@ -25,8 +25,8 @@ def read_noted_boxes(
         root_name: of the folder or archive, which may say the split.
 
     Raises:
-        UnusableError: they are YOLO's, and nothing says what their numbers mean, or no line is a box.
-        DataError: a class that is none, boxes that cannot be used.
+        UnusableError: the boxes cannot be used, as those of one class, or YOLO's whose numbers nothing names.
+        DataError: a class that is none.
     """
     return (
         read_expw(listing, read_fn, root_name)

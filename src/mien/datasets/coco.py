@@ -14,18 +14,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mien.datasets.box_rows import Box, Boxes, BoxIndex, BoxRow, clip, index_boxes, place_rows
+from mien.datasets.box_rows import Box, Boxes, BoxIndex, BoxRow, UnusableError, clip_pixels, index_boxes, place_rows
 from mien.datasets.class_names import ReadFn
 from mien.datasets.file_rows import FileTable
 from mien.datasets.file_tables import listed_names
 from mien.datasets.splits import folder_split, table_split
 from mien.datasets.storage import Listing
 from mien.datasets.tables import RowError
-from mien.errors import DataError, many
+from mien.errors import many
 from mien.labels import canonical
 
 ENDING = "coco.json"
-"""Files that end so are refused where they cannot be read; other JSON files are then something else."""
+"""Files that end so are refused where they cannot be read and nothing else says what pictures show; other JSON files
+are then something else."""
 
 MAX_FILES = 100
 """Where there are more JSON files that may be COCO's, they are something else: a file for each picture perhaps."""
@@ -37,7 +38,8 @@ def read_coco(listing: Listing, read_fn: ReadFn, classes: Sequence[str] | None, 
     """Understand a listing as COCO's; None where no JSON file is such.
 
     Raises:
-        DataError: a file that cannot be read, no box that can be used, a class that is none, or no pictures.
+        UnusableError: a file that cannot be read, or no box that can be used.
+        DataError: a class that is none, or no pictures.
     """
     files = [name for name in listing.notes if name.lower().endswith(".json")]
     documents = [] if len(files) > MAX_FILES else [(name, _document(name, read_fn)) for name in files]
@@ -47,7 +49,7 @@ def read_coco(listing: Listing, read_fn: ReadFn, classes: Sequence[str] | None, 
     found = Boxes("COCO", [name for name, _ in told])
     tables = [(name, list(_rows(name, document, found.problems))) for name, document in told]
     if not any(rows for _, rows in tables):
-        raise DataError("no box can be used", found.problems or list(found.sources))
+        raise UnusableError("no box can be used", found.problems or list(found.sources))
     place_rows(
         found,
         [(FileTable(name, list(rows), [], None, _split_of(name)), rows) for name, rows in tables if rows],
@@ -64,7 +66,7 @@ def _document(name: str, read_fn: ReadFn) -> dict[str, Any] | None:
     """A file's lists of pictures, boxes and categories; None where it is something else.
 
     Raises:
-        DataError: it is called as COCO's are, and is none.
+        UnusableError: it is called as COCO's are, and is none.
     """
     try:
         document = json.loads(read_fn(name) or b"")
@@ -74,7 +76,7 @@ def _document(name: str, read_fn: ReadFn) -> dict[str, Any] | None:
     except (ValueError, RecursionError) as error:
         reason = f"is no JSON: {error}"
     if name.lower().endswith(ENDING):
-        raise DataError(f"cannot be read as COCO's boxes, as it {reason}", [name])
+        raise UnusableError(f"cannot be read as COCO's boxes, as it {reason}", [name])
     return None
 
 
@@ -131,7 +133,7 @@ def row_of(
     if not isinstance(word, str) or not word.strip():
         raise RowError(f"category_id {_key(annotation, 'category_id')[:20]} is that of no category with a name")
     size = (_length(picture.get("width")), _length(picture.get("height")))
-    box = clip(_box(annotation.get("bbox")), size[0] or math.inf, size[1] or math.inf)
+    box = clip_pixels(_box(annotation.get("bbox")), size[0] or math.inf, size[1] or math.inf)
     return BoxRow(where, picture["file_name"], word.strip(), split, box=box, size_wh=size if all(size) else (0, 0))
 
 

@@ -6,7 +6,7 @@ lower edge of its box in pixels, the detector's confidence, and the expression. 
 
 from __future__ import annotations
 
-from mien.datasets.box_rows import Boxes, BoxIndex, BoxRow, clip, index_boxes, place_rows
+from mien.datasets.box_rows import Boxes, BoxIndex, BoxRow, UnusableError, clip, index_boxes, place_rows
 from mien.datasets.class_names import ReadFn
 from mien.datasets.file_rows import FileTable
 from mien.datasets.schemes import EXPW
@@ -24,7 +24,8 @@ def read_expw(listing: Listing, read_fn: ReadFn, root_name: str) -> BoxIndex | N
     """Understand a listing as ExpW, by its list; None where there is none.
 
     Raises:
-        DataError: several lists, no line that can be used, numbers that are not ExpW's, or no pictures.
+        UnusableError: no line is one of ExpW's.
+        DataError: several lists, numbers that are not ExpW's, or no pictures.
     """
     lists = [(name, data) for name in listing.notes if base_name(name) == LIST and (data := read_fn(name)) is not None]
     if not lists:
@@ -34,7 +35,9 @@ def read_expw(listing: Listing, read_fn: ReadFn, root_name: str) -> BoxIndex | N
     ((name, data),) = lists
     rows, problems = read_lines(data, name)
     if not rows:
-        raise DataError(f"no line is one of ExpW's ({FIELDS} fields), which names a box and an expression", problems)
+        raise UnusableError(
+            f"no line is one of ExpW's ({FIELDS} fields), which names a box and an expression", problems
+        )
     found = Boxes("ExpW", [name], problems=problems, scheme=EXPW)
     place_rows(found, [(FileTable(name, list(rows), [], EXPW), rows)], listing.names)
     return index_boxes(found, listing.names, None, root_name)

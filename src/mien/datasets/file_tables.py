@@ -144,10 +144,12 @@ class Finder:
         self._folder = posixpath.dirname(table.name)
         wanted = {base_name(_plain(row.file)).casefold() for row in table.rows}
         self._places: dict[str, list[int]] = {}
+        self._whole: dict[str, int] = {}
         for place, name in enumerate(names):
             base = base_name(name).casefold()
             for key in {base, _without_ending(base)} & wanted:
                 self._places.setdefault(key, []).append(place)
+                self._whole[name] = place
 
     def any_found(self) -> bool:
         """Whether a single row's file is there."""
@@ -160,6 +162,8 @@ class Finder:
         else one whose path differs in capital letters or, where the row has none, in having an ending.
         """
         path = _plain(row.file).removeprefix(self.without)
+        if (whole := self._whole.get(self._from_folder(path))) is not None:
+            return whole
         candidates = self._places.get(base_name(path).casefold(), [])
         fitting = next(filter(None, (self._fitting(path, candidates, fold) for fold in _FOLDS)), [])
         if len(fitting) > 1:
@@ -172,11 +176,15 @@ class Finder:
 
     def _fitting(self, path: str, candidates: Sequence[int], fold: Callable[[str], str]) -> list[int]:
         """Candidates whose path is this one, from the table's folder, once both are folded; else those that end so."""
-        exact = posixpath.normpath(f"{self._folder}/{path}" if self._folder and path[:1] != "/" else path)
+        exact = self._from_folder(path)
         folded = [(place, fold(self._names[place])) for place in candidates]
         fitting = [place for place, name in folded if name == fold(exact)]
         ending = "/" + fold(posixpath.normpath(path))
         return fitting or [place for place, name in folded if f"/{name}".endswith(ending)]
+
+    def _from_folder(self, path: str) -> str:
+        """A path from the root, where it is one from the table's folder."""
+        return posixpath.normpath(f"{self._folder}/{path}" if self._folder and path[:1] != "/" else path)
 
     def _below(self, places: Sequence[int]) -> list[int]:
         start = f"{self._folder}/" if self._folder else ""

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from functools import partial
 
 from mien.datasets.affectnet import read_affectnet
-from mien.datasets.box_tables import read_box_tables
+from mien.datasets.box_rows import BoxIndex, UnusableError
+from mien.datasets.box_tables import is_box_table, read_box_tables
 from mien.datasets.boxes import read_noted_boxes
 from mien.datasets.ckplus import read_ckplus
-from mien.datasets.class_names import is_expression
+from mien.datasets.class_names import is_expression, mostly_expressions
 from mien.datasets.contents import Contents
 from mien.datasets.ferplus_folders import read_ferplus_folders
 from mien.datasets.file_codes import read_file_codes
@@ -21,7 +22,6 @@ from mien.datasets.storage import base_name
 from mien.datasets.tree import Index, read_tree
 from mien.datasets.voc import read_voc
 from mien.datasets.webdataset import read_webdataset
-from mien.datasets.yolo import UnusableError
 from mien.errors import DataError
 
 MAX_NOTE_BYTES = 512 * 1024**2
@@ -49,7 +49,8 @@ def find_index(contents: Contents) -> Index | None:
         index, boxes = _read_boxes(contents)
         if index is None:
             later = [name for name in contents.file_tables() if may_be_of_anything(name, contents.open_table)]
-            tables = [name for name in contents.file_tables() if name not in later]
+            others = [name for name in contents.file_tables() if name not in later]
+            tables = [name for name in others if not is_box_table(name, contents.open_table)]
             index, none_there = _read_tables(contents, tables)
             missing = missing or none_there
         index = index or read_file_codes(files, contents.classes, contents.read)
@@ -118,6 +119,8 @@ def _read_tables(contents: Contents, names: Sequence[str]) -> tuple[Index | None
 def _read_tree(contents: Contents, boxes: DataError | None) -> Index | None:
     """Class folders; where they are none, or broken, Pascal VOC's boxes, whose folders may look like them.
 
+    These come before class folders that are not called like expressions, where the boxes are of expressions.
+
     Raises:
         DataError: broken ones; `boxes`, where there is one that says why boxes are not read.
     """
@@ -129,9 +132,22 @@ def _read_tree(contents: Contents, boxes: DataError | None) -> Index | None:
         index, broken = None, boxes or error
     if _is_none(index):
         index = read_voc(files, contents.read, contents.many_fn, classes, root_name) or index
+    elif not any(is_expression(base_name(folder)) for folder in files.folders):
+        index = _voc_of_expressions(contents) or index
     if index is None and broken is not None:
         raise broken
     return index
+
+
+def _voc_of_expressions(contents: Contents) -> BoxIndex | None:
+    """Pascal VOC's boxes where they are mostly of expressions, in more than half of the pictures; else None."""
+    files = contents.files
+    try:
+        index = read_voc(files, contents.read, contents.many_fn, contents.classes, contents.root_name)
+    except DataError:
+        return None
+    most = index is not None and 2 * len(index.files) > len(files.names)
+    return index if most and index is not None and mostly_expressions(set(index.classes)) else None
 
 
 def _refuse_for_reasons(contents: Contents, missing: DataError | None) -> None:

@@ -24,8 +24,8 @@ from mien.datasets.storage import (
 )
 from mien.errors import DataError
 
-UNREADABLE_ENDINGS = (".rar", ".7z")
-"""File endings of archives that are never opened."""
+UNREADABLE_ENDINGS = (".rar", ".7z", ".001")
+"""File endings of archives that are never opened: those of other kinds, and the first of several parts."""
 
 _OF = re.compile(r"[ ._-]of$")
 
@@ -37,16 +37,20 @@ class Joined:
         folder: where they stand.
         places: each archive's name, relative to it, by that of the folder in whose place it stands.
         tables: tables that stand beside the archives.
+        notes: and files that may say what boxes show (`mien.datasets.storage.is_note`), such as ``data.yaml``.
     """
 
     kind = ""
 
-    def __init__(self, folder: Folder, places: Mapping[str, str], tables: Sequence[str] = ()) -> None:
+    def __init__(
+        self, folder: Folder, places: Mapping[str, str], tables: Sequence[str] = (), notes: Sequence[str] = ()
+    ) -> None:
         self.root = folder.root
         self.archives = [folder.root / name for name in places.values()]
         self._folder = folder
         self._places = dict(places)
         self._tables = list(tables)
+        self._notes = list(notes)
         self._parts = {place: _opened(folder.root, name) for place, name in places.items()}
 
     @property
@@ -66,7 +70,7 @@ class Joined:
 
     def fingerprint(self) -> str:
         """Changes with what is listed, but for the archives' own contents."""
-        return "\n".join([*TABLE_ENDINGS, *self._places, *self._places.values(), *self._tables])
+        return "\n".join([*TABLE_ENDINGS, *self._places, *self._places.values(), *self._tables, *self._notes])
 
     def listing(self) -> Listing:
         """See `Storage.listing`; pictures are the archives' own."""
@@ -83,7 +87,7 @@ class Joined:
             folders=sorted(above.union(*(_below(place, one.folders) for place, one in found.items()))),
             tables=[*self._tables, *(name for place, one in found.items() for name in _below(place, one.tables))],
             packed=[name for place, one in found.items() for name in _below(place, one.packed)],
-            notes=[name for place, one in found.items() for name in _below(place, one.notes)],
+            notes=[*self._notes, *(name for place, one in found.items() for name in _below(place, one.notes))],
         )
 
     def read(self, name: str, limit: int = MAX_IMAGE_BYTES) -> bytes:
@@ -144,7 +148,9 @@ def _below(place: str, names: Sequence[str]) -> list[str]:
     return [f"{place}/{name}" for name in names]
 
 
-def join_archives(storage: Storage, packed: Sequence[str], tables: Sequence[str] = ()) -> Joined | None:
+def join_archives(
+    storage: Storage, packed: Sequence[str], tables: Sequence[str] = (), notes: Sequence[str] = ()
+) -> Joined | None:
     """The archives in a folder as one dataset's; None where their names do not say that they are.
 
     Archives of one folder that are all called like splits (``train.zip`` and ``test.zip``) stand each in the place of a
@@ -155,6 +161,7 @@ def join_archives(storage: Storage, packed: Sequence[str], tables: Sequence[str]
         storage: the folder; of an archive, those within it are not opened.
         packed: names of archives in it.
         tables: names of tables beside these.
+        notes: names of files beside these that may say what boxes show.
 
     Raises:
         DataError: one of them cannot be opened.
@@ -165,9 +172,9 @@ def join_archives(storage: Storage, packed: Sequence[str], tables: Sequence[str]
     splits = folder_splits(base_name(stem) for stem in stems)
     alike = len(stems) == len(packed) and len({posixpath.dirname(name) for name in packed}) == 1
     if alike and len(splits) == len(stems):
-        return Joined(storage, stems, tables)
+        return Joined(storage, stems, tables, notes)
     if all(_is_shard(name) for name in packed):
-        return Joined(storage, {name: name for name in packed}, tables)
+        return Joined(storage, {name: name for name in packed}, tables, notes)
     return None
 
 

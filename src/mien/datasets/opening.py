@@ -30,7 +30,7 @@ from mien.datasets.listings import file_fingerprint, list_files
 from mien.datasets.npz import read_npz
 from mien.datasets.packing import unpacked_name, unpacked_once
 from mien.datasets.parquet import SUFFIX as PARQUET_SUFFIX
-from mien.datasets.parquet import parquet_names, read_parquet
+from mien.datasets.parquet import hold_pictures, parquet_names, read_parquet
 from mien.datasets.pixels import Files, Held
 from mien.datasets.record_rows import is_record_table
 from mien.datasets.storage import (
@@ -145,11 +145,11 @@ def _open_joined(
 ) -> Dataset | None:
     """A dataset in the archives of a folder; None where there is none, and where files beside them hold the faces."""
     tables = unpacked_once(files.tables)
-    if not files.packed or (not storage.kind and parquet_names(path)):
+    if not files.packed or storage.kind or ((names := parquet_names(path)) and hold_pictures(path, names)):
         return None
     if any(name.lower().endswith(".npz") or holds_pixels(name, partial(open_table, storage)) for name in tables):
         return None
-    joined = join_archives(storage, files.packed, tables)
+    joined = join_archives(storage, files.packed, tables, files.notes)
     if joined is None:
         return None
     return _open_files(path, joined, list_files(joined, path, cache=cache), classes, cache=cache)
@@ -177,6 +177,8 @@ def _nothing_found(path: Path, files: Listing) -> DataError:
         else "it holds no images"
     )
     packed = f", but {listing(files.packed)}; unpack what is packed there, or name one archive" if files.packed else ""
+    if any(name.lower().endswith(".tar") for name in files.packed):
+        packed += "; shards need a file with its class beside each picture (1.cls, or 1.json with a key label)"
     return DataError(
         "no class folders (such as train/happy), no table of files (path,label) and no CSV of faces found: "
         f"{seen}{packed}",

@@ -53,6 +53,19 @@ def parquet_names(root: Path) -> list[str]:
     return sorted(path.as_posix() for path in found if not any(map(is_hidden, path.parts)))
 
 
+def hold_pictures(root: Path, names: Sequence[str]) -> bool:
+    """Whether Parquet files hold pictures, or cannot be read to see: not those that img2dataset writes beside its tars.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+    """
+    shards = Shards(root, names)
+    try:
+        return any(shards.holds_pictures(name) for name in names)
+    except DataError:
+        return True
+
+
 def read_parquet(root: Path, names: Sequence[str], classes: Sequence[str] | None) -> tuple[Index, Shards]:
     """Understand Parquet files as one dataset.
 
@@ -110,6 +123,15 @@ class Shards:
             word = _word(value, columns.names)
             if word:
                 yield Row(f"{name}#{place}", f"{name}#{place}", word, splits[place] if splits else split)
+
+    def holds_pictures(self, name: str) -> bool:
+        """Whether a file has a column of pictures' bytes.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        with self._opened(name) as file:
+            return any(_holds_bytes(one.type) for one in file.schema_arrow)
 
     def read(self, name: str, limit: int = MAX_IMAGE_BYTES) -> bytes:
         """See `Storage.read`."""

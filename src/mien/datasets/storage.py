@@ -29,7 +29,7 @@ SAMPLE_MARKER = "SAMPLE-FACES.txt"
 TABLE_ENDINGS = (".csv", ".csv.gz", ".csv.xz", ".csv.bz2", ".tsv", ".npz", ".jsonl", "metadata.parquet")
 """File endings, in lower case, of datasets that are one file and of tables of files."""
 
-ARCHIVE_ENDINGS = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2", ".rar", ".7z")
+ARCHIVE_ENDINGS = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2", ".rar", ".7z", ".7z.001", ".zip.001")
 """File endings, in lower case, of archives: within a dataset they are not opened, but named where nothing else is."""
 
 NOTE_ENDINGS = (".yaml", ".yml", ".lst", ".names", ".labels", "coco.json")

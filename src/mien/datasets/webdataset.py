@@ -16,6 +16,7 @@ from mien.datasets.class_names import NAMES_FILE, read_names
 from mien.datasets.file_rows import FileTable, Row
 from mien.datasets.file_tables import Finder, build_index
 from mien.datasets.joined import Joined, shard_split
+from mien.datasets.splits import folder_split
 from mien.datasets.storage import Listing, Storage, read_many
 from mien.datasets.tables import CLASS_COLUMNS, place_of, whole_number
 from mien.datasets.tree import Index
@@ -32,7 +33,7 @@ def read_webdataset(listing: Listing, root_name: str, classes: Sequence[str] | N
     Args:
         listing: the files.
         root_name: name of the archive, which may say the split (``train-000017``); of several archives, each one's own
-            name or folder says it before that.
+            name or folder says it before that, and theirs only where it is no more than a split's (``test``).
         classes: the class names there may be; None: as `NAMES_FILE` in it or beside the archive says, if it is needed.
         storage: has the files beside the pictures.
 
@@ -43,8 +44,8 @@ def read_webdataset(listing: Listing, root_name: str, classes: Sequence[str] | N
         key + ending: None for name in listing.names for key in _keys(name) for ending in (CLASS_FILE, FACTS_FILE)
     }
     beside = read_many(storage, list(wanted))
-    split = shard_split(root_name) or ""
     joined = isinstance(storage, Joined)
+    split = (folder_split if joined else shard_split)(root_name) or ""
     table = FileTable(root_name, [], [])
     for name in listing.names:
         words = (

@@ -11,13 +11,17 @@ import math
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
-from mien.datasets.box_rows import Box, Boxes, BoxIndex, BoxRow, clip, index_boxes
+from mien.datasets.box_rows import Box, Boxes, BoxIndex, BoxRow, UnusableError, clip, index_boxes
 from mien.datasets.class_names import NAMES_FILE, ReadFn, names_by_number
+from mien.datasets.file_rows import FileTable, Row
+from mien.datasets.file_tables import NoneThereError, find_pictures
+from mien.datasets.splits import folders_split
 from mien.datasets.storage import Listing, ManyFn, base_name
 from mien.datasets.tables import RowError, whole_number
 from mien.datasets.yolo_names import Names, find_names
-from mien.errors import DataError, many
+from mien.errors import many
 from mien.labels import canonical
 
 IMAGES, LABELS = "images", "labels"
@@ -32,10 +36,6 @@ BEYOND = 0.5
 
 LONGEST_NUMBER = 20
 """Numbers of classes have fewer digits."""
-
-
-class UnusableError(DataError):
-    """YOLO's numbers without names, or lines that are no boxes: something else may say what the pictures show."""
 
 
 def read_yolo(
@@ -75,7 +75,8 @@ def read_yolo(
             f"{NAMES_FILE} with the name of class 0 on its first line, above their folders",
             [first],
         )
-    boxes = read_boxes(((at, place, texts.get(place, b"")) for at, place in found.items()), listing.names, names)
+    noted = ((at, place, texts.get(place, b"")) for at, place in found.items())
+    boxes = read_boxes(noted, listing.names, names, listed_splits(names, listing.names, read_fn))
     if not boxes.rows and aside:
         raise UnusableError("no box can be used", boxes.problems)
     listed = names.listed if classes is None else tuple(map(canonical, classes))
@@ -102,19 +103,48 @@ def _beside(names: Sequence[str]) -> Iterator[tuple[int, str]]:
     return ((at, f"{posixpath.splitext(name)[0]}.txt") for at, name in enumerate(names))
 
 
-def read_boxes(texts: Iterable[tuple[int, str, bytes]], pictures: Sequence[str], names: Names) -> Boxes:
+def listed_splits(names: Names, pictures: Sequence[str], read_fn: ReadFn) -> dict[int, str]:
+    """The splits that lists (``train.txt``) give pictures, by their places, where the folders do not say it.
+
+    Args:
+        names: which files are lists.
+        pictures: what the pictures are called; a line may name one by any path that tables of files may.
+        read_fn: reads a list.
+    """
+    tables = []
+    for place, split in names.lists.items():
+        lines = (read_fn(place) or b"").decode("utf-8-sig", "replace").splitlines()
+        rows = [Row(f"{place}:{number}", line.strip(), "") for number, line in enumerate(lines, 1) if line.strip()]
+        tables += [FileTable(place, rows, [], split=split)] if rows else []
+    try:
+        there = find_pictures(tables, pictures) if tables else []
+    except NoneThereError:
+        return {}
+    found = [(finder.find(row), table.split or "") for table, finder in reversed(there) for row in table.rows]
+    return {
+        at: split for at, split in found if isinstance(at, int) and not folders_split(posixpath.dirname(pictures[at]))
+    }
+
+
+def read_boxes(
+    texts: Iterable[tuple[int, str, bytes]],
+    pictures: Sequence[str],
+    names: Names,
+    splits: Mapping[int, str] = MappingProxyType({}),
+) -> Boxes:
     """Read the text files of pictures.
 
     Args:
         texts: of each its picture's place, its own name and what it holds; nothing for a picture without boxes.
         pictures: what the pictures are called.
         names: what numbers mean.
+        splits: of pictures, by their places, where a list says it.
     """
     found = Boxes("YOLO", [names.source] if names.source else [], shares=True)
     without = 0
     for at, place, data in texts:
         before = len(found.rows) + len(found.problems)
-        split = names.split_of(pictures[at])
+        split = splits.get(at) or names.split_of(pictures[at])
         for number, line in enumerate(data.decode("utf-8-sig", "replace").splitlines(), start=1):
             fields = line.split()
             if fields:

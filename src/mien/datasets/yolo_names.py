@@ -18,6 +18,9 @@ YAML_ENDINGS = (".yaml", ".yml")
 TEXT_ENDINGS = (".names", ".labels")
 """Of files with a name on each line, as Darknet and Roboflow call them: ``obj.names``, ``_darknet.labels``."""
 
+LIST_ENDING = ".txt"
+"""Of files that name the pictures of a split, one a line."""
+
 MAX_YAML_BYTES = 1024**2
 """Larger YAML files are none that names classes."""
 
@@ -32,6 +35,7 @@ class Names:
         listed: the class names there may be, in order, as `NAMES_FILE` says; None where only what is used counts.
         folders: folders of pictures, relative to the root, to their splits.
         poses: whether points of a pose follow each box.
+        lists: files that name pictures, one a line, relative to the root, to their splits; they need not be there.
     """
 
     source: str
@@ -39,6 +43,7 @@ class Names:
     listed: tuple[str, ...] | None = None
     folders: Mapping[str, str] = field(default_factory=dict)
     poses: bool = False
+    lists: Mapping[str, str] = field(default_factory=dict)
 
     def split_of(self, picture: str) -> str:
         """The split that the file gives a picture's folder, "" where the folders' own names are to say it."""
@@ -89,7 +94,9 @@ def _in_text(listing: Listing, read_fn: ReadFn, labels: Iterable[str]) -> Iterat
         if words:
             told = names_by_number(words)
             listed = tuple(dict.fromkeys(map(canonical, told.values())))
-            yield Names(name, told, listed if posixpath.basename(name) == NAMES_FILE else None)
+            beside = {posixpath.join(posixpath.dirname(name), f"{word}.txt"): word for word in FOLDER_NAMES}
+            lists = {place: FOLDER_NAMES[word] for place, word in beside.items()}
+            yield Names(name, told, listed if posixpath.basename(name) == NAMES_FILE else None, lists=lists)
 
 
 def read_yaml(data: bytes, name: str) -> Names | None:
@@ -114,10 +121,10 @@ def read_yaml(data: bytes, name: str) -> Names | None:
     if len(texts) < len(pairs) or not all(number.isdecimal() and len(number) < 10 for number in texts):
         return None
     words = {int(number): word.strip() for number, word in texts.items()}
-    folders = dict(
-        reversed(list(_folders(document, posixpath.dirname(name))))
-    )  # of one in two splits, the first counts
-    return Names(name, words, folders=folders, poses="kpt_shape" in document)
+    places = dict(reversed(list(_places(document, posixpath.dirname(name)))))  # of one in two splits, the first counts
+    lists = {place: split for place, split in places.items() if place.lower().endswith(LIST_ENDING)}
+    folders = {place: split for place, split in places.items() if place not in lists and not _says_split(place)}
+    return Names(name, words, folders=folders, poses="kpt_shape" in document, lists=lists)
 
 
 def _parse(data: bytes) -> Any:
@@ -132,16 +139,30 @@ def _parse(data: bytes) -> Any:
         return None
 
 
-def _folders(document: Mapping[str, Any], beside: str) -> Iterator[tuple[str, str]]:
-    """Folders of splits whose own names do not say it; ``../`` in front, which Roboflow writes, leads nowhere."""
+def _says_split(folder: str) -> bool:
+    return any(folder_split(part) or long_split(part) for part in folder.split("/"))
+
+
+def _places(document: Mapping[str, Any], beside: str) -> Iterator[tuple[str, str]]:
+    """Folders and lists of splits, below ``path`` too; ``../`` in front, which Roboflow writes, leads nowhere."""
+    above = document.get("path")
     for key, split in FOLDER_NAMES.items():
         given = document.get(key)
         for path in given if isinstance(given, list) else [given]:
             if isinstance(path, str):
-                plain = path.replace("\\", "/")
-                while plain.startswith(("./", "../")):
-                    plain = plain.partition("/")[2]
-                folder = posixpath.normpath(posixpath.join(beside, plain))
-                said = any(folder_split(part) or long_split(part) for part in folder.split("/"))
-                if not said and folder != "." and not folder.startswith(("/", "..")):
-                    yield folder, split
+                yield from _place(beside, _inwards(path), split)
+                if isinstance(above, str):
+                    yield from _place(beside, posixpath.join(_inwards(above), _inwards(path)), split)
+
+
+def _inwards(path: str) -> str:
+    plain = path.replace("\\", "/")
+    while plain.startswith(("./", "../")):
+        plain = plain.partition("/")[2]
+    return plain
+
+
+def _place(beside: str, path: str, split: str) -> Iterator[tuple[str, str]]:
+    place = posixpath.normpath(posixpath.join(beside, path))
+    if place != "." and not place.startswith(("/", "..")):
+        yield place, split
