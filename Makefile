@@ -1,6 +1,6 @@
 # make demo    set everything up and run the whole job on drawn faces
 # make test    set everything up and run the tests
-# make test-slow   those that take long: clusters, killed processes, other backends
+# make test SLOW=1   with those that take long: clusters, killed processes, other backends
 # make check   lint, format, types
 # make web     bring onnxruntime-web from npm, for expressions read in the browser itself (needs Node, as does the next)
 # make axe     bring axe-core from npm, with which tests check that everybody can use the page
@@ -16,16 +16,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PIP_NO_PYTHON_VERSION_WARNING = 1
 
-.PHONY: demo test test-slow check web axe bench dist clean
+.PHONY: demo test check web axe bench dist clean
 
 demo: $(VENV)/.train
 	$(BIN)/mien demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
-
-test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m slow
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(if $(SLOW),-m "not large and not gpu")
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
