@@ -1,11 +1,14 @@
 """Several processes on one storage, each with a folder of its own, killed and stopped in the middle."""
 
+import os
 import signal
+import sqlite3
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -73,10 +76,32 @@ def test_who_is_killed_again_and_again_at_any_moment_loses_nothing(address, tmp_
     check_whole(address, tmp_path / "steady", total)
 
 
+def suspend(process: "subprocess.Popen[str]", address: str) -> None:
+    """Stop a process while it holds no lock: whoever sleeps in the middle of writing keeps all others waiting."""
+    while True:
+        process.send_signal(signal.SIGSTOP)
+        os.waitpid(process.pid, os.WUNTRACED)
+        if is_free(address):
+            return
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.05)
+
+
+def is_free(address: str) -> bool:
+    if not address.startswith("sqlite:///"):
+        return not Path(f"{address}.lock").exists()
+    with closing(sqlite3.connect(address.removeprefix("sqlite:///"), timeout=0.2, isolation_level=None)) as database:
+        try:
+            database.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        return True
+
+
 def test_a_machine_that_was_suspended_leaves_the_trial_that_others_took(address, tmp_path):
     with tuner(address, tmp_path / "asleep", 2, seconds=4) as asleep:
         wait_until(lambda: (tmp_path / "asleep" / "trial-0000").is_dir(), asleep)
-        asleep.send_signal(signal.SIGSTOP)
+        suspend(asleep, address)
         with tuner(address, tmp_path / "awake", 2) as awake:
             assert awake.wait(PATIENCE) == 0
         asleep.send_signal(signal.SIGCONT)
