@@ -222,9 +222,9 @@ def test_parquet_beside_archives_is_read(tmp_path):
         open_dataset(tmp_path)
 
 
-@pytest.mark.parametrize("pattern", ["{3..1}", "{0..99999999}", "{0..999}{0..999}"])
+@pytest.mark.parametrize("pattern", ["{99999999..0}", "{0..99999999}", "{0..999}{0..999}"])
 def test_patterns_of_none_and_of_too_many_are_refused(pattern):
-    with pytest.raises(UsageError, match="stands for no names, or more than 100,000 in all"):
+    with pytest.raises(UsageError, match="makes more than 100,000 names of"):
         expand(f"x-{pattern}.tar")
 
 

@@ -19,6 +19,7 @@ from mien.batch.settings import PLAN, RUN
 from mien.batch.shards import is_shard_name
 from mien.batch.stores import Store
 from mien.containers import VIDEO_SUFFIXES
+from mien.datasets.braces import numbered
 from mien.errors import DataError, MissingExtraError, UsageError
 from mien.frames import in_utf8, printable
 from mien.images import is_image_name
@@ -110,7 +111,7 @@ def _expand(text: str, base: Path | None = None) -> Iterator[Found]:
     text = local_path(text) or text
     numbers = _BRACES.search(text)
     if numbers and (is_store(text) or not os.path.lexists(base / text if base else text)):
-        for number in _count(numbers[1], numbers[2]):
+        for number in numbered(numbers[1], numbers[2]):
             yield from _expand(text[: numbers.start()] + number + text[numbers.end() :], base)
     elif is_store(text):
         yield from _in_store(text)
@@ -118,12 +119,6 @@ def _expand(text: str, base: Path | None = None) -> Iterator[Found]:
         yield from _told(finding.find_one(text, base), in_list=base is not None)
     else:
         yield from _local(text, base)
-
-
-def _count(first: str, last: str) -> Iterator[str]:
-    """``007`` to ``012``, in the width of the first; downwards where the last is less."""
-    step = 1 if int(first) <= int(last) else -1
-    return (f"{number:0{len(first)}d}" for number in range(int(first), int(last) + step, step))
 
 
 def _local(text: str, base: Path | None) -> Iterator[Found]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from mien.datasets.joined import Joined, join_archives
@@ -15,23 +16,26 @@ MOST_NAMES = 100_000
 _BRACES = re.compile(r"\{(?:([0-9]{1,12})\.\.([0-9]{1,12})|([^{},]*(?:,[^{},]*)+))\}")
 
 
+def numbered(first: str, last: str) -> Iterator[str]:
+    """``007`` to ``012``, in the width of the first; downwards where the last is less."""
+    step = 1 if int(first) <= int(last) else -1
+    return (str(number).zfill(len(first)) for number in range(int(first), int(last) + step, step))
+
+
 def expand(text: str) -> list[str]:
     """Every name that a pattern stands for: ``{08..10}`` counts, with zeros in front; ``{a,b}`` is one or the other.
 
     Raises:
-        UsageError: there are more than `MOST_NAMES`, or none (``{3..1}``).
+        UsageError: there are more than `MOST_NAMES`.
     """
     names = [""]
     end = 0
     for braces in _BRACES.finditer(text):
         first, last, words = braces.groups()
-        count = int(last) - int(first) + 1 if words is None else words.count(",") + 1
-        if not 0 < count * len(names) <= MOST_NAMES:
-            raise UsageError(f"path: {braces[0]} stands for no names, or more than {MOST_NAMES:,} in all; in {text}")
-        if words is None:
-            values = [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
-        else:
-            values = words.split(",")
+        count = abs(int(last) - int(first)) + 1 if words is None else words.count(",") + 1
+        if count * len(names) > MOST_NAMES:
+            raise UsageError(f"path: {braces[0]} makes more than {MOST_NAMES:,} names of {text}")
+        values = list(numbered(first, last)) if words is None else words.split(",")
         names = [name + text[end : braces.start()] + value for name in names for value in values]
         end = braces.end()
     return [name + text[end:] for name in names]
