@@ -131,6 +131,13 @@ def test_numbers_without_names(tmp_path):
     assert len(open_dataset(root)) == 10
 
 
+def test_a_broken_yaml_is_named(tmp_path):
+    root = write_yolo(tmp_path, names=False)
+    write_text(root / "data.yaml", "names: [happy, sad")
+    with pytest.raises(DataError, match=r"nothing says what these mean \(data\.yaml has no names: .*, or is no YAML\)"):
+        open_dataset(root)
+
+
 def test_flat_folders_below_others_and_another_name_of_the_yaml(tmp_path):
     write_yolo(tmp_path / "archive" / "YOLO_format", "images", "labels", names=False)
     write_text(tmp_path / "archive" / "YOLO_format" / "affectnet.yml", f"names: {list(NAMES)}")

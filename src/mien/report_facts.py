@@ -222,7 +222,8 @@ class ReportFacts:
             near = f" {leak.near_copies:,} do so identically or nearly so: cut otherwise, brighter or mirrored."
         if not leak.copies:
             return ("None of these pictures stands in Training as well, pixel for pixel." + near, self._not_learnt())
-        told = f"Training holds {leak.copies:,} of the {many(leak.n, 'picture')} as well, pixel for pixel.{near}"
+        of = f"of the {many(leak.n, 'picture')} also"
+        told = f"{many(leak.copies, f'{of} stands', f'{of} stand')} in Training, pixel for pixel.{near}"
         return (f"{told} A model that remembers them looks better than it is.", self._not_learnt())
 
     def _without_copies(self) -> str:

@@ -20,7 +20,8 @@ from mien.datasets.file_tables import NoneThereError, find_pictures
 from mien.datasets.splits import folders_split
 from mien.datasets.storage import Listing, ManyFn, base_name
 from mien.datasets.tables import RowError, whole_number
-from mien.datasets.yolo_names import Names, find_names
+from mien.datasets.yolo_names import YAML_ENDINGS, Names, find_names
+from mien.errors import listing as told
 from mien.errors import many
 from mien.labels import canonical
 
@@ -69,18 +70,24 @@ def read_yolo(
     if first is None:
         return None
     if names is None:
-        raise UnusableError(
-            "boxes of faces in larger pictures (YOLO) have numbers for classes, and nothing says what these mean; name "
-            "the folder that has data.yaml (names: [angry, ...]), or add that file, or "
-            f"{NAMES_FILE} with the name of class 0 on its first line, above their folders",
-            [first],
-        )
+        raise _nameless(first, [name for name in listing.notes if name.lower().endswith(YAML_ENDINGS)])
     noted = ((at, place, texts.get(place, b"")) for at, place in found.items())
     boxes = read_boxes(noted, listing.names, names, listed_splits(names, listing.names, read_fn))
     if not boxes.rows and aside:
         raise UnusableError("no box can be used", boxes.problems)
     listed = names.listed if classes is None else tuple(map(canonical, classes))
     return index_boxes(boxes, listing.names, listed, root_name) if boxes.rows else None
+
+
+def _nameless(place: str, files: Sequence[str]) -> UnusableError:
+    """The error for a file of boxes, and YAML files beside it that do not name the classes."""
+    mute = f" ({told(files)} has no names: [angry, ...], or is no YAML)" if files else ""
+    return UnusableError(
+        f"boxes of faces in larger pictures (YOLO) have numbers for classes, and nothing says what these mean{mute}; "
+        "name the folder that has data.yaml (names: [angry, ...]), or add that file, or "
+        f"{NAMES_FILE} with the name of class 0 on its first line, above their folders",
+        [place],
+    )
 
 
 def label_folders(folders: Iterable[str]) -> dict[str, str]:
