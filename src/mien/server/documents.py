@@ -141,7 +141,7 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
 
 def _body_rows(content: dict[str, Any]) -> Iterator[str]:
     for kind, body in content.items():
-        for name, schema in body["schema"]["properties"].items():
+        for name, schema in body["schema"].get("properties", {"": body["schema"]}).items():
             yield _row(kind, name, schema["description"])
 
 
