@@ -72,7 +72,9 @@ def test_the_body_may_be_one_picture(kind) -> None:
     assert (result["source"], len(result["faces"])) == ("image-1", 1)
 
 
-@pytest.mark.parametrize("before", ["", "data:image/png;base64,", "data:;base64,", "DATA:image/jpeg;name=a.jpg;BASE64,"])
+@pytest.mark.parametrize(
+    "before", ["", "data:image/png;base64,", "data:;base64,", "DATA:image/jpeg;name=a.jpg;BASE64,"]
+)
 @pytest.mark.parametrize("encode", [base64.b64encode, base64.encodebytes], ids=["one line", "many lines"])
 def test_base64_is_taken_as_libraries_write_it(before, encode) -> None:
     answer = post(json={"images": [{"data": before + encode(picture(3)).decode()}]})

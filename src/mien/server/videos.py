@@ -22,6 +22,9 @@ from mien.server.video_rows import RowReader
 __all__ = ["VideoJobs", "router"]
 
 NDJSON = "application/x-ndjson"
+AS_THEY_COME = {"X-Accel-Buffering": "no"}
+"""Tells nginx, and proxies that follow it, not to hold rows back."""
+
 POLL_SECONDS = 0.1
 """A reader that is level with the work looks for new rows so often."""
 
@@ -167,7 +170,7 @@ def router(jobs: VideoJobs) -> APIRouter:
         refuse_repeated(request)
         job = jobs.get(job_id)
         lines = () if request.state.head else stream_rows(job, query.after)  # whoever asks for none waits for none
-        return StreamingResponse(lines, media_type=NDJSON)
+        return StreamingResponse(lines, media_type=NDJSON, headers=AS_THEY_COME)
 
     @routes.get(
         "/v1/videos/{id}/annotated",
