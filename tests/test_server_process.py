@@ -68,7 +68,7 @@ def test_it_serves_logs_keeps_nothing_and_ends_gracefully(monkeypatch, tmp_path)
             post(address, picture())
         records = [json.loads(line) for line in process.stderr.read().splitlines()]
     assert (records[0]["event"], records[0]["models"]) == ("started", ["mien-small"])
-    assert {"ending": 1} == {one["event"]: one["requests"] for one in records if one["event"] == "ending"}
+    assert {one["event"]: one["requests"] for one in records if one["event"] == "ending"} == {"ending": 1}
     requests = [one for one in records if one["event"] == "request" and one["route"] == "/v1/analyze"]
     assert [one["pictures"] for one in requests] == [1, 4]
     assert {"time", "level", "id", "method", "status", "seconds", "bytes", "faces"} <= set(requests[0])

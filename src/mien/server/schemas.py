@@ -124,7 +124,11 @@ _JSON = {
     },
 }
 
-_BYTES = {"type": "string", "format": "binary", "description": "One picture: the body is the file."}
+_BYTES = {
+    "type": "string",
+    "format": "binary",
+    "description": "One picture: the body is the file. `image/jpeg` and the like are taken too.",
+}
 
 ANALYZE_BODY: dict[str, Any] = {
     "requestBody": {
@@ -133,7 +137,6 @@ ANALYZE_BODY: dict[str, Any] = {
             "multipart/form-data": {"schema": _PARTS},
             "application/json": {"schema": _JSON},
             "application/octet-stream": {"schema": _BYTES},
-            "image/*": {"schema": _BYTES},
         },
     }
 }

@@ -20,11 +20,8 @@ from python_multipart.multipart import parse_options_header
 
 from mien.errors import many
 from mien.server.limits import Bound
-from mien.server.multipart import FIELD, KIND, NAME_LENGTH, Parts, malformed, wrong_kind
+from mien.server.multipart import BYTES, FIELD, KIND, NAME_LENGTH, Parts, malformed, wrong_kind
 from mien.server.problems import Problem, too_large
-
-BYTES = b"application/octet-stream"
-"""A body that is one picture, as ``image/...`` is."""
 
 DATA_ADDRESS = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 """What browsers write before base64: ``data:image/png;base64,``."""

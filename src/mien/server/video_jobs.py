@@ -55,7 +55,7 @@ class VideoJobs:
         folder: Path,
         *,
         clock: Callable[[], float] = time.monotonic,
-        observe: Callable[[VideoJob], None] = lambda job: None,
+        observe: Callable[[VideoJob], object] = id,
     ) -> None:
         """Nothing is begun yet.
 

@@ -104,7 +104,14 @@ _PART = {
     "additionalProperties": False,
     "properties": {"files": {"type": "string", "format": "binary", "description": "The video, one a request."}},
 }
-BODY: dict[str, Any] = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _PART}}}}
+_BYTES = {
+    "type": "string",
+    "format": "binary",
+    "description": "The video: the body is the file. `video/mp4` and the like are taken too.",
+}
+_KINDS = {"multipart/form-data": _PART, "application/octet-stream": _BYTES}
+_CONTENT = {kind: {"schema": schema} for kind, schema in _KINDS.items()}
+BODY: dict[str, Any] = {"requestBody": {"required": True, "content": _CONTENT}}
 
 _LOCATION = {"description": "Where the job is, relative to this address.", "schema": {"type": "string"}}
 _EXAMPLE = '{"source": "clip.mp4", "frame": 0, "time": 0.0, "track": 1, "box": {"x1": 10.0, ...}, ...}\n'
