@@ -219,7 +219,10 @@ class VideoJobs:
             job = self._jobs.get(job_id)
         if job is None:
             minutes = self.settings.video_keep / 60
-            raise not_found(f"there is no such video; videos are forgotten {many(minutes, 'minute')} after their end")
+            raise not_found(
+                f"there is no such video; videos are forgotten {many(minutes, 'minute')} after their end, and when the "
+                "service ends"
+            )
         return job
 
     def delete(self, job_id: str) -> VideoJob:
