@@ -134,3 +134,10 @@ def test_fingers_are_not_told_to_drop_and_paste(browser, service):
     expect(phone.one(".lede")).not_to_contain_text("Drop", use_inner_text=True)
     expect(phone.one(".hint")).to_be_hidden()
     phone.context.close()
+
+
+def test_many_faces_are_counted_in_a_sentence(visit):
+    visit.add(png("3-friends.png"), png("4-more.png"))
+    expect(visit.one("#table-note")).to_have_text("7 faces: 2 happy, 2 neutral, 2 sad, 1 surprise.")
+    visit.one("#confidence").fill("85")
+    expect(visit.one("#table-note")).to_contain_text("uncertain")
