@@ -35,6 +35,9 @@ def logged() -> Iterator[list[dict[str, Any]]]:
     logger.setLevel(before)
 
 
+OTHERS = ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "localhost@evil.example", "", "[::1", "a:b:c"]
+
+
 def send(method="GET", url="/v1/models", headers=None, settings=None, **sent):
     return ask(lambda client: client.request(method, url, headers=headers, **sent), **(settings or {}))
 
@@ -75,10 +78,13 @@ def test_this_machines_names_are_answered(host) -> None:
     assert send(headers={"host": host}).status_code == 200
 
 
-@pytest.mark.parametrize(
-    "host",
-    ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "localhost@evil.example", "", "[::1", "a:b:c"],
-)
+@pytest.mark.parametrize("host", ["10.0.0.7:8000", "10.0.0.7", "evil.example", ""])
+def test_load_balancers_may_ask_by_any_name_how_the_service_is(host) -> None:
+    answer = send(url="/health/ready", headers={"host": host}, settings={"allow_hosts": ("mien.example.org",)})
+    assert answer.json() == {"status": "ready"}
+
+
+@pytest.mark.parametrize("host", OTHERS)
 def test_other_names_are_not_answered_on_this_machine(host) -> None:
     check_problem(send(headers={"host": host}), 403, "wrong-host")
     check_problem(send(url="/", headers={"host": host}), 403, "wrong-host")
