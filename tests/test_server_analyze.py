@@ -64,6 +64,24 @@ def test_real_analyzers_answer_as_the_library_does() -> None:
     assert {**answer, "faces": 0, "source": 0} == {**expected, "faces": 0, "source": 0}
 
 
+@pytest.mark.parametrize("kind", ["image/png", "image/x-unheard-of", "application/octet-stream", "IMAGE/PNG; a=b"])
+def test_the_body_may_be_one_picture(kind) -> None:
+    answer = post(content=picture(3), headers={"content-type": kind})
+    assert answer.status_code == 200
+    (result,) = answer.json()["results"]
+    assert (result["source"], len(result["faces"])) == ("image-1", 1)
+
+
+@pytest.mark.parametrize(
+    "before", ["", "data:image/png;base64,", "data:;base64,", "DATA:image/jpeg;name=a.jpg;BASE64,"]
+)
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.encodebytes], ids=["one line", "many lines"])
+def test_base64_is_taken_as_libraries_write_it(before, encode) -> None:
+    answer = post(json={"images": [{"data": before + encode(picture(3)).decode()}]})
+    assert answer.status_code == 200
+    assert len(answer.json()["results"][0]["faces"]) == 1
+
+
 def test_a_broken_picture_fails_alone() -> None:
     answer = post(files=files(picture(1), b"no picture", picture(2)[:-30], picture(4)))
     assert answer.status_code == 200
@@ -118,7 +136,9 @@ def test_a_single_poisoned_picture_is_our_fault_not_the_clients() -> None:
         ({"content": b"9" * 9999, "headers": {"content-type": "application/json"}}, 400, "malformed"),
         ({"content": b"\xff\xfe", "headers": {"content-type": "application/json"}}, 400, "malformed"),
         ({"content": b"NaN", "headers": {"content-type": "application/json"}}, 400, "malformed"),
-        ({"content": picture(), "headers": {"content-type": "image/png"}}, 415, "media-type"),
+        ({"content": b"", "headers": {"content-type": "image/png"}}, 422, "unreadable"),
+        ({"content": b"n", "headers": {"content-type": "application/octet-stream"}}, 422, "unreadable"),
+        ({"content": picture(), "headers": {"content-type": "video/mp4"}}, 415, "media-type"),
         ({"content": picture()}, 415, "media-type"),
         ({"data": {"files": "x"}}, 415, "media-type"),
         ({"files": files(picture()), "headers": {"content-encoding": "gzip"}}, 415, "media-type"),
@@ -136,7 +156,7 @@ def test_wrong_bodies_are_refused(sent, status, kind) -> None:
     ("sent", "detail"),
     [
         ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, "names no boundary; leave that header"),
-        ({"content": b"x", "headers": {"content-type": "image/png"}}, "received 'image/png'"),
+        ({"content": b"x", "headers": {"content-type": "text/plain"}}, "received 'text/plain'"),
         ({"content": b"x"}, "received none"),
         ({"files": files(b"\0\0\0\x18ftypisom" + bytes(600))}, "it is a video, not a picture; POST /v1/videos takes"),
     ],

@@ -6,6 +6,7 @@ import pytest
 
 from mien import __version__
 from mien.server import Analyzers
+from mien.server.documents import EXAMPLES, operations
 from mien.server.pages import FOLDER, TYPES, listed
 from services import ask, check_problem, files, picture
 
@@ -139,6 +140,17 @@ def test_the_documents_page_needs_no_scripts_and_shows_every_route() -> None:
     for path in document.json()["paths"]:
         assert path in page.text
     assert "<td>multipart/form-data</td><td>files</td>" in page.text
+    assert '<pre tabindex="0">curl -F files=@a.jpg' in page.text
+    assert "Bearer" not in page.text
+    assert set(EXAMPLES) <= {one["operationId"] for _, _, one in operations(document.json())}
     assert '<code>{"data": "BASE64", "name": "a.jpg"}</code>' in unescape(page.text)
     assert "<td>none | flip | full; none where not given</td>" in page.text
     assert "<td>number, 0 to 60; 0.5 where not given</td>" in page.text
+
+
+def test_examples_bring_the_token_where_one_is_needed() -> None:
+    headers = {"authorization": "Bearer a-token-of-tests"}
+    page = ask(lambda client: client.get("/docs", headers=headers), token="a-token-of-tests")
+    examples = unescape(page.text).split("<pre ")[1:]
+    assert len(examples) > 5
+    assert all("-H 'Authorization: Bearer TOKEN'</pre>" in one for one in examples)

@@ -67,6 +67,8 @@ def test_it_serves_logs_keeps_nothing_and_ends_gracefully(monkeypatch, tmp_path)
         with pytest.raises(httpx.TransportError):
             post(address, picture())
         records = [json.loads(line) for line in process.stderr.read().splitlines()]
+    assert (records[0]["event"], records[0]["models"]) == ("started", ["mien-small"])
+    assert {one["event"]: one["requests"] for one in records if one["event"] == "ending"} == {"ending": 1}
     requests = [one for one in records if one["event"] == "request" and one["route"] == "/v1/analyze"]
     assert [one["pictures"] for one in requests] == [1, 4]
     assert {"time", "level", "id", "method", "status", "seconds", "bytes", "faces"} <= set(requests[0])
@@ -256,3 +258,18 @@ def test_log_lines_are_json_or_text() -> None:
     text = logs.TextLines().format(record)
     assert text.endswith('info request status=200 route="/v1/\\nanalyze"')
     assert "\n" not in text
+
+
+@pytest.mark.parametrize(("seconds", "open_after"), [(0.2, False), (30.0, True)])
+def test_connections_wait_as_long_as_they_are_told_for_the_next_request(seconds, open_after) -> None:
+    """A proxy that keeps connections longer than the service would now and then send a request into a closed one."""
+    with listening(FakeAnalyzers(), keep_alive=seconds) as place, socket.create_connection(place, 5) as held:
+        held.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        held.settimeout(5)
+        while not held.recv(65536).endswith(b'"live"}'):
+            pass
+        held.settimeout(1.0)
+        try:
+            assert (held.recv(1) == b"") is not open_after
+        except TimeoutError:
+            assert open_after

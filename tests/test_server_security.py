@@ -1,16 +1,41 @@
 """Who may ask for what, and what every answer carries."""
 
 import asyncio
+import logging
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from mien.errors import DataError, MissingExtraError, ModelError, UsageError
-from mien.server import ServerSettings, create_app
+from mien.images import decode
+from mien.server import ServerSettings, create_app, logs
 from mien.server.problems import problem_of, without_paths
 from mien.server.security import CONTENT_SECURITY_POLICY
-from services import FakeAnalyzer, FakeAnalyzers, ask, check_problem, files, picture
+from services import POISON, FakeAnalyzer, FakeAnalyzers, ask, check_problem, files, picture
 
 TOKEN = "a-token-of-tests"
+
+
+@pytest.fixture
+def logged() -> Iterator[list[dict[str, Any]]]:
+    """What the log says, line by line, as it is written."""
+    found: list[dict[str, Any]] = []
+
+    class Noting(logging.Handler):
+        def emit(self, record):
+            found.append(logs.fields(record))
+
+    logger, handler = logging.getLogger("mien.server"), Noting()
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel("INFO")
+    yield found
+    logger.removeHandler(handler)
+    logger.setLevel(before)
+
+
+OTHERS = ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "localhost@evil.example", "", "[::1", "a:b:c"]
 
 
 def send(method="GET", url="/v1/models", headers=None, settings=None, **sent):
@@ -53,10 +78,13 @@ def test_this_machines_names_are_answered(host) -> None:
     assert send(headers={"host": host}).status_code == 200
 
 
-@pytest.mark.parametrize(
-    "host",
-    ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "localhost@evil.example", "", "[::1", "a:b:c"],
-)
+@pytest.mark.parametrize("host", ["10.0.0.7:8000", "10.0.0.7", "evil.example", ""])
+def test_load_balancers_may_ask_by_any_name_how_the_service_is(host) -> None:
+    answer = send(url="/health/ready", headers={"host": host}, settings={"allow_hosts": ("mien.example.org",)})
+    assert answer.json() == {"status": "ready"}
+
+
+@pytest.mark.parametrize("host", OTHERS)
 def test_other_names_are_not_answered_on_this_machine(host) -> None:
     check_problem(send(headers={"host": host}), 403, "wrong-host")
     check_problem(send(url="/", headers={"host": host}), 403, "wrong-host")
@@ -164,6 +192,14 @@ def test_what_fails_inside_is_logged_and_not_told(caplog) -> None:
     (record,) = caplog.records
     assert record.id == answer.headers["x-request-id"]
     assert "secret" in str(record.exc_info[1])
+
+
+@pytest.mark.parametrize(("event", "decode"), [("picture", decode), ("decoding", lambda *given, **options: 1 // 0)])
+def test_what_fails_about_one_picture_stands_in_the_log_under_the_requests_id(event, decode, logged, monkeypatch):
+    monkeypatch.setattr("mien.server.decoding.decode", decode)
+    answer = send("POST", "/v1/analyze", {"x-request-id": "client-id-18"}, files=files(picture(POISON)))
+    assert answer.json()["errors"][0]["error"]["instance"].endswith("#client-id-18")
+    assert [(one["event"], one["id"]) for one in logged] == [(event, "client-id-18"), ("request", "client-id-18")]
 
 
 def test_logs_tell_what_happened_but_no_names_and_no_token(caplog) -> None:

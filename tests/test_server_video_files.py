@@ -102,7 +102,9 @@ def test_files_that_are_no_video(jobs):
 def test_bodies_that_are_wrong(jobs, clip):
     good = part(clip.read_bytes())
     wrong = {
-        (415, "media-type"): [(b"{}", "application/json"), (clip.read_bytes(), "video/mp4"), (b"", "")],
+        (415, "media-type"): [(b"{}", "application/json"), (clip.read_bytes(), "text/plain"), (b"", "")],
+        (415, "not-a-video"): [(b"hello", "video/mp4"), (b"hello" * 500, "application/octet-stream")],
+        (422, "unreadable"): [(b"", "video/mp4")],
         (400, "malformed"): [
             (good, KIND),
             (whole(good), "multipart/form-data"),
@@ -112,12 +114,21 @@ def test_bodies_that_are_wrong(jobs, clip):
         (422, "wrong-field"): [(whole(part(b"x", field="file")), KIND)],
         (422, "no-video"): [(whole(), KIND)],
         (422, "too-many-videos"): [(whole(good, good), KIND)],
-        (413, "too-large"): [(whole(part(clip.read_bytes() + bytes(200_000))), KIND)],
+        (413, "too-large"): [
+            (whole(part(clip.read_bytes() + bytes(200_000))), KIND),
+            (clip.read_bytes() + bytes(200_000), "video/mp4"),
+        ],
     }
     for (status, kind), bodies in wrong.items():
         for data, content in bodies:
             assert refused(take, jobs, data, kind=content)[:2] == (status, kind)
     assert len(paths(jobs._store.folder)) == 1
+
+
+@pytest.mark.parametrize("kind", ["video/mp4", "application/octet-stream", "video/x-matroska; codecs=a"])
+def test_the_body_may_be_the_video(jobs, clip, kind):
+    job = finish(take(jobs, clip.read_bytes(), kind=kind, piece=7))
+    assert (job.status, job.source, job.frames_done) == ("done", "video", 30)
 
 
 def test_a_file_name_is_shown_and_used_for_nothing(jobs, clip):

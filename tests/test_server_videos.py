@@ -1,6 +1,7 @@
 """``/v1/videos``: the same rows as the command line's, while it works; stopped, kept, forgotten."""
 
 import json
+import logging
 import os
 import stat
 from contextlib import ExitStack
@@ -15,6 +16,7 @@ from mien.cli import app as command
 from mien.datasets.scenes import write_scene_video
 from mien.server import Analyzers, Options
 from mien.server import video_jobs as jobs_module
+from mien.server.logs import REQUEST_ID, fields
 from mien.server.problems import Problem
 from mien.server.video_job import Wish
 from mien.server.video_rows import MARK_ROWS, PIECE, RowFile, RowReader
@@ -56,6 +58,7 @@ def test_rows_equal_the_command_lines(tmp_path, service, monkeypatch):
     assert at.path == "/" + accepted.json()["links"]["self"]
     rows = client.get(f"/{accepted.json()['links']['rows']}")
     assert rows.headers["content-type"] == "application/x-ndjson"
+    assert rows.headers["x-accel-buffering"] == "no"
     monkeypatch.chdir(tmp_path)
     told = ["--format", "jsonl", "--smooth", "0.25", "--detect-every", "4", "--tta", "flip", "--model", "mien-small"]
     printed = CliRunner().invoke(command, ["predict", "scene.mp4", *told]).stdout
@@ -94,6 +97,8 @@ def test_rows_come_while_the_work_goes_on(clip, service):
     assert (document["status"], document["frames_done"], document["frames_total"]) == ("running", 10, 30)
     assert document["links"]["annotated"] is None
     assert [row["frame"] for row in first + rest] == list(range(30))
+    wait_for(lambda: 'mien_videos_total{status="done"} 1.0' in client.get("/metrics").text)
+    assert "mien_video_frames_total 30.0" in client.get("/metrics").text
     later = client.get(f"/{job['links']['rows']}", params={"after": 28}).text
     assert [json.loads(line)["frame"] for line in later.splitlines()] == [28, 29]
     assert client.get(f"/{job['links']['rows']}", params={"after": 99}).text == ""
@@ -239,15 +244,23 @@ def test_jobs_expire(clip, tmp_path, monkeypatch):
         assert (old.folder.exists(), new.folder.exists()) == (False, True)
 
 
-def test_an_analyzer_that_fails(clip, tmp_path):
+def test_an_analyzer_that_fails(clip, tmp_path, monkeypatch, caplog):
     class Failing(FakeAnalyzer):
         def analyze_frames(self, frames, **options):
             yield from list(super().analyze_frames(frames, **options))[:2]
             raise RuntimeError("secret of /etc/secret")
 
-    with jobs_in(tmp_path / "videos", Failing()) as jobs:
+    said = []
+    monkeypatch.setattr(logging.getLogger("mien.server"), "handle", lambda record: said.append(fields(record)))
+    with caplog.at_level("INFO", "mien.server"), jobs_in(tmp_path / "videos", Failing()) as jobs:
+        token = REQUEST_ID.set("request-17")
         job = finish(upload(jobs, clip))
+        REQUEST_ID.reset(token)
         document = job.to_dict()
+        assert document["error"]["instance"].endswith("#request-17")
+        wait_for(lambda: len(said) == 2)
+        assert [(one["event"], one["id"]) for one in said] == [("video", "request-17")] * 2
+        assert "secret" in said[0]["traceback"]
         assert (document["status"], document["faces"]) == ("failed", 2)
         assert document["error"]["type"] == "/problems/failed"
         assert "secret" not in json.dumps(document)

@@ -104,6 +104,9 @@ def serve_command(
     shutdown_timeout: Annotated[
         float, typer.Option(envvar="MIEN_SHUTDOWN_TIMEOUT", help="Seconds that requests get when it ends.")
     ] = 20.0,
+    keep_alive: Annotated[
+        float, typer.Option(envvar="MIEN_KEEP_ALIVE", help="Seconds for a connection's next request.")
+    ] = 5.0,
     max_connections: Annotated[
         int, typer.Option(envvar="MIEN_MAX_CONNECTIONS", min=1, help="Connections; beyond: 503.")
     ] = 256,
@@ -143,6 +146,7 @@ def serve_command(
         timeout=timeout,
         body_timeout=body_timeout,
         shutdown_timeout=shutdown_timeout,
+        keep_alive=keep_alive,
         max_connections=max_connections,
     )
     _serve(settings, tuple(model or ()), device, (log_format, log_level), open_page=open_page)

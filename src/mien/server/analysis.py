@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Request
@@ -130,7 +131,8 @@ class PictureService:
             raise
 
     async def _in_thread(self, call: Any, *arguments: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._decoders, call, *arguments)
+        inside = copy_context().run  # what is logged there has the request's id
+        return await asyncio.get_running_loop().run_in_executor(self._decoders, inside, call, *arguments)
 
 
 def _checked_size(data: bytes) -> tuple[int, int]:

@@ -48,7 +48,12 @@ def create_app(analyzers: Any, settings: ServerSettings | None = None) -> FastAP
     metrics = Metrics()
     alone = analyzers.get
     service = PictureService(alone, getattr(analyzers, "get_single", alone), settings, metrics)
-    jobs = videos.VideoJobs(analyzers, settings, video_folder(settings))
+    jobs = videos.VideoJobs(
+        analyzers,
+        settings,
+        video_folder(settings),
+        observe=lambda job: metrics.video(job.status, job.frames_done),
+    )
     metrics.watch("mien_videos_waiting", "Videos that wait.", lambda: jobs.waiting)
     metrics.watch("mien_videos_running", "Videos that are worked on.", lambda: jobs.running)
     app = FastAPI(

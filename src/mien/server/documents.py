@@ -18,6 +18,20 @@ from mien.server.security import HEADERS
 
 STYLE = Path(__file__).with_name("static") / "docs.css"
 BEARER = "bearer"
+EXAMPLES = {
+    "post_v1_analyze": (
+        "curl -F files=@a.jpg -F files=@b.jpg 'SERVICE/v1/analyze?tta=flip'",
+        "curl -H 'Content-Type: image/jpeg' --data-binary @a.jpg SERVICE/v1/analyze",
+    ),
+    "get_v1_models": ("curl SERVICE/v1/models",),
+    "post_v1_videos": ("curl -F files=@clip.mp4 'SERVICE/v1/videos?annotate=true'",),
+    "get_v1_videos_id_rows": ("curl -N SERVICE/v1/videos/ID/rows",),
+    "get_v1_videos_id_annotated": ("curl -o annotated.mp4 SERVICE/v1/videos/ID/annotated",),
+    "delete_v1_videos_id": ("curl -X DELETE SERVICE/v1/videos/ID",),
+    "get_metrics": ("curl SERVICE/metrics",),
+}
+"""Of an operation's id: what the page shows. SERVICE stands for the address that the reader sees."""
+
 _CODE = re.compile("`([^`]+)`")
 
 
@@ -104,16 +118,17 @@ def router() -> APIRouter:
 
 
 def page(document: dict[str, Any]) -> str:
-    """The document as HTML, for people. It needs nothing but ``docs.css`` and the page's icon."""
+    """The document as HTML, for people. It needs ``docs.css``, the page's colours and icon, and nothing else."""
     title = escape(document["info"]["title"])
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f'<meta http-equiv="Content-Security-Policy" content="{escape(_policy())}">',
         f'<title>{title}: the service</title><link rel="icon" href="page/icon.svg" type="image/svg+xml">',
-        '<link rel="stylesheet" href="docs.css"></head><body><main>',
+        '<link rel="stylesheet" href="page/base.css"><link rel="stylesheet" href="docs.css"></head><body><main>',
         f"<h1>{title} {escape(document['info']['version'])}</h1><p>{escape(document['info']['description'])}</p>",
-        '<p><a href="./">The page</a> <a href="openapi.json">The OpenAPI document</a></p>',
+        '<p class="links"><a href="./">The page</a> <a href="openapi.json">The OpenAPI document</a></p>',
+        "<p>In the examples, put this page's address, without <code>/docs</code>, in place of SERVICE.</p>",
         *(_operation(*one) for one in operations(document)),
         "</main></body></html>",
     ]
@@ -126,7 +141,9 @@ def _policy() -> str:
 
 
 def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
-    lines = [f"<section><h2><code>{method.upper()} {escape(path)}</code></h2><p>{escape(operation['summary'])}</p>"]
+    lines = [f"<section><h2><code>{method.upper()} {escape(path)}</code></h2><p>{escape(operation['summary'])}.</p>"]
+    token = " -H 'Authorization: Bearer TOKEN'" if "security" in operation else ""
+    lines += [f'<pre tabindex="0">{escape(one + token)}</pre>' for one in EXAMPLES.get(operation["operationId"], ())]
     if operation.get("parameters"):
         rows = (_row(one["name"], _kind(one["schema"]), one.get("description", "")) for one in operation["parameters"])
         lines.append(_table(("option", "is", "what it does"), rows))
@@ -141,7 +158,7 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
 
 def _body_rows(content: dict[str, Any]) -> Iterator[str]:
     for kind, body in content.items():
-        for name, schema in body["schema"]["properties"].items():
+        for name, schema in body["schema"].get("properties", {"": body["schema"]}).items():
             yield _row(kind, name, schema["description"])
 
 

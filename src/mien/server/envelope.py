@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mien.server.bodies import Body
+from mien.server.logs import REQUEST_ID
 from mien.server.metrics import Metrics
 from mien.server.problems import Problem, too_busy
 from mien.server.security import HEADERS, Gate, check_head
@@ -72,6 +73,7 @@ class _Exchange:
 
     async def run(self, app: ASGIApp) -> None:
         """Let the app answer; answer in its place where it cannot."""
+        REQUEST_ID.set(self._id)
         try:
             await self._answer(app)
         except Problem as problem:

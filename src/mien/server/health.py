@@ -17,14 +17,12 @@ def router(metrics: Metrics, is_ready: Callable[[], bool]) -> APIRouter:
     """The routes."""
     routes = APIRouter(tags=["operation"])
 
-    @routes.get(
-        "/health/live", summary="The process answers", response_model=StatusAnswer, responses=responses(403, 500)
-    )
+    @routes.get("/health/live", summary="The process answers", response_model=StatusAnswer, responses=responses(500))
     async def live() -> dict[str, str]:
         return {"status": "live"}
 
     @routes.get(
-        "/health/ready", summary="Requests are taken", response_model=StatusAnswer, responses=responses(403, 500, 503)
+        "/health/ready", summary="Requests are taken", response_model=StatusAnswer, responses=responses(500, 503)
     )
     async def ready() -> dict[str, str]:
         if not is_ready():

@@ -6,10 +6,14 @@ import json
 import logging
 import time
 import traceback
+from contextvars import ContextVar
 from typing import Any
 
 FORMATS = ("text", "json")
 LEVELS = ("debug", "info", "warning", "error")
+
+REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
+"""Of the request that is being answered; also of the one that brought the video which is being worked on."""
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 """Attributes that every log record has; what is beside them came through ``extra``."""
@@ -21,6 +25,8 @@ def fields(record: logging.LogRecord) -> dict[str, Any]:
     said = {"time": f"{seconds}.{int(record.msecs):03}Z", "level": record.levelname.lower()}
     said["event"] = record.getMessage()
     extra = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    if "id" not in extra and REQUEST_ID.get():
+        said["id"] = REQUEST_ID.get()
     if record.exc_info and record.exc_info[1] is not None:
         extra["traceback"] = "".join(traceback.format_exception(record.exc_info[1]))
     return {**said, **extra}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
+
+from mien import __version__
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 BATCHES = (1, 2, 4, 8, 16, 32)
@@ -17,6 +19,7 @@ class Metrics:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         registry = self._registry
+        Info("mien_build", "Which mien this is.", registry=registry).info({"version": __version__})
         names = ("route", "method", "status")
         self.requests = Counter("mien_requests", "Requests answered.", names, registry=registry)
         self.seconds = Histogram(
@@ -30,6 +33,8 @@ class Metrics:
         self.pictures = Counter("mien_pictures", "Pictures analysed.", registry=registry)
         self.failed = Counter("mien_pictures_failed", "Pictures that could not be analysed.", registry=registry)
         self.faces = Counter("mien_faces", "Faces found in pictures.", registry=registry)
+        self.videos = Counter("mien_videos", "Videos that are over, by how they ended.", ("status",), registry=registry)
+        self.frames = Counter("mien_video_frames", "Frames of videos analysed.", registry=registry)
         self.rejected = Counter("mien_rejected", "Requests refused, by problem.", ("problem",), registry=registry)
         self.batches = Histogram(
             "mien_batch_pictures", "Pictures worked on together.", buckets=BATCHES, registry=registry
@@ -44,6 +49,11 @@ class Metrics:
         """Count a batch."""
         self.batches.observe(pictures)
         self.batch_seconds.observe(seconds)
+
+    def video(self, status: str, frames: int) -> None:
+        """Count a video that is over."""
+        self.videos.labels(status).inc()
+        self.frames.inc(frames)
 
     def refused(self, kind: str) -> None:
         """Count a problem."""

@@ -15,6 +15,9 @@ FIELD = "files"
 """Name of all parts."""
 
 KIND = b"multipart/form-data"
+BYTES = b"application/octet-stream"
+"""A body that is one file, as ``image/...`` and ``video/...`` are."""
+
 NAME_LENGTH = 255
 """Characters that are kept of a file's name."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import threading
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
+from mien.server.assets import Asset, answer, asset
 from mien.server.problems import not_found
 
 FOLDER = Path(__file__).with_name("static")
@@ -23,6 +24,7 @@ TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
     ".ico": "image/x-icon",
+    ".jpg": "image/jpeg",
     ".js": "text/javascript; charset=utf-8",
     ".json": "application/json",
     ".mjs": "text/javascript; charset=utf-8",
@@ -35,8 +37,7 @@ TYPES = {
 }
 """File ending to content type. Files with other endings are not served."""
 
-CHECK_AGAIN = {"cache-control": "no-cache"}
-"""Browsers keep files, and ask each time whether they have changed."""
+_READING = threading.Lock()
 
 
 def listed(folder: Path = FOLDER) -> dict[str, Path]:
@@ -74,21 +75,13 @@ def _send(files: Mapping[str, Path], address: str, request: Request) -> Response
     path = files.get(address)
     if path is None:
         raise not_found("there is no such page")
-    tag = _tag(path, path.stat().st_mtime_ns)
-    headers = {**CHECK_AGAIN, "etag": tag}
-    if unchanged(request, tag):
-        return Response(status_code=304, headers=headers)
-    return Response(path.read_bytes(), headers=headers, media_type=TYPES[path.suffix])
-
-
-def unchanged(request: Request, tag: str) -> bool:
-    """Whether the browser has the file with this ETag already."""
-    asked = [part.strip().removeprefix("W/") for part in request.headers.get("if-none-match", "").split(",")]
-    return tag in asked or asked == ["*"]
+    with _READING:  # so that a crowd does not compress the same file at the same time
+        found = _asset(path, path.stat().st_mtime_ns)
+    return answer(found, request)
 
 
 @lru_cache(maxsize=256)
-def _tag(path: Path, changed: int) -> str:
-    """The ETag of a file; `changed` makes it new when the file is."""
+def _asset(path: Path, changed: int) -> Asset:
+    """The file, read once; `changed` makes it anew when the file is."""
     del changed
-    return f'"{hashlib.sha256(path.read_bytes()).hexdigest()[:32]}"'
+    return asset(path.read_bytes(), path.suffix, TYPES[path.suffix])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import signal
 import socket
@@ -13,16 +14,19 @@ from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.datastructures import State
 
+from mien import __version__
 from mien.errors import UsageError
 from mien.server.protocol import guarded
 from mien.server.security import HEAD_BYTES
 from mien.server.settings import ServerSettings
-from mien.server.videos import VideoJobs
 
 BACKLOG = 512
 FORCED = 130
 """Exit code after a second Ctrl-C."""
+
+log = logging.getLogger("mien.server")
 
 
 def bind(settings: ServerSettings) -> socket.socket:
@@ -91,24 +95,28 @@ def make_server(app: FastAPI, settings: ServerSettings, on_start: Callable[[], N
         proxy_headers=False,
         backlog=BACKLOG,
         h11_max_incomplete_event_size=HEAD_BYTES,
+        timeout_keep_alive=settings.keep_alive,  # type: ignore[arg-type, unused-ignore]
         timeout_graceful_shutdown=max(1, round(settings.shutdown_timeout)),
     )
-    return _Server(config, on_start, app.state.jobs)
+    return _Server(config, on_start, app.state)
 
 
 class _Server(uvicorn.Server):
     """uvicorn's server, which says when it is there, and whose process ends as if nothing had happened."""
 
-    def __init__(self, config: uvicorn.Config, on_start: Callable[[], None], jobs: VideoJobs) -> None:
+    def __init__(self, config: uvicorn.Config, on_start: Callable[[], None], state: State) -> None:
         super().__init__(config)
         self._on_start = on_start
-        self._jobs = jobs
+        self._jobs = state.jobs
+        self._said = {"version": __version__, "models": list(state.analyzers.names)}
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        log.info("started", extra=self._said)
         self._on_start()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        log.info("ending", extra={"requests": len(self.server_state.tasks)})
         self._jobs.stop()  # whoever reads the rows of a video would hold up the end for as long as it takes
         await super().shutdown(sockets)
 

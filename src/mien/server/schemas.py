@@ -114,7 +114,7 @@ _JSON = {
                 "properties": {
                     "data": {
                         "type": "string",
-                        "description": "The picture's bytes as base64.",
+                        "description": "The picture's bytes as base64; `data:image/png;base64,` may stand before it.",
                         "contentEncoding": "base64",
                     },
                     "name": {"type": "string"},
@@ -124,10 +124,20 @@ _JSON = {
     },
 }
 
+_BYTES = {
+    "type": "string",
+    "format": "binary",
+    "description": "One picture: the body is the file. `image/jpeg` and the like are taken too.",
+}
+
 ANALYZE_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "content": {"multipart/form-data": {"schema": _PARTS}, "application/json": {"schema": _JSON}},
+        "content": {
+            "multipart/form-data": {"schema": _PARTS},
+            "application/json": {"schema": _JSON},
+            "application/octet-stream": {"schema": _BYTES},
+        },
     }
 }
 """The body of ``POST /v1/analyze``, as FastAPI's ``openapi_extra`` takes it."""

@@ -50,6 +50,7 @@ class ServerSettings:
         threads: CPU threads for all of them together; 0 for as many as there are cores.
         timeout: for a request, from its last byte to its answer.
         body_timeout: for a body to come.
+        keep_alive: for a connection's next request; a proxy that keeps connections longer gets hung up on.
         max_connections: beyond, requests get 503.
         shutdown_timeout: for requests in flight when the service is told to end.
         max_videos: videos worked on at once.
@@ -81,6 +82,7 @@ class ServerSettings:
     threads: int = 0
     timeout: float = 60.0
     body_timeout: float = 30.0
+    keep_alive: float = 5.0
     max_connections: int = 256
     shutdown_timeout: float = 20.0
     max_videos: int = 1
@@ -142,7 +144,9 @@ class ServerSettings:
 _LEAST: dict[str, float] = {
     **dict.fromkeys(("max_body", "max_images", "max_pixels", "queue_pictures", "batch_pictures"), 1),
     **dict.fromkeys(("max_connections", "max_videos", "max_video_bytes"), 1),
-    **dict.fromkeys(("threads", "workers", "port", "batch_wait", "shutdown_timeout", "video_queue", "queue_bytes"), 0),
+    **dict.fromkeys(
+        ("threads", "workers", "port", "batch_wait", "shutdown_timeout", "video_queue", "queue_bytes", "keep_alive"), 0
+    ),
     **dict.fromkeys(("timeout", "body_timeout", "max_video_seconds", "video_timeout", "video_keep"), 0.01),
 }
 

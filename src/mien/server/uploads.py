@@ -1,4 +1,7 @@
-"""Bodies with pictures, read into memory within limits: multipart/form-data or JSON. Nothing is written to disk."""
+"""Bodies with pictures, read into memory within limits: multipart/form-data, JSON, or one picture as it is.
+
+Nothing is written to disk.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import asyncio
 import base64
 import binascii
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,8 +20,11 @@ from python_multipart.multipart import parse_options_header
 
 from mien.errors import many
 from mien.server.limits import Bound
-from mien.server.multipart import FIELD, KIND, NAME_LENGTH, Parts, malformed, wrong_kind
+from mien.server.multipart import BYTES, FIELD, KIND, NAME_LENGTH, Parts, malformed, wrong_kind
 from mien.server.problems import Problem, too_large
+
+DATA_ADDRESS = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
+"""What browsers write before base64: ``data:image/png;base64,``."""
 
 BLOCKING_BYTES = 256 * 1024
 """JSON longer than this is parsed in a thread, so that others do not wait for it."""
@@ -44,12 +51,14 @@ async def pictures(request: Request, max_images: int, memory: Bound) -> AsyncIte
         Problem: 400, 413, 415, 422 or 503.
     """
     kind, options = parse_options_header(request.headers.get("content-type", ""))
-    readers = {KIND: _read_multipart, b"application/json": _read_json}
-    if kind not in readers:
-        raise wrong_kind("multipart/form-data or application/json, for a single picture too", kind)
+    readers = {KIND: _read_multipart, b"application/json": _read_json, BYTES: _read_bytes}
+    reader = _read_bytes if kind.startswith(b"image/") else readers.get(kind)
+    if reader is None:
+        allowed = "multipart/form-data, application/json, or image/jpeg and the like where the body is one picture"
+        raise wrong_kind(allowed, kind)
     held = _Held(memory)
     try:
-        yield await readers[kind](request, options, max_images, held)
+        yield await reader(request, options, max_images, held)
     finally:
         held.release()
 
@@ -118,6 +127,15 @@ async def _read_multipart(request: Request, options: dict[bytes, bytes], max_ima
     return parts.uploads
 
 
+async def _read_bytes(request: Request, options: dict[bytes, bytes], max_images: int, held: _Held) -> list[Upload]:
+    del options, max_images
+    body = bytearray()
+    async for chunk in request.stream():
+        held.take(len(chunk))
+        body += chunk
+    return [Upload(default_name(0), body)]
+
+
 async def _read_json(request: Request, options: dict[bytes, bytes], max_images: int, held: _Held) -> list[Upload]:
     del options
     body = bytearray()
@@ -178,7 +196,14 @@ def _read_image(image: object, index: int) -> Upload:
         raise _unlike(f"{where}: data and name must be strings")
     name = name[:NAME_LENGTH] or default_name(index)
     try:
-        return Upload(name, base64.b64decode(text, validate=True))
+        return Upload(name, base64.b64decode(_bare(text), validate=True))
     except (binascii.Error, ValueError):
-        detail = "data: must be base64 (RFC 4648) without line breaks and without 'data:' before it"
+        detail = "data: must be base64 (RFC 4648), with or without line breaks and 'data:image/...;base64,' before it"
         return Upload(name, Problem(422, "unreadable", "The picture or video cannot be read", detail))
+
+
+def _bare(text: str) -> str:
+    """Base64 without what many libraries put around it: a data address before it, line breaks within."""
+    address = DATA_ADDRESS.match(text)
+    bare = text[address.end() :] if address else text
+    return "".join(bare.split()) if any(space in bare for space in "\n\r \t") else bare

@@ -15,6 +15,7 @@ from typing import Any
 
 from mien.analysis import Analysis
 from mien.frames import Frame
+from mien.server.logs import REQUEST_ID
 from mien.server.options import Options
 from mien.server.problems import Problem
 from mien.server.registry import PictureAnalyzer
@@ -72,6 +73,7 @@ class VideoJob:
     ) -> None:
         """A job that waits; its video lies in `folder` already."""
         self.id = secrets.token_urlsafe(16)
+        self._request_id = REQUEST_ID.get()
         self.source, self.wish, self.analyzer, self.folder = source, wish, analyzer, folder
         self.frames_total = frames_total
         self.rows = RowFile(folder / ROWS)
@@ -192,6 +194,6 @@ class VideoJob:
             "frames_total": self.frames_total,
             "faces": self.rows.count,
             "seconds": round(self.seconds, 3),
-            "error": self.error.to_dict(f"/{address}") if self.error is not None else None,
+            "error": self.error.to_dict(f"/{address}#{self._request_id}") if self.error is not None else None,
             "links": {"self": address, "rows": f"{address}/rows", "annotated": annotated},
         }

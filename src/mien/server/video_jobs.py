@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,13 @@ class VideoJobs:
     """
 
     def __init__(
-        self, analyzers: Any, settings: ServerSettings, folder: Path, *, clock: Callable[[], float] = time.monotonic
+        self,
+        analyzers: Any,
+        settings: ServerSettings,
+        folder: Path,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        observe: Callable[[VideoJob], object] = id,
     ) -> None:
         """Nothing is begun yet.
 
@@ -57,9 +64,10 @@ class VideoJobs:
             settings: limits and times.
             folder: for uploads and results; several services may share it.
             clock: seconds, for how long ago a job ended.
+            observe: told each job that is over.
         """
         self.analyzers, self.settings = analyzers, settings
-        self._clock = clock
+        self._clock, self._observe = clock, observe
         self._limits = Limits.of(settings)
         self._store = VideoStore(folder)
         self._room = Room(RESULT_TIMES * settings.max_video_bytes, lambda: self._store.free)
@@ -189,7 +197,7 @@ class VideoJobs:
                 job.end(self._clock())
                 raise not_running()
             self._jobs[job.id] = job
-            self._active[job] = self._workers.submit(self._work, job)
+            self._active[job] = self._workers.submit(copy_context().run, self._work, job)
         return job
 
     def _work(self, job: VideoJob) -> None:
@@ -198,6 +206,7 @@ class VideoJobs:
         finally:
             with self._lock:
                 self._active.pop(job, None)
+            self._observe(job)
 
     def get(self, job_id: str) -> VideoJob:
         """The job of this id.
@@ -210,7 +219,10 @@ class VideoJobs:
             job = self._jobs.get(job_id)
         if job is None:
             minutes = self.settings.video_keep / 60
-            raise not_found(f"there is no such video; videos are forgotten {many(minutes, 'minute')} after their end")
+            raise not_found(
+                f"there is no such video; videos are forgotten {many(minutes, 'minute')} after their end, and when the "
+                "service ends"
+            )
         return job
 
     def delete(self, job_id: str) -> VideoJob:
@@ -229,6 +241,7 @@ class VideoJobs:
             job.end(self._clock())
             with self._lock:
                 self._active.pop(job, None)
+            self._observe(job)
         return job
 
     def expire(self) -> None:

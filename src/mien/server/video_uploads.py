@@ -1,13 +1,13 @@
-"""The body of ``POST /v1/videos``, multipart/form-data with one part, written to a private file as it comes."""
+"""The body of ``POST /v1/videos``, one part of multipart/form-data or the video as it is, written to a private file."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
 import os
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 from fastapi import Request
 from python_multipart.multipart import parse_options_header
@@ -19,7 +19,7 @@ from mien.errors import many
 from mien.files import FULL
 from mien.server.decoding import is_picture_head
 from mien.server.envelope import client_gone
-from mien.server.multipart import FIELD, KIND, Parts, wrong_kind
+from mien.server.multipart import BYTES, FIELD, KIND, Parts, wrong_kind
 from mien.server.problems import Problem, not_a_video, too_large
 from mien.server.video_decoding import A_PICTURE
 from mien.server.video_store import open_private
@@ -44,28 +44,29 @@ async def receive_video(request: Request, path: Path, max_bytes: int) -> str:
         OSError: the disk is full.
     """
     kind, options = parse_options_header(request.headers.get("content-type", ""))
-    if kind != KIND:
-        raise wrong_kind(f"multipart/form-data, the body one part named {FIELD!r}", kind)
+    if kind != KIND and kind != BYTES and not kind.startswith((b"video/", b"image/")):
+        allowed = f"multipart/form-data with one part named {FIELD!r}, or video/mp4 and the like: the body is the video"
+        raise wrong_kind(allowed, kind)
     video = _Video(path, max_bytes)
-    with closing(video), video.parser(options) as parser:
+    with closing(video), video.writer(kind, options) as write:
         try:
-            await _feed(request, parser)
+            await _feed(request, write)
         except ClientDisconnect as error:
             raise client_gone() from error
     video.check()
     return video.name
 
 
-async def _feed(request: Request, parser: Any) -> None:
+async def _feed(request: Request, write: Callable[[bytes], object]) -> None:
     """Hand the body over, in pieces worth a thread: disks can be slow."""
     waiting = bytearray()
     async for chunk in request.stream():
         waiting += chunk
         if len(waiting) >= PIECE:
-            await asyncio.to_thread(parser.write, bytes(waiting))
+            await asyncio.to_thread(write, bytes(waiting))
             waiting.clear()
     if waiting:
-        await asyncio.to_thread(parser.write, bytes(waiting))
+        await asyncio.to_thread(write, bytes(waiting))
 
 
 class _Video(Parts):
@@ -78,6 +79,20 @@ class _Video(Parts):
         self._most = max_bytes
         self._size = 0
         self._head = b""
+
+    @contextmanager
+    def writer(self, kind: bytes, options: Mapping[bytes, bytes]) -> Iterator[Callable[[bytes], object]]:
+        """What takes the body, piece by piece; `kind` and `options` are its Content-Type.
+
+        Raises:
+            Problem: 400: a multipart body cannot be parsed.
+        """
+        if kind == KIND:
+            with self.parser(options) as parser:
+                yield parser.write
+        else:
+            self.count = 1
+            yield lambda data: self._part_data(data, 0, len(data))
 
     def check(self) -> None:
         """Whether something came that looks like a video.

@@ -22,6 +22,9 @@ from mien.server.video_rows import RowReader
 __all__ = ["VideoJobs", "router"]
 
 NDJSON = "application/x-ndjson"
+AS_THEY_COME = {"X-Accel-Buffering": "no"}
+"""Tells nginx, and proxies that follow it, not to hold rows back."""
+
 POLL_SECONDS = 0.1
 """A reader that is level with the work looks for new rows so often."""
 
@@ -101,7 +104,14 @@ _PART = {
     "additionalProperties": False,
     "properties": {"files": {"type": "string", "format": "binary", "description": "The video, one a request."}},
 }
-BODY: dict[str, Any] = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _PART}}}}
+_BYTES = {
+    "type": "string",
+    "format": "binary",
+    "description": "The video: the body is the file. `video/mp4` and the like are taken too.",
+}
+_KINDS = {"multipart/form-data": _PART, "application/octet-stream": _BYTES}
+_CONTENT = {kind: {"schema": schema} for kind, schema in _KINDS.items()}
+BODY: dict[str, Any] = {"requestBody": {"required": True, "content": _CONTENT}}
 
 _LOCATION = {"description": "Where the job is, relative to this address.", "schema": {"type": "string"}}
 _EXAMPLE = '{"source": "clip.mp4", "frame": 0, "time": 0.0, "track": 1, "box": {"x1": 10.0, ...}, ...}\n'
@@ -167,7 +177,7 @@ def router(jobs: VideoJobs) -> APIRouter:
         refuse_repeated(request)
         job = jobs.get(job_id)
         lines = () if request.state.head else stream_rows(job, query.after)  # whoever asks for none waits for none
-        return StreamingResponse(lines, media_type=NDJSON)
+        return StreamingResponse(lines, media_type=NDJSON, headers=AS_THEY_COME)
 
     @routes.get(
         "/v1/videos/{id}/annotated",

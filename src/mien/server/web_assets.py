@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from mien.server.pages import CHECK_AGAIN, TYPES, unchanged
+from mien.server.assets import Asset, answer, asset
+from mien.server.pages import TYPES
 from mien.server.problems import not_found
 from mien.server.web_models import MANIFEST, SUFFIX, WebModel, detector_graphs, file_names, manifest
-
-
-@dataclass(frozen=True, slots=True)
-class Asset:
-    """A file's bytes, what they are, and their ETag."""
-
-    data: bytes
-    kind: str
-    tag: str
 
 
 def router(analyzers: Any) -> APIRouter:
@@ -38,10 +28,7 @@ def router(analyzers: Any) -> APIRouter:
         found = assets.get(name) or _detector().get(name)
         if found is None:
             raise not_found("there is no such model")
-        headers = {**CHECK_AGAIN, "etag": found.tag}
-        if unchanged(request, found.tag):
-            return Response(status_code=304, headers=headers)
-        return Response(found.data, headers=headers, media_type=found.kind)
+        return answer(found, request)
 
     return routes
 
@@ -69,4 +56,4 @@ def _detector() -> dict[str, Asset]:
 
 
 def _asset(data: bytes, suffix: str) -> Asset:
-    return Asset(data, TYPES[suffix], f'"{hashlib.sha256(data).hexdigest()}"')
+    return asset(data, suffix, TYPES[suffix])

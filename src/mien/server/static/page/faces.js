@@ -40,7 +40,7 @@ function emptyWords(item) {
   if (item.state === "failed") return "Nothing was read.";
   if (item.kind !== "picture") return item.result ? "No face is in sight." : "Faces appear here as they are found.";
   if (item.state === "done")
-    return "No face was found. Faces are found best when they look towards the camera and are at least 20 pixels high.";
+    return "No face was found. Faces are found best when they look towards the camera and are at least 20 pixels high; a picture that lies on its side must be turned first.";
   return item.state === "cancelled" ? "Reading was stopped." : "Looking for faces…";
 }
 
@@ -96,7 +96,7 @@ function renderBars(item, face) {
   const classes = Object.keys(face.probabilities);
   if (bars?.classes.join("\n") !== classes.join("\n")) bars = buildBars(area, classes);
   setText(bars.title, `Face ${face.key}`);
-  setText(bars.note, `${size(face)}, found with ${percent(face.score)}`);
+  setText(bars.note, `${size(face)}, ${percent(face.score)} sure it is a face`);
   for (const [name, row] of bars.rows) {
     const share = face.probabilities[name];
     row.line.classList.toggle("best", name === face.best);

@@ -14,6 +14,7 @@ export function startIntake() {
     take([...target.files]);
     target.value = "";
   });
+  byId("example").addEventListener("click", takeExample);
   document.addEventListener("paste", paste);
   startDropping();
 }
@@ -36,6 +37,17 @@ export function take(files) {
   show(state.items[before]);
   playShown();
   read(pictures);
+}
+
+/** A drawing of three people: nobody has to look for a picture to see what the page does. */
+async function takeExample() {
+  try {
+    const response = await fetch("page/example.jpg");
+    if (!response.ok) throw new Error(response.statusText);
+    take([new File([await response.blob()], "example.jpg", { type: "image/jpeg" })]);
+  } catch {
+    complain("The example could not be loaded: check the connection, or choose a picture of your own.");
+  }
 }
 
 function paste(event) {

@@ -2,6 +2,7 @@
 
 import { configured } from "./config.js";
 import { byId, setText } from "./dom.js";
+import { startCopying } from "./copying.js";
 import { renderDownloads, startDownloads } from "./downloads.js";
 import { renderFaces } from "./faces.js";
 import { focusTile, renderGallery, startGallery } from "./gallery.js";
@@ -15,6 +16,7 @@ import { changed, dropItem, state, watch } from "./state.js";
 import { renderTable } from "./table.js";
 import { renderTimeline, startTimeline } from "./timeline.js";
 import { renderTransport, startTransport } from "./transport.js";
+import { turn } from "./turning.js";
 
 function render() {
   const focused = document.activeElement;
@@ -68,6 +70,7 @@ function startButtons() {
   byId("cancel").addEventListener("click", cancel);
   byId("clear").addEventListener("click", clear);
   byId("remove").addEventListener("click", () => remove(state.current));
+  byId("turn").addEventListener("click", () => turn(state.current));
   byId("again-one").addEventListener("click", () => read([state.current]));
 }
 
@@ -79,6 +82,7 @@ function start() {
   startTransport();
   startTimeline();
   startDownloads();
+  startCopying();
   startSettings();
   onTokenAsked(askToken);
   onLiveTokenAsked(() => askToken(state.token !== ""));

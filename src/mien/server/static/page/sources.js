@@ -110,7 +110,7 @@ export function addVideo(file) {
   video.addEventListener("error", () => {
     Object.assign(item, {
       state: "failed",
-      error: "This browser cannot play the video: use an MP4 (H.264) or WebM file.",
+      error: "This browser cannot play the video: use an MP4 (H.264) or WebM file, or “mien predict”, which reads others too.",
     });
     changed();
   });

@@ -39,7 +39,7 @@ export function renderStage() {
     return;
   }
   const kind = kindOf(item);
-  const key = `${item.id} ${kind} ${kind === "words" ? item.error : ""}`;
+  const key = `${item.id} ${kind} ${item.turns} ${kind === "words" ? item.error : ""}`;
   if (key !== shown) build(item, kind);
   shown = key;
   if (!frame) return;
@@ -87,8 +87,8 @@ function mediaOf(item, kind) {
     unreadable.add(item);
     renderStage();
   });
-  if (!stood.has(item)) stood.set(item, stand(item));
-  stood.get(item).then(() => {
+  if (!stood.has(item.file)) stood.set(item.file, stand(item));
+  stood.get(item.file).then(() => {
     if (state.items.includes(item)) image.src = item.url; // else it was taken away, and its address with it
   });
   return image;
@@ -96,8 +96,9 @@ function mediaOf(item, kind) {
 
 /** See that what a picture's address leads to stands upright. */
 async function stand(item) {
-  const copy = await standing(item.file).catch(() => null);
-  if (!copy || !state.items.includes(item)) return;
+  const { file } = item;
+  const copy = await standing(file).catch(() => null);
+  if (!copy || !state.items.includes(item) || item.file !== file) return;
   URL.revokeObjectURL(item.url);
   item.url = URL.createObjectURL(copy);
 }
@@ -184,6 +185,8 @@ export function renderCaption() {
   setText(note, item.state === "failed" ? "Failed" : stateOf(item));
   note.classList.toggle("wrong", item.state === "failed");
   byId("again-one").hidden = !(item.kind === "picture" && ["failed", "cancelled"].includes(item.state));
+  byId("turn").hidden = !(item.kind === "picture" && item.result && !unreadable.has(item));
+  byId("turn").setAttribute("aria-label", `Turn ${item.name} by a quarter to the right`);
   byId("remove").setAttribute("aria-label", `Remove ${item.name}`);
 }
 

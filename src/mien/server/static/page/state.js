@@ -50,6 +50,7 @@ export function newItem(kind, name, file = null) {
     error: "",
     chosen: null,
     made: "",
+    turns: 0,
     still: null,
     video: null,
     live: null,

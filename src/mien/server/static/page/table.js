@@ -51,10 +51,19 @@ function note(rows, moving, read) {
     ? "Of videos and the webcam each face is shown as it was seen last; the downloads hold every frame that was read. "
     : "";
   const dropped = read.some((item) => item.dropped) ? "The oldest frames were dropped to save memory. " : "";
-  const none = rows.length ? "" : "No face was found. ";
-  setText(byId("table-note"), `${none}${shown}${frames}${dropped}`.trim());
+  setText(byId("table-note"), `${counted(rows)}${shown}${frames}${dropped}`.trim());
   byId("table-note").hidden = !byId("table-note").textContent;
   byId("save-csv").title = `${plural(rows.length, "face")} as comma-separated values`;
+}
+
+/** "12 faces: 8 happy, 4 sad. " */
+function counted(rows) {
+  if (!rows.length) return "No face was found. ";
+  if (rows.length === 1) return "";
+  const counts = new Map();
+  for (const { face } of rows) counts.set(face.expression, (counts.get(face.expression) ?? 0) + 1);
+  const words = [...counts].sort(([, one], [, other]) => other - one).map(([name, count]) => `${count} ${name}`);
+  return `${plural(rows.length, "face")}: ${words.join(", ")}. `;
 }
 
 function head(classes, moving) {

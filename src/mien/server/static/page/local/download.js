@@ -24,8 +24,8 @@ export async function download(address, missing, report = () => {}) {
 }
 
 async function collect(response, report) {
-  const encoded = response.headers.get("Content-Encoding");
-  const total = encoded ? 0 : Number(response.headers.get("Content-Length") ?? 0);
+  const given = response.headers.get("Content-Encoding") ? "X-Plain-Length" : "Content-Length";
+  const total = Number(response.headers.get(given) ?? 0);
   const parts = [];
   let loaded = 0;
   for (const reader = response.body.getReader(); ; ) {
