@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mien.datasets import open_dataset
 from mien.datasets.file_rows import FILE_COLUMNS, FileTable, Header, Row, read_rows, read_table
-from mien.datasets.file_tables import Finder
+from mien.datasets.file_tables import Finder, find_pictures
 from mien.datasets.tables import CLASS_COLUMNS, SPLIT_COLUMNS
 from mien.errors import DataError
 from mien.labels import EXPRESSIONS
@@ -503,3 +503,22 @@ def test_files_of_one_name_in_many_folders_are_not_looked_through(monkeypatch):
     monkeypatch.setattr(Finder, "_fitting", None)
     finder = Finder(names, table)
     assert [finder.find(row) for row in table.rows] == list(range(400))
+
+
+@pytest.mark.parametrize("front", ["C:/faces/", "faces/", "SUBJECT"])
+def test_paths_that_are_not_there_as_they_stand_are_looked_for_in_folders_of_their_name_alone(monkeypatch, front):
+    names = [f"subject{folder}/{file}.png" for folder in range(30) for file in range(20)]
+    rows = [name.replace("subject", "SUBJECT") if front == "SUBJECT" else front + name for name in names]
+    table = FileTable("labels.csv", [Row("", name, "happy") for name in rows], [])
+    looked = 0
+
+    def candidates(finder, *given, whole=Finder._candidates):
+        nonlocal looked
+        found = whole(finder, *given)
+        looked += len(found)
+        return found
+
+    monkeypatch.setattr(Finder, "_candidates", candidates)
+    [(_, finder)] = find_pictures([table], names)
+    assert [finder.find(row) for row in table.rows] == list(range(600))
+    assert looked < 10 * len(names)
