@@ -148,6 +148,7 @@ class Finder:
         self._places: dict[str, list[int]] = {}
         self._whole: dict[str, int] = {}
         self._near: dict[tuple[str, Fold], dict[str, list[int]]] = {}
+        self._several: dict[tuple[str, str], str] = {}
         for place, name in enumerate(names):
             base = base_name(name).casefold()
             for key in {base, _without_ending(base)} & wanted:
@@ -167,13 +168,16 @@ class Finder:
         path = _plain(row.file).removeprefix(self.without)
         if (whole := self._whole.get(self._from_folder(path))) is not None:
             return whole
+        if (several := self._several.get((path, row.split))) is not None:
+            return several
         fitting = next(filter(None, (self._fitting(path, fold) for fold in _FOLDS)), [])
         if len(fitting) > 1:
             fitting = self._below(fitting) or fitting
         if len(fitting) > 1:
             fitting = self._of_split(fitting, row) or fitting
         if len(fitting) > 1:
-            return f"{row.file} stands in several folders: {listing([self._names[place] for place in fitting])}"
+            told = f"{row.file} stands in several folders: {listing([self._names[place] for place in fitting])}"
+            return self._several.setdefault((path, row.split), told)
         return fitting[0] if fitting else f"{row.file} is not there"
 
     def _fitting(self, path: str, fold: Fold) -> list[int]:
