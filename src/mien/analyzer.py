@@ -120,6 +120,9 @@ class Analyzer:
     def detector(self, detector: FindsFaces) -> None:
         self.finder = own_detector(detector)
 
+    def __repr__(self) -> str:
+        return f"<Analyzer: {self.model!r}, detector {self.finder.name}>"
+
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the expressions, in the model's order."""

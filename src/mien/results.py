@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, SupportsFloat
 
 from mien.errors import UsageError, many
 from mien.labels import refuse_text
 from mien.numeric import is_real
+from mien.readonly import ReadOnlyDict
 
 UNCERTAIN = "uncertain"
 """What stands for the expression of a face whose confidence is below `Prediction.min_confidence`."""
@@ -39,11 +39,7 @@ class Prediction:
         values = _named_numbers(self.probabilities)
         _check_probabilities(values)
         check_min_confidence(self.min_confidence)
-        object.__setattr__(self, "probabilities", MappingProxyType(values))
-
-    def __reduce__(self) -> tuple[type[Prediction], tuple[dict[str, float], float]]:
-        """Pickle and copy by value: the read-only view itself cannot be pickled."""
-        return (type(self), (dict(self.probabilities), self.min_confidence))
+        object.__setattr__(self, "probabilities", ReadOnlyDict(values))
 
     def __hash__(self) -> int:
         return hash((tuple(self.probabilities.items()), self.min_confidence))
@@ -178,14 +174,10 @@ class Face:
             raise UsageError(f"score: must be from 0 to 1, received {self.score!r}")
         object.__setattr__(self, "score", float(self.score))
         points = {name: (float(x), float(y)) for name, (x, y) in self.keypoints.items()}
-        object.__setattr__(self, "keypoints", MappingProxyType(points))
+        object.__setattr__(self, "keypoints", ReadOnlyDict(points))
 
     def __hash__(self) -> int:
         return hash((self.box, self.score, self.prediction, tuple(self.keypoints.items()), self.track_id))
-
-    def __reduce__(self) -> tuple[type[Face], tuple[Any, ...]]:
-        """Pickle and copy by value: the read-only view itself cannot be pickled."""
-        return (type(self), (self.box, self.score, self.prediction, dict(self.keypoints), self.track_id))
 
     @property
     def expression(self) -> str:
