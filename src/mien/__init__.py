@@ -30,135 +30,54 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 if TYPE_CHECKING:
     # Modules that are there without an import of their own; any other is, too, once it is imported.
+    # isort: off
     from mien import (
         adopting as adopting,
-    )
-    from mien import (
         adopting_keras as adopting_keras,
-    )
-    from mien import (
         analysis as analysis,
-    )
-    from mien import (
         assessing as assessing,
-    )
-    from mien import (
         batch as batch,
-    )
-    from mien import (
         calibration as calibration,
-    )
-    from mien import (
         cards as cards,
-    )
-    from mien import (
         comparison as comparison,
-    )
-    from mien import (
         config as config,
-    )
-    from mien import (
         corruptions as corruptions,
-    )
-    from mien import (
         coverage as coverage,
-    )
-    from mien import (
         datasets as datasets,
-    )
-    from mien import (
         degradation as degradation,
-    )
-    from mien import (
         errors as errors,
-    )
-    from mien import (
         evaluation as evaluation,
-    )
-    from mien import (
         explaining as explaining,
-    )
-    from mien import (
         explanations as explanations,
-    )
-    from mien import (
         export as export,
-    )
-    from mien import (
         faces as faces,
-    )
-    from mien import (
         faithfulness as faithfulness,
-    )
-    from mien import (
         files as files,
-    )
-    from mien import (
         images as images,
-    )
-    from mien import (
         judging as judging,
-    )
-    from mien import (
         labels as labels,
-    )
-    from mien import (
         materials as materials,
-    )
-    from mien import (
         mistakes as mistakes,
-    )
-    from mien import (
         modelfacts as modelfacts,
-    )
-    from mien import (
         modelspec as modelspec,
-    )
-    from mien import (
         outputs as outputs,
-    )
-    from mien import (
         preprocessing as preprocessing,
-    )
-    from mien import (
         provenance as provenance,
-    )
-    from mien import (
         recipes as recipes,
-    )
-    from mien import (
         report_facts as report_facts,
-    )
-    from mien import (
         report_page as report_page,
-    )
-    from mien import (
         reports as reports,
-    )
-    from mien import (
         results as results,
-    )
-    from mien import (
         server as server,
-    )
-    from mien import (
         sources as sources,
-    )
-    from mien import (
         spaces as spaces,
-    )
-    from mien import (
         teaching as teaching,
-    )
-    from mien import (
         tracking as tracking,
-    )
-    from mien import (
         tuning as tuning,
-    )
-    from mien import (
         views as views,
     )
+
+    # isort: on
     from mien.analysis import Analysis
     from mien.analyzer import Analyzer, analyze
     from mien.classifier import Classifier, open_model
@@ -263,9 +182,7 @@ if not TYPE_CHECKING:  # for which any name would be there, however misspelt
                 value = import_module(f"mien.{name}")  # so that mien.faces.MTCNN needs no import of its own
             else:
                 said = f"module 'mien' has no attribute {name!r}; it has {', '.join(__all__)}"
-                raise AttributeError(
-                    said, name=name, obj=sys.modules[__name__]
-                )  # by which Python says what may be meant
+                raise AttributeError(said, name=name, obj=sys.modules[__name__])  # for Python's "Did you mean"
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] not in ("keras", "tensorflow", "sklearn", "absl"):
                 raise
