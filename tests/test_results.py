@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import math
 import pickle
 from typing import Any
 
@@ -204,6 +205,20 @@ def test_a_face_turns_into_json_and_travels():
     assert pickle.loads(pickle.dumps(face)) == face
     with pytest.raises(TypeError):
         face.keypoints["nose"] = (0, 0)
+
+
+@pytest.mark.parametrize(
+    "points", [[1, 2], {"nose": 3}, {"nose": (1, 2, 3)}, {"nose": ("a", 1)}, {"nose": (1, math.nan)}]
+)
+def test_keypoints_are_named_pairs_of_numbers(points):
+    with pytest.raises(UsageError, match="keypoints: must"):
+        Face(Box(0, 0, 1, 1), 1.0, ANSWER, points)
+
+
+def test_a_tracks_number_is_whole():
+    assert Face(Box(0, 0, 1, 1), 1.0, ANSWER, track_id=np.int64(3)).track_id == 3
+    with pytest.raises(UsageError, match="track_id: must be a whole number or None, received '3'"):
+        Face(Box(0, 0, 1, 1), 1.0, ANSWER, track_id="3")
 
 
 @pytest.mark.parametrize("score", [-0.1, 1.1, float("nan")])

@@ -9,7 +9,7 @@ from typing import Any, SupportsFloat
 
 from mien.errors import UsageError, many
 from mien.labels import refuse_text
-from mien.numeric import is_real
+from mien.numeric import is_real, is_whole
 from mien.readonly import ReadOnlyDict
 
 UNCERTAIN = "uncertain"
@@ -173,8 +173,9 @@ class Face:
         if not _is_number(self.score) or not 0.0 <= float(self.score) <= 1.0:
             raise UsageError(f"score: must be from 0 to 1, received {self.score!r}")
         object.__setattr__(self, "score", float(self.score))
-        points = {name: (float(x), float(y)) for name, (x, y) in self.keypoints.items()}
-        object.__setattr__(self, "keypoints", ReadOnlyDict(points))
+        object.__setattr__(self, "keypoints", ReadOnlyDict(_named_points(self.keypoints)))
+        if self.track_id is not None and not is_whole(self.track_id):
+            raise UsageError(f"track_id: must be a whole number or None, received {self.track_id!r}")
 
     def __hash__(self) -> int:
         return hash((self.box, self.score, self.prediction, tuple(self.keypoints.items()), self.track_id))
@@ -235,6 +236,21 @@ def _named_numbers(probabilities: object) -> dict[str, float]:
     if wrong:
         raise UsageError(f"probabilities: must map names to numbers, received {wrong}")
     return {name: float(value) for name, value in probabilities.items()}
+
+
+def _named_points(keypoints: object) -> dict[str, tuple[float, float]]:
+    """Name to (x, y), as Python's numbers.
+
+    Raises:
+        UsageError: it is no mapping of names to two finite numbers each.
+    """
+    try:
+        points = {name: (float(x), float(y)) for name, (x, y) in dict(keypoints).items()}  # type: ignore[call-overload]
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"keypoints: must map names to (x, y) in pixels, received {keypoints!r}") from error
+    if not all(math.isfinite(value) for point in points.values() for value in point):
+        raise UsageError(f"keypoints: must be finite numbers, received {points}")
+    return points
 
 
 def _check_probabilities(values: Mapping[str, float]) -> None:
