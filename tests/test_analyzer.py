@@ -579,6 +579,7 @@ def test_type_checkers_take_detectors_with_nothing_but_detect_and_lists():
             r"received \(60\.0, 20\.0, 50\.0, 50\.0\); of \(x, y, width, height\) make",
         ),
         (Detections([(60, 20, np.nan, 50)], [0.9]), "its boxes must be left, upper, right, lower edge"),
+        (Detections([(60, 20, 90, 50)], [0.9], [[(np.nan, 1)] * 5]), "its keypoints must be finite numbers of pixels"),
     ],
 )
 def test_what_a_detector_of_the_users_gives_is_checked(model, gives, message):
