@@ -17,7 +17,7 @@ from PIL import Image as PillowImage
 import mien
 from mien.analyzer import Analyzer
 from mien.errors import DataError, UsageError
-from mien.faces import KEYPOINTS, Detections, Detector, FindsFaces
+from mien.faces import KEYPOINTS, MTCNN, Detections, Detector, FindsFaces
 from mien.images import Image
 from mien.preprocessing import fit_images
 from mien.sources import Clip, Frame
@@ -96,6 +96,12 @@ def test_views_of_each_face_are_averaged(model):
     (mirrored,) = averaged.analyze(image[:, ::-1].copy())
     assert mirrored.probabilities == pytest.approx(ten.probabilities, abs=1e-6)
     assert pickle.loads(pickle.dumps(averaged)).analyze(image)[0].to_dict() == ten.to_dict()
+
+
+def test_an_analyzer_says_what_it_was_made_of(model):
+    shown = "<Analyzer: <Classifier model.onnx: brightness, 3 classes, 8x8 grey, on cpu>, detector spots>"
+    assert repr(Analyzer(model, detector=SpotDetector())) == shown
+    assert repr(MTCNN(min_face_size=40).with_options(most=1)).startswith("MTCNN(device='cpu', min_face_size=40, ")
 
 
 def test_no_face_is_empty_unless_strict(model):
@@ -573,6 +579,7 @@ def test_type_checkers_take_detectors_with_nothing_but_detect_and_lists():
             r"received \(60\.0, 20\.0, 50\.0, 50\.0\); of \(x, y, width, height\) make",
         ),
         (Detections([(60, 20, np.nan, 50)], [0.9]), "its boxes must be left, upper, right, lower edge"),
+        (Detections([(60, 20, 90, 50)], [0.9], [[(np.nan, 1)] * 5]), "its keypoints must be finite numbers of pixels"),
     ],
 )
 def test_what_a_detector_of_the_users_gives_is_checked(model, gives, message):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mien.datasets import open_dataset
 from mien.datasets.file_rows import FILE_COLUMNS, FileTable, Header, Row, read_rows, read_table
-from mien.datasets.file_tables import Finder
+from mien.datasets.file_tables import Finder, find_pictures
 from mien.datasets.tables import CLASS_COLUMNS, SPLIT_COLUMNS
 from mien.errors import DataError
 from mien.labels import EXPRESSIONS
@@ -503,3 +503,38 @@ def test_files_of_one_name_in_many_folders_are_not_looked_through(monkeypatch):
     monkeypatch.setattr(Finder, "_fitting", None)
     finder = Finder(names, table)
     assert [finder.find(row) for row in table.rows] == list(range(400))
+
+
+@pytest.mark.parametrize("front", ["C:/faces/", "faces/", "SUBJECT"])
+def test_paths_that_are_not_there_as_they_stand_are_looked_for_in_folders_of_their_name_alone(monkeypatch, front):
+    names = [f"subject{folder}/{file}.png" for folder in range(30) for file in range(20)]
+    rows = [name.replace("subject", "SUBJECT") if front == "SUBJECT" else front + name for name in names]
+    looked = count_candidates(monkeypatch)
+    table = FileTable("labels.csv", [Row("", file, "happy") for file in rows], [])
+    [(_, finder)] = find_pictures([table], names)
+    assert [finder.find(row) for row in table.rows] == list(range(600))
+    assert sum(looked) < 10 * len(names)
+
+
+def test_a_name_in_many_folders_is_looked_for_once(monkeypatch):
+    names = [f"subject{folder}/{file}.png" for folder in range(30) for file in range(20)]
+    looked = count_candidates(monkeypatch)
+    table = FileTable("labels.csv", [Row("", name.rpartition("/")[2], "happy") for name in names], [])
+    finder = Finder(names, table)
+    found = [finder.find(row) for row in table.rows]
+    assert found[0].startswith(f"0.png stands in several folders: {names[0]}, {names[20]}, {names[40]}")
+    assert all("several folders" in one for one in found)
+    assert sum(looked) < 3 * len(names)
+
+
+def count_candidates(monkeypatch) -> list[int]:
+    """Of each question, how many names were compared."""
+    looked = []
+
+    def candidates(finder, *given, whole=Finder._candidates):
+        found = whole(finder, *given)
+        looked.append(len(found))
+        return found
+
+    monkeypatch.setattr(Finder, "_candidates", candidates)
+    return looked

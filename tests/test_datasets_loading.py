@@ -302,6 +302,13 @@ def test_what_is_no_path_is_named(root):
         open_dataset(open_dataset(root))
 
 
+def test_datasets_say_what_they_hold(root):
+    held = f"FER2013 folder, 28 faces (train 21, public 7); {', '.join(EXPRESSIONS)}"
+    assert repr(open_dataset(root)) == f"<Dataset {root}: {held}>"
+    assert repr(open_dataset(root).load()) == f"<Faces: {held}; images (28, 48, 48, 1)>"
+    assert "0 faces (in no split)" in repr(open_dataset(root).take([]))
+
+
 def test_loaded_data_say_their_shapes_and_not_their_pixels(root):
     assert repr(load_data(root)) == (
         "<LoadedData: x_train float32 (21, 48, 48, 1), y_train int64 (21,), x_test float32 (7, 48, 48, 1), "

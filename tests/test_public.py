@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -32,10 +33,21 @@ def test_type_checkers_see_the_same_names():
     imported = {
         (alias.name, statement.module.removeprefix("mien."))
         for statement in guarded.body
-        if isinstance(statement, ast.ImportFrom)
+        if isinstance(statement, ast.ImportFrom) and statement.module != "mien"
         for alias in statement.names
     }
     assert imported == set(mien._HOMES.items())
+
+
+def test_type_checkers_see_the_modules_and_no_name_that_is_not_there():
+    tree = ast.parse(SOURCE.read_text(encoding="utf-8"))
+    guarded = [node for node in tree.body if isinstance(node, ast.If)]
+    modules = next(one for one in guarded[0].body if isinstance(one, ast.ImportFrom) and one.module == "mien")
+    assert all(alias.asname == alias.name for alias in modules.names)  # so that they count as exported
+    assert {"faces", "datasets", "tracking", "sources"} <= {alias.name for alias in modules.names}
+    assert all(find_spec(f"mien.{alias.name}") for alias in modules.names)
+    hidden = [one.name for one in guarded[1].body if isinstance(one, ast.FunctionDef)]
+    assert (ast.unparse(guarded[1].test), hidden) == ("not TYPE_CHECKING", ["__getattr__"])
 
 
 def test_an_unknown_name_lists_the_known():

@@ -1,7 +1,9 @@
 """Predictions: what can be built, what cannot, and that they survive copying and JSON."""
 
 import copy
+import dataclasses
 import json
+import math
 import pickle
 from typing import Any
 
@@ -89,6 +91,40 @@ def test_it_cannot_be_changed_from_outside() -> None:
         prediction.probabilities = {}  # type: ignore[misc]
 
 
+def test_shares_and_points_are_what_json_and_dataclasses_take() -> None:
+    face = Face(Box(1, 2, 3, 4), 1.0, Prediction({"happy": 0.75, "sad": 0.25}), {"nose": (2, 3)}, 7)
+    assert json.loads(json.dumps([face.probabilities, face.keypoints])) == [
+        {"happy": 0.75, "sad": 0.25},
+        {"nose": [2.0, 3.0]},
+    ]
+    assert dataclasses.asdict(face)["prediction"]["probabilities"] == face.probabilities
+    assert repr(face.prediction) == "Prediction(probabilities={'happy': 0.75, 'sad': 0.25}, min_confidence=0.0)"
+    for again in (copy.copy(face.probabilities), pickle.loads(pickle.dumps(face.probabilities))):
+        assert again == face.probabilities
+        with pytest.raises(TypeError, match="cannot be changed"):
+            again["happy"] = 1.0
+    assert {**face.probabilities, "happy": 0.5}["happy"] == (face.probabilities | {"happy": 0.5})["happy"] == 0.5
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda shares: shares.update(happy=1.0),
+        lambda shares: shares.pop("happy"),
+        lambda shares: shares.popitem(),
+        lambda shares: shares.clear(),
+        lambda shares: shares.setdefault("fear", 0.0),
+        lambda shares: shares.__delitem__("happy"),
+        lambda shares: shares.__ior__({"happy": 1.0}),
+    ],
+)
+def test_shares_cannot_be_changed(change: Any) -> None:
+    prediction = Prediction({"happy": 0.75, "sad": 0.25})
+    with pytest.raises(TypeError, match="cannot be changed"):
+        change(prediction.probabilities)
+    assert prediction.probabilities == {"happy": 0.75, "sad": 0.25}
+
+
 def test_it_survives_pickle_and_copy() -> None:
     prediction = Prediction({"happy": 0.6, "sad": 0.4})
     assert pickle.loads(pickle.dumps(prediction)) == prediction
@@ -169,6 +205,20 @@ def test_a_face_turns_into_json_and_travels():
     assert pickle.loads(pickle.dumps(face)) == face
     with pytest.raises(TypeError):
         face.keypoints["nose"] = (0, 0)
+
+
+@pytest.mark.parametrize(
+    "points", [[1, 2], {"nose": 3}, {"nose": (1, 2, 3)}, {"nose": ("a", 1)}, {"nose": (1, math.nan)}]
+)
+def test_keypoints_are_named_pairs_of_numbers(points):
+    with pytest.raises(UsageError, match="keypoints: must"):
+        Face(Box(0, 0, 1, 1), 1.0, ANSWER, points)
+
+
+def test_a_tracks_number_is_whole():
+    assert Face(Box(0, 0, 1, 1), 1.0, ANSWER, track_id=np.int64(3)).track_id == 3
+    with pytest.raises(UsageError, match="track_id: must be a whole number or None, received '3'"):
+        Face(Box(0, 0, 1, 1), 1.0, ANSWER, track_id="3")
 
 
 @pytest.mark.parametrize("score", [-0.1, 1.1, float("nan")])

@@ -29,6 +29,55 @@ from mien.labels import EXPRESSIONS
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 if TYPE_CHECKING:
+    # Modules that are there without an import of their own; any other is, too, once it is imported.
+    # isort: off
+    from mien import (
+        adopting as adopting,
+        adopting_keras as adopting_keras,
+        analysis as analysis,
+        assessing as assessing,
+        batch as batch,
+        calibration as calibration,
+        cards as cards,
+        comparison as comparison,
+        config as config,
+        corruptions as corruptions,
+        coverage as coverage,
+        datasets as datasets,
+        degradation as degradation,
+        errors as errors,
+        evaluation as evaluation,
+        explaining as explaining,
+        explanations as explanations,
+        export as export,
+        faces as faces,
+        faithfulness as faithfulness,
+        files as files,
+        images as images,
+        judging as judging,
+        labels as labels,
+        materials as materials,
+        mistakes as mistakes,
+        modelfacts as modelfacts,
+        modelspec as modelspec,
+        outputs as outputs,
+        preprocessing as preprocessing,
+        provenance as provenance,
+        recipes as recipes,
+        report_facts as report_facts,
+        report_page as report_page,
+        reports as reports,
+        results as results,
+        server as server,
+        sources as sources,
+        spaces as spaces,
+        teaching as teaching,
+        tracking as tracking,
+        tuning as tuning,
+        views as views,
+    )
+
+    # isort: on
     from mien.analysis import Analysis
     from mien.analyzer import Analyzer, analyze
     from mien.classifier import Classifier, open_model
@@ -121,25 +170,27 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    from importlib.util import find_spec
+if not TYPE_CHECKING:  # for which any name would be there, however misspelt
 
-    try:
-        if name in _HOMES:
-            value = getattr(import_module(f"mien.{_HOMES[name]}"), name)
-        elif not name.startswith("_") and find_spec(f"mien.{name}"):
-            value = import_module(f"mien.{name}")  # so that mien.faces.MTCNN needs no import of its own
-        else:
-            said = f"module 'mien' has no attribute {name!r}; it has {', '.join(__all__)}"
-            raise AttributeError(said, name=name, obj=sys.modules[__name__])  # by which Python says what may be meant
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in ("keras", "tensorflow", "sklearn", "absl"):
-            raise
-        from mien.errors import MissingExtraError
+    def __getattr__(name: str) -> Any:
+        from importlib.util import find_spec
 
-        raise MissingExtraError(f"mien.{name}", "train") from error
-    globals()[name] = value
-    return value
+        try:
+            if name in _HOMES:
+                value = getattr(import_module(f"mien.{_HOMES[name]}"), name)
+            elif not name.startswith("_") and find_spec(f"mien.{name}"):
+                value = import_module(f"mien.{name}")  # so that mien.faces.MTCNN needs no import of its own
+            else:
+                said = f"module 'mien' has no attribute {name!r}; it has {', '.join(__all__)}"
+                raise AttributeError(said, name=name, obj=sys.modules[__name__])  # for Python's "Did you mean"
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] not in ("keras", "tensorflow", "sklearn", "absl"):
+                raise
+            from mien.errors import MissingExtraError
+
+            raise MissingExtraError(f"mien.{name}", "train") from error
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -3,47 +3,34 @@
 from __future__ import annotations
 
 import math
-import os.path
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import PIL.Image
 from numpy.typing import ArrayLike, NDArray
 
-from mien.addresses import without_secrets
 from mien.analysis import Analysis
 from mien.classifier import Model, open_model
 from mien.errors import DataError, UsageError
-from mien.faces import KEYPOINTS, Detections, Detector, FindsFaces, open_detector
-from mien.faces.boxes import clipped, rows_inside
+from mien.faces import Detections, Detector, FindsFaces, open_detector
+from mien.faces.boxes import rows_inside
 from mien.faces.given import given_faces
 from mien.faces.own import OwnDetector, follows_faces, own_detector
-from mien.finding import is_address, looks_like_video
-from mien.frames import grouped, in_utf8, printable
+from mien.frames import grouped
 from mien.framing import cut_faces
-from mien.images import MAX_PIXELS, Image, ImageLike, check_several, read_pixels
+from mien.handed import read_all, read_handed
+from mien.images import MAX_PIXELS, Image, ImageLike, check_several
 from mien.numeric import flag, is_real, is_whole
 from mien.preprocessing import fit_images
-from mien.results import Box, Face, Prediction, check_min_confidence
+from mien.results import Box, check_min_confidence
+from mien.seen import Seen, build_faces
 from mien.sources import Clip, Frame, Reading, open_sources
 from mien.tracking import FaceTracker, Smoother, detect_every_at
 from mien.views import check_tta, predict_views
 from mien.weights import find_model
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A picture and the faces found in it, before they are classified."""
-
-    frame: Frame
-    faces: Detections
-    track_ids: NDArray[np.int64] | None = None
 
 
 class Analyzer:
@@ -120,6 +107,9 @@ class Analyzer:
     def detector(self, detector: FindsFaces) -> None:
         self.finder = own_detector(detector)
 
+    def __repr__(self) -> str:
+        return f"<Analyzer: {self.model!r}, detector {self.finder.name}>"
+
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the expressions, in the model's order."""
@@ -189,7 +179,7 @@ class Analyzer:
         """
         check_several(images, "for one, call analyze")
         with ThreadPoolExecutor(thread_name_prefix="mien-read") as pool:
-            frames = self._read_all(list(images), bgr, pool)
+            frames = read_all(list(images), lambda image: self._read(image, bgr), pool)
             found = [analysis for group in grouped(frames) for analysis in self._classify(self._detect(group))]
         for analysis in found:
             self._refuse_empty(analysis)
@@ -267,34 +257,8 @@ class Analyzer:
             seen.append(Seen(frame, faces.take(inside), track_ids[inside]))
         return seen
 
-    def _read_all(self, images: Sequence[ImageLike], bgr: bool, pool: ThreadPoolExecutor) -> Iterator[Frame]:
-        """All pictures in order. What is open and comes several times is read in this thread."""
-        times = Counter(id(image) for image in images)
-        here = [_is_open(image) and times[id(image)] > 1 for image in images]
-        others = [image for image, shared in zip(images, here, strict=True) if not shared]
-        ahead = pool.map(lambda image: self._read(image, bgr), others)
-        for image, shared in zip(images, here, strict=True):
-            yield self._read(image, bgr) if shared else next(ahead)
-
     def _read(self, image: ImageLike, bgr: bool) -> Frame:
-        """The picture as the detector takes it, with the name it came by."""
-        source = in_utf8(str(image)) if isinstance(image, str | Path) else None
-        if isinstance(image, str) and is_address(image):
-            shown = printable(without_secrets(image))
-            raise UsageError(f"image: addresses are read by Analyzer.stream, received {shown}")
-        if isinstance(image, list | tuple):  # which the types do not allow, and happens all the time
-            raise UsageError(
-                f"image: must be a picture, received a {type(image).__name__}; analyze_batch takes several"
-            )
-        if source and os.path.isdir(source):  # noqa: PTH112  Path's fails where a text is too long for a path
-            raise UsageError(f"image: must be a picture, received a folder, {source}; Analyzer.stream reads folders")
-        try:
-            pixels = read_pixels(image, bgr=bgr, max_pixels=self.max_pixels)
-        except DataError as error:
-            if source is not None and looks_like_video(Path(source)):
-                raise DataError("is a video; Analyzer.stream reads videos", [source]) from error
-            raise
-        return Frame(source or "", 0, None, pixels, None)
+        return read_handed(image, bgr=bgr, max_pixels=self.max_pixels)
 
     def _detect(self, group: Sequence[Frame]) -> list[Seen]:
         found = self.finder.detect_batch([frame.image for frame in group])
@@ -318,7 +282,7 @@ class Analyzer:
         frame = seen.frame
         if smoother is not None and seen.track_ids is not None:
             shares = smoother.smooth(seen.track_ids, shares, frame.time or 0.0)
-        faces = _build_faces(seen, shares, self.classes, self.min_confidence)
+        faces = build_faces(seen, shares, self.classes, self.min_confidence)
         return Analysis(faces, frame.image, frame.source or None, frame.index, frame.time, tuple(self.classes))
 
 
@@ -371,11 +335,6 @@ def _open(model: str | Path | Model | None, device: str, threads: int) -> Model:
     return model
 
 
-def _is_open(image: object) -> bool:
-    """Whether it is a Pillow image or an opened file, which only one thread may read."""
-    return isinstance(image, PIL.Image.Image) or hasattr(image, "read")
-
-
 def _open_detector(detector: str | FindsFaces, threads: int) -> Detector:
     if isinstance(detector, str):
         return open_detector(detector, **({"threads": threads} if detector == "mtcnn" else {}))
@@ -384,24 +343,3 @@ def _open_detector(detector: str | FindsFaces, threads: int) -> Detector:
 
 def _inside(faces: Detections, image: Image) -> Detections:
     return faces.take(rows_inside(faces.boxes_xyxy, image))
-
-
-def _build_faces(
-    seen: Seen, shares: NDArray[np.float32], classes: Sequence[str], min_confidence: float
-) -> tuple[Face, ...]:
-    """Validated values from columns."""
-    faces = seen.faces
-    names = KEYPOINTS if faces.keypoints.size else ()
-    boxes = clipped(faces.boxes_xyxy, seen.frame.image).tolist()
-    points = faces.keypoints.tolist()
-    ids = [None] * len(faces) if seen.track_ids is None else seen.track_ids.tolist()
-    return tuple(
-        Face(
-            Box(*boxes[row]),
-            min(max(float(faces.scores[row]), 0.0), 1.0),
-            Prediction.from_row(classes, shares[row].tolist(), min_confidence),
-            {name: (x, y) for name, (x, y) in zip(names, points[row], strict=True)},
-            ids[row],
-        )
-        for row in range(len(faces))
-    )

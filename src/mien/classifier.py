@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien import litert, openvino
-from mien.errors import MissingExtraError, ModelError, UsageError
+from mien.errors import MissingExtraError, ModelError, UsageError, many
 from mien.images import Image, check_several
 from mien.modelspec import ModelSpec
 from mien.numeric import is_whole
@@ -87,6 +87,9 @@ class Classifier:
     def classes(self) -> tuple[str, ...]:
         """Names of the outputs, in output order."""
         return self.spec.classes
+
+    def __repr__(self) -> str:
+        return shown(self, self.device)
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle by path: whoever unpickles it opens the file again."""
@@ -179,6 +182,15 @@ def classify(model: Model, images: Sequence[Image], batch_size: int | None = Non
     check_several(images, "put it into one: [image]")
     rows = model.predict(fit_images(list(images), model.spec.input), batch_size)
     return [Prediction.from_row(model.spec.classes, row.tolist()) for row in rows]
+
+
+def shown(model: Model, device: str) -> str:
+    """What Python shows of an opened model."""
+    spec = model.spec
+    colour = "grey" if spec.input.channels == 1 else "RGB"
+    name, size = Path(getattr(model, "path", "model")).name, spec.input.size
+    kinds = many(len(spec.classes), "class", "classes")
+    return f"<{type(model).__name__} {name}: {spec.network}, {kinds}, {size}x{size} {colour}, on {device}>"
 
 
 def apply_temperature(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, get_args
-
-import numpy as np
+from typing import Any, Literal
 
 from mien.errors import UsageError, unknown_choice
-from mien.numeric import flag
+from mien.fields import build, check_flag, check_one_of, check_within
 from mien.preprocessing import InputSpec
 
 Optimizer = Literal["adam", "sgd"]
@@ -23,67 +19,6 @@ Keep = Literal["best", "last"]
 Validation = Literal["holdout", "public"]
 FerPlus = Literal["none", "majority", "distribution"]
 TeacherView = Literal["same", "stored", "plain"]
-
-
-KERAS_WORDS = {
-    "validation_split": "validation_fraction",
-    "class_weight": "class_weights=True, weights by frequency",
-    "lr": "learning_rate",
-    "patience": "early_stopping",
-    "recipe": "config=mien.recipe(...)",
-    "size": "input=mien.InputSpec(size, channels)",
-    "channels": "input=mien.InputSpec(size, channels)",
-    "augment": "augmentation",
-    "rotation_range": "rotation",
-    "width_shift_range": "shift",
-    "height_shift_range": "shift",
-    "shear_range": "shear",
-    "zoom_range": "zoom",
-    "horizontal_flip": "flip",
-    "brightness_range": "brightness",
-}
-"""What Keras, tutorials and other parts of mien call a setting, and its name here."""
-
-
-def _build(kind: Any, values: dict[str, Any], what: str) -> Any:
-    """Call a dataclass with a dict, refusing keys it does not have."""
-    known = {entry.name for entry in dataclasses.fields(kind)}
-    unknown = sorted(set(values) - known)
-    if unknown:
-        named = (f"{name}{_meant(name, known)}" for name in unknown)
-        raise UsageError(f"{what}: unknown key {', '.join(named)}; known are {', '.join(sorted(known))}")
-    return kind(**values)
-
-
-def _meant(name: str, known: Iterable[str]) -> str:
-    """What an unknown key stands for, where that can be told."""
-    if name in KERAS_WORDS:
-        return f" (here {KERAS_WORDS[name]})"
-    close = get_close_matches(name, known, n=1, cutoff=0.75)
-    return f" (did you mean {close[0]}?)" if close else ""
-
-
-def _within(owner: Any, name: str, low: float, high: float, *, whole: bool = False) -> None:
-    """Refuse a number outside [low, high], or one that is not whole where it must be."""
-    value = getattr(owner, name)
-    if isinstance(value, np.number):  # which JSON does not take
-        value = value.item()
-        object.__setattr__(owner, name, value)
-    fits = isinstance(value, int) or (isinstance(value, float) and not whole)
-    if isinstance(value, bool) or not fits or not low <= value <= high:
-        what = "a whole number" if whole else "a number"
-        raise UsageError(f"{name}: must be {what} from {low} to {high}, received {value!r}")
-
-
-def _flag(owner: Any, name: str) -> None:
-    """Refuse what is neither true nor false: a word such as ``no`` would count as true."""
-    object.__setattr__(owner, name, flag(name, getattr(owner, name)))  # JSON does not take NumPy's
-
-
-def _one_of(owner: Any, name: str, literal: Any) -> None:
-    """Refuse a word that the Literal type does not list."""
-    if getattr(owner, name) not in get_args(literal):
-        raise UsageError(f"{name}: must be one of {', '.join(get_args(literal))}, received {getattr(owner, name)!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +51,14 @@ class AugmentationPolicy:
     degrade: float = 0.0
 
     def __post_init__(self) -> None:
-        _within(self, "rotation", 0, 180)
-        _within(self, "shift", 0, 1)
-        _within(self, "shear", 0, 45)
-        _within(self, "zoom", 0, 0.99)
+        check_within(self, "rotation", 0, 180)
+        check_within(self, "shift", 0, 1)
+        check_within(self, "shear", 0, 45)
+        check_within(self, "zoom", 0, 0.99)
         for name in ("brightness", "contrast", "erase", "degrade"):
-            _within(self, name, 0, 1)
+            check_within(self, name, 0, 1)
         for name in ("zoom_together", "flip"):
-            _flag(self, name)
+            check_flag(self, name)
 
     @property
     def moves(self) -> bool:
@@ -250,31 +185,31 @@ class TrainingConfig:
     deterministic: bool = False
 
     def __post_init__(self) -> None:
-        _within(self, "epochs", 1, 100_000, whole=True)
-        _within(self, "batch_size", 1, 65_536, whole=True)
-        _within(self, "seed", 0, 2**32 - 1, whole=True)
-        _within(self, "learning_rate", 1e-8, 100)
-        _within(self, "decay", 0, 1)
-        _within(self, "weight_decay", 0, 1)
-        _within(self, "label_smoothing", 0, 0.99)
-        _within(self, "mixup", 0, 1)
-        _within(self, "sam", 0, 10)
-        _within(self, "teacher_weight", 0, 1)
-        _within(self, "teacher_views", 1, 10_000, whole=True)
-        _within(self, "init_share", 0, 0.95)
-        _within(self, "validate_every", 1, 100_000, whole=True)
-        _within(self, "validation_fraction", 0, 0.5)
-        _within(self, "early_stopping", 0, 100_000, whole=True)
-        _within(self, "ema", 0, 0.99999)
-        _flag(self, "class_weights")
-        _flag(self, "deterministic")
-        _one_of(self, "optimizer", Optimizer)
-        _one_of(self, "schedule", Schedule)
-        _one_of(self, "precision", Precision)
-        _one_of(self, "keep", Keep)
-        _one_of(self, "validation", Validation)
-        _one_of(self, "ferplus", FerPlus)
-        _one_of(self, "teacher_view", TeacherView)
+        check_within(self, "epochs", 1, 100_000, whole=True)
+        check_within(self, "batch_size", 1, 65_536, whole=True)
+        check_within(self, "seed", 0, 2**32 - 1, whole=True)
+        check_within(self, "learning_rate", 1e-8, 100)
+        check_within(self, "decay", 0, 1)
+        check_within(self, "weight_decay", 0, 1)
+        check_within(self, "label_smoothing", 0, 0.99)
+        check_within(self, "mixup", 0, 1)
+        check_within(self, "sam", 0, 10)
+        check_within(self, "teacher_weight", 0, 1)
+        check_within(self, "teacher_views", 1, 10_000, whole=True)
+        check_within(self, "init_share", 0, 0.95)
+        check_within(self, "validate_every", 1, 100_000, whole=True)
+        check_within(self, "validation_fraction", 0, 0.5)
+        check_within(self, "early_stopping", 0, 100_000, whole=True)
+        check_within(self, "ema", 0, 0.99999)
+        check_flag(self, "class_weights")
+        check_flag(self, "deterministic")
+        check_one_of(self, "optimizer", Optimizer)
+        check_one_of(self, "schedule", Schedule)
+        check_one_of(self, "precision", Precision)
+        check_one_of(self, "keep", Keep)
+        check_one_of(self, "validation", Validation)
+        check_one_of(self, "ferplus", FerPlus)
+        check_one_of(self, "teacher_view", TeacherView)
         if not isinstance(self.augmentation, AugmentationPolicy):
             raise UsageError(
                 "augmentation: must be an AugmentationPolicy, such as AUGMENTATIONS['standard'] of mien.config, or in "
@@ -332,19 +267,19 @@ class TrainingConfig:
         values = dict(values)
         for name, kind in (("input", InputSpec), ("augmentation", AugmentationPolicy)):
             if isinstance(values.get(name), dict):
-                values[name] = _build(kind, values[name], name)
+                values[name] = build(kind, values[name], name)
         if isinstance(values.get("augmentation"), str):
             values["augmentation"] = augmentation(values["augmentation"])
         parts = {name.removeprefix(_PART): values.pop(name) for name in list(values) if name.startswith(_PART)}
         policy = values.get("augmentation", AUGMENTATIONS["seed"])
         if parts and isinstance(policy, AugmentationPolicy):  # anything else is refused below
-            values["augmentation"] = _build(AugmentationPolicy, {**dataclasses.asdict(policy), **parts}, "augmentation")
+            values["augmentation"] = build(AugmentationPolicy, {**dataclasses.asdict(policy), **parts}, "augmentation")
         for name in ("progressive", "teachers"):
             if isinstance(values.get(name), list):
                 values[name] = tuple(values[name])
             elif isinstance(values.get(name), int | str):  # a single one, or "" for none
                 values[name] = () if values[name] == "" else (values[name],)
-        config: TrainingConfig = _build(cls, values, "training config")
+        config: TrainingConfig = build(cls, values, "training config")
         return config
 
 

@@ -45,7 +45,8 @@ def to_8_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
     if floating:
         numbers = np.nan_to_num(values, nan=0, posinf=white, neginf=0).clip(0, white)
         return np.asarray(numbers * (255 / white), np.uint8)
-    return np.asarray(values.clip(0, white) // ((white + 1) // 256), np.uint8)
+    whole = values.astype(np.int64)  # NumPy 2.0 refuses a limit that the type cannot hold
+    return np.asarray(whole.clip(0, white) // ((white + 1) // 256), np.uint8)
 
 
 def _fits(known: NDArray[Any], white: int) -> bool:

@@ -2,41 +2,35 @@
 
 from __future__ import annotations
 
-import errno
 import glob
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from mien.addresses import without_secrets
-from mien.animations import is_animation
-from mien.containers import HEAD, VIDEO_SUFFIXES, is_marked, is_video_head
+from mien.containers import VIDEO_SUFFIXES
 from mien.errors import DataError, UsageError, listing
+from mien.filekinds import ARCHIVE_SUFFIX as ARCHIVE_SUFFIX
+from mien.filekinds import is_file as is_file
+from mien.filekinds import items_of, members_of, missing_item
+from mien.filekinds import looks_like_video as looks_like_video
 from mien.frames import in_utf8, printable
 from mien.headers import JPEG_START
-from mien.images import IMAGE_SUFFIXES, is_image_name
+from mien.images import IMAGE_SUFFIXES
 from mien.items import Item, Kind
 from mien.numeric import is_whole
 from mien.pictures import MAX_FILE_BYTES, Archive
 from mien.stdin import STDIN, Stdin
+from mien.walking import items_in, items_matching
 
-LIST_SUFFIX, ARCHIVE_SUFFIX = ".txt", ".zip"
-
-PARQUET_SUFFIXES = (".parquet", ".pq")
-SHARD_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", *PARQUET_SUFFIXES)
-"""Endings of files of many pictures, which `mien.batch` reads."""
+LIST_SUFFIX = ".txt"
 
 MAX_WEBCAM = 9999
 """Cameras are counted up to here."""
 
-HIDDEN_FOLDERS = ("__MACOSX", "@eaDir")
-"""Folders of macOS's archives and of Synology's disks, passed over as those that begin with a dot are."""
-
 _GONE = "there is no such file"
-_BUT_DRAWN = ", but those that mien drew; name one by its own name to read it"
 _ADDRESS = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 _SCHEMES = ("http", "https", "rtsp", "rtsps")
 _CAMERA = re.compile(r"/dev/video([0-9]+)")
@@ -46,9 +40,6 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 """Not `str.splitlines`, which also splits at U+0085 and U+2028: names may hold them."""
 _STREAM_SUFFIXES = VIDEO_SUFFIXES - {".mjpeg", ".mjpg"} | {".m3u8", ".m3u"}
 """Endings of addresses that are opened as videos at once; cameras give single pictures too as ``.mjpg``."""
-
-_SHARED_SUFFIXES = frozenset({".ts", ".mts"})
-"""Endings of videos, and of TypeScript."""
 
 
 def find(sources: Sequence[str | Path | int]) -> list[Item]:
@@ -150,7 +141,7 @@ def find_one(source: str | Path | int, base: Path | None = None) -> Iterable[Ite
     if problem and text.isdecimal() and text.isascii():
         return [_webcam(text)]
     if problem and glob.has_magic(str(path)):
-        return _matches(path)
+        return items_matching(path)
     if problem:
         kind = Kind.MISSING if problem == _GONE else Kind.BROKEN
         return [Item(kind, in_utf8(str(path)), path=path, reason=problem)]
@@ -177,135 +168,21 @@ def _webcam(text: str) -> Item:
 
 def _find_path(path: Path, *, in_list: bool) -> Iterable[Item]:
     if path.is_dir():
-        return _folder(path)
+        return items_in(path)
     if path.suffix.lower() == LIST_SUFFIX:
         if in_list:
-            return [_missing(path, "a list may not name another list; name the images themselves")]
+            return [missing_item(path, "a list may not name another list; name the images themselves")]
         return _read_list(path)
-    return _file(path, path.name)
-
-
-def _file(path: Path, place: str) -> list[Item]:
-    """A file that was named, found in a folder, or matched."""
-    suffix = path.suffix.lower()
-    if suffix == ARCHIVE_SUFFIX:
-        return _members(Archive(path))
-    if path.name.lower().endswith(SHARD_SUFFIXES) and is_file(path):
-        return [Item(Kind.BROKEN, in_utf8(str(path)), path=path, reason="holds many pictures; --engine ray reads it")]
-    moving = suffix in VIDEO_SUFFIXES or (
-        is_file(path) and (is_animation(path) if suffix in IMAGE_SUFFIXES else looks_like_video(path))
-    )
-    return [Item(Kind.VIDEO if moving else Kind.PICTURE, in_utf8(str(path)), in_utf8(place), path)]
-
-
-def _missing(path: Path, reason: str) -> Item:
-    return Item(Kind.MISSING, in_utf8(str(path)), path=path, reason=reason)
-
-
-def _folder(folder: Path) -> Iterable[Item]:
-    items = _walk(folder, drawn=False)
-    first = next(items, None)
-    if first is not None:
-        return chain([first], items)
-    besides = _BUT_DRAWN if next(_walk(folder, drawn=True), None) else ""
-    return [_missing(folder, f"the folder holds no images or videos{besides}")]
-
-
-def _walk(root: Path, *, drawn: bool) -> Iterator[Item]:
-    """Each folder's files, then those of its folders; `drawn`: also those that mien wrote."""
-    entered: set[tuple[int, int]] = set()
-    waiting = [root]
-    while waiting:
-        folder = waiting.pop()
-        try:
-            status = folder.stat()
-            if (status.st_dev, status.st_ino) in entered:
-                continue
-            entered.add((status.st_dev, status.st_ino))
-            with os.scandir(folder) as listed:
-                entries = sorted(listed, key=lambda entry: entry.name)
-        except OSError as error:
-            yield Item(Kind.BROKEN, in_utf8(str(folder)), reason=f"the folder cannot be read ({error.strerror})")
-            continue
-        for entry in entries:
-            path = Path(entry.path)
-            if not _is_wanted(entry.name):
-                continue
-            if _leads_nowhere(entry):  # of git-annex or DVC, before its contents are fetched
-                yield Item(Kind.BROKEN, in_utf8(str(path)), reason="is a link to a file that is not there")
-            elif _ask(entry.is_file) and _is_meant(path) and (drawn or not is_marked(path)):
-                yield from _file(path, path.relative_to(root).as_posix())
-        waiting += [
-            Path(entry.path) for entry in reversed(entries) if _ask(entry.is_dir) and not _is_hidden(entry.name)
-        ]
-
-
-def _is_hidden(folder: str) -> bool:
-    """Whether a folder in a folder is passed over: what systems keep there are thumbnails and bin contents."""
-    return folder.startswith(".") or folder in HIDDEN_FOLDERS
-
-
-def _ask(question: Callable[[], bool]) -> bool:
-    """False where the answer is an error, as for a link to itself."""
-    try:
-        return question()
-    except (OSError, ValueError):
-        return False
-
-
-def _leads_nowhere(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a link to a picture or video that is not there; other files share some endings of videos."""
-    if Path(entry.name).suffix.lower() in _SHARED_SUFFIXES or not _ask(entry.is_symlink):
-        return False
-    try:
-        entry.stat()
-    except OSError as error:
-        return error.errno in (errno.ENOENT, errno.ELOOP)
-    return False
-
-
-def is_file(path: Path) -> bool:
-    """Whether there is a file that can be looked at."""
-    return _ask(path.is_file)
-
-
-def _is_wanted(name: str) -> bool:
-    return is_image_name(name) or (Path(name).suffix.lower() in VIDEO_SUFFIXES and not name.startswith("."))
-
-
-def _is_meant(path: Path) -> bool:
-    return path.suffix.lower() not in _SHARED_SUFFIXES or looks_like_video(path)
-
-
-def _matches(pattern: Path) -> list[Item]:
-    try:
-        names = glob.glob(str(pattern), recursive=True)  # noqa: PTH207 - Path.glob refuses absolute patterns
-    except (OSError, ValueError, RecursionError) as error:
-        why = "the folders are too deep" if isinstance(error, RecursionError) else error
-        return [Item(Kind.BROKEN, in_utf8(str(pattern)), reason=f"the pattern cannot be looked for ({why})")]
-    found = sorted(path for path in map(Path, names) if _is_matched(path))
-    paths = [path for path in found if not is_marked(path)]
-    if not paths:
-        return [_missing(pattern, f"no image or video has such a name{_BUT_DRAWN if found else ''}")]
-    fixed = len(pattern.parts) - 1
-    while any(glob.has_magic(part) for part in pattern.parts[:fixed]):
-        fixed -= 1
-    root = Path(*pattern.parts[:fixed])
-    return [item for path in paths for item in _file(path, path.relative_to(root).as_posix())]
-
-
-def _is_matched(path: Path) -> bool:
-    archive = path.suffix.lower() == ARCHIVE_SUFFIX and not path.name.startswith(".")
-    return (archive or _is_wanted(path.name)) and is_file(path) and _is_meant(path)
+    return items_of(path, path.name)
 
 
 def _read_list(path: Path) -> list[Item]:
     try:
         names = list_lines(path.read_bytes())
     except (OSError, UnicodeDecodeError) as error:
-        return [_missing(path, f"the list cannot be read as UTF-8 text ({error})")]
+        return [missing_item(path, f"the list cannot be read as UTF-8 text ({error})")]
     items = [item for name in names for item in find_one(name, path.parent)]
-    return items or [_missing(path, "the list names nothing")]
+    return items or [missing_item(path, "the list names nothing")]
 
 
 def list_lines(text: bytes) -> list[str]:
@@ -333,7 +210,7 @@ def _find_stdin() -> list[Item]:
         if stdin.is_names:
             return _find_named(stdin.read_text(MAX_FILE_BYTES))
         if stdin.is_zip:
-            return _members(Archive(Path(STDIN), stdin.as_file()))
+            return members_of(Archive(Path(STDIN), stdin.as_file()))
         ending = ".jpg" if stdin.head.startswith(JPEG_START) else ""
         return [Item(Kind.PICTURE, STDIN, f"stdin{ending}", data=stdin.read_all(MAX_FILE_BYTES))]
     except DataError as error:
@@ -345,33 +222,6 @@ def _find_named(text: str) -> list[Item]:
     names = [name for name in text.split("\0") if name] if "\0" in text else _lines(text)
     items = [item for name in names for item in find_one(name)]
     return items or [Item(Kind.MISSING, STDIN, reason="names nothing")]
-
-
-def _members(archive: Archive) -> list[Item]:
-    path = archive.path
-    try:
-        names = archive.names()
-    except DataError as error:
-        archive.close()
-        return [Item(Kind.BROKEN, in_utf8(str(path)), path=path, reason=str(error))]
-    items = [item for number, name in enumerate(names) for item in _member(archive, number, name)]
-    wanted = sum(item.archive is not None for item in items)
-    archive.expect(wanted)
-    if not wanted:
-        archive.close()
-    return items or [_missing(path, "the archive holds no images")]
-
-
-def _member(archive: Archive, number: int, name: str) -> Iterator[Item]:
-    """The member of an archive where it is a picture, or a video, which is not read; nothing otherwise."""
-    shown = in_utf8(f"{archive.path}/{name}")
-    if name.endswith("/"):
-        return
-    if is_image_name(name):
-        yield Item(Kind.MEMBER, shown, in_utf8(name), number=number, archive=archive)
-    elif _is_wanted(PurePosixPath(name).name) and PurePosixPath(name).suffix.lower() not in _SHARED_SUFFIXES:
-        reason = "videos in archives are not read; unpack it first"
-        yield Item(Kind.BROKEN, shown, path=archive.path, number=number, reason=reason)
 
 
 def _address(text: str, scheme: str) -> Item:
@@ -388,12 +238,3 @@ def _address(text: str, scheme: str) -> Item:
     suffix = PurePosixPath(parts.path).suffix.lower()
     streams = scheme.startswith("rtsp") or suffix in _STREAM_SUFFIXES
     return Item(Kind.STREAM if streams else Kind.ADDRESS, name, place, address=text)
-
-
-def looks_like_video(path: Path) -> bool:
-    """Whether a file begins as the common kinds of video do."""
-    try:
-        with path.open("rb") as file:
-            return is_video_head(file.read(HEAD))
-    except (OSError, ValueError):  # a path may hold what no file's name can
-        return False

@@ -36,6 +36,8 @@ ImageLike = NDArray[Any] | PIL.Image.Image | bytes | bytearray | memoryview | Bi
 """What is taken for a picture: pixels, a Pillow image, an image file's bytes, path, or the file opened for reading."""
 
 _WHITE = (255, 255, 255, 255)
+_ORIENTATION = 0x0112
+"""EXIF's tag; Pillow puts that of XMP in its place."""
 
 _TIFF_STARTS = (b"II*\0", b"MM\0*")
 _TIFF_HINT = "; TIFFs are read with 8 or 16 bits a channel, of one channel with 32 bits or floating-point values too"
@@ -151,7 +153,9 @@ def to_rgb(picture: PIL.Image.Image) -> Image:
     Raises:
         DataError: it is not known what is black and white; the message names no picture.
     """
-    picture = PIL.ImageOps.exif_transpose(picture)
+    picture.load()  # what is behind the pixels, too: PNG may have its orientation there
+    if picture.getexif().get(_ORIENTATION, 1) != 1:
+        picture = PIL.ImageOps.exif_transpose(picture)  # which copies in any case
     if picture.mode.startswith("I") or picture.mode == "F":
         values = np.asarray(picture)
         grey = np.asarray(values >> 8, np.uint8) if picture.mode.startswith("I;16") else to_8_bits(values)
@@ -159,7 +163,7 @@ def to_rgb(picture: PIL.Image.Image) -> Image:
     if "A" in picture.mode or "a" in picture.mode or "transparency" in picture.info:
         layer = picture.convert("RGBA")
         picture = PIL.Image.alpha_composite(PIL.Image.new("RGBA", layer.size, _WHITE), layer)
-    return np.array(picture.convert("RGB"), np.uint8)
+    return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"), np.uint8)
 
 
 def read_image(path: str | Path, *, channels: int = 3, max_pixels: int = MAX_PIXELS) -> Image:
@@ -266,7 +270,8 @@ def _from_array(image: object, bgr: bool) -> Image:
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         return pixels[:, :, 0]
     if pixels.ndim == 3 and bgr:
-        pixels = pixels[:, :, [2, 1, 0, 3][: pixels.shape[2]]]
+        turn = cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
+        pixels = np.asarray(cv2.cvtColor(pixels, turn), np.uint8)
     if pixels.ndim == 3 and pixels.shape[2] == 4:
         return to_rgb(PIL.Image.fromarray(pixels))
     return pixels

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.classifier import apply_temperature, check_batch, check_probabilities, classify
+from mien.classifier import apply_temperature, check_batch, check_probabilities, classify, shown
 from mien.errors import MienError, ModelError, UsageError
 from mien.files import ZIP_DAMAGE, replacing
 from mien.images import Image
@@ -67,6 +67,9 @@ class KerasClassifier:
     def classes(self) -> tuple[str, ...]:
         """Names of the outputs, in output order."""
         return self.spec.classes
+
+    def __repr__(self) -> str:
+        return shown(self, f"Keras ({keras.backend.backend()})")
 
     def predict(self, images: NDArray[np.uint8], batch_size: int | None = None) -> NDArray[np.float32]:
         """uint8 (n, size, size, channels) to float32 (n, classes) probabilities, temperature applied."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, SupportsFloat
 
 from mien.errors import UsageError, many
 from mien.labels import refuse_text
-from mien.numeric import is_real
+from mien.numeric import is_real, is_whole
+from mien.readonly import ReadOnlyDict
 
 UNCERTAIN = "uncertain"
 """What stands for the expression of a face whose confidence is below `Prediction.min_confidence`."""
@@ -39,11 +39,7 @@ class Prediction:
         values = _named_numbers(self.probabilities)
         _check_probabilities(values)
         check_min_confidence(self.min_confidence)
-        object.__setattr__(self, "probabilities", MappingProxyType(values))
-
-    def __reduce__(self) -> tuple[type[Prediction], tuple[dict[str, float], float]]:
-        """Pickle and copy by value: the read-only view itself cannot be pickled."""
-        return (type(self), (dict(self.probabilities), self.min_confidence))
+        object.__setattr__(self, "probabilities", ReadOnlyDict(values))
 
     def __hash__(self) -> int:
         return hash((tuple(self.probabilities.items()), self.min_confidence))
@@ -177,15 +173,12 @@ class Face:
         if not _is_number(self.score) or not 0.0 <= float(self.score) <= 1.0:
             raise UsageError(f"score: must be from 0 to 1, received {self.score!r}")
         object.__setattr__(self, "score", float(self.score))
-        points = {name: (float(x), float(y)) for name, (x, y) in self.keypoints.items()}
-        object.__setattr__(self, "keypoints", MappingProxyType(points))
+        object.__setattr__(self, "keypoints", ReadOnlyDict(_named_points(self.keypoints)))
+        if self.track_id is not None and not is_whole(self.track_id):
+            raise UsageError(f"track_id: must be a whole number or None, received {self.track_id!r}")
 
     def __hash__(self) -> int:
         return hash((self.box, self.score, self.prediction, tuple(self.keypoints.items()), self.track_id))
-
-    def __reduce__(self) -> tuple[type[Face], tuple[Any, ...]]:
-        """Pickle and copy by value: the read-only view itself cannot be pickled."""
-        return (type(self), (self.box, self.score, self.prediction, dict(self.keypoints), self.track_id))
 
     @property
     def expression(self) -> str:
@@ -243,6 +236,21 @@ def _named_numbers(probabilities: object) -> dict[str, float]:
     if wrong:
         raise UsageError(f"probabilities: must map names to numbers, received {wrong}")
     return {name: float(value) for name, value in probabilities.items()}
+
+
+def _named_points(keypoints: object) -> dict[str, tuple[float, float]]:
+    """Name to (x, y), as Python's numbers.
+
+    Raises:
+        UsageError: it is no mapping of names to two finite numbers each.
+    """
+    try:
+        points = {name: (float(x), float(y)) for name, (x, y) in dict(keypoints).items()}  # type: ignore[call-overload]
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"keypoints: must map names to (x, y) in pixels, received {keypoints!r}") from error
+    if not all(math.isfinite(value) for point in points.values() for value in point):
+        raise UsageError(f"keypoints: must be finite numbers, received {points}")
+    return points
 
 
 def _check_probabilities(values: Mapping[str, float]) -> None:

@@ -18,7 +18,8 @@ from mien.animations import ANIMATION_SUFFIXES
 from mien.decoders import Decoder, open_decoder
 from mien.errors import DataError, UsageError
 from mien.fetching import FetchLimits
-from mien.finding import find, is_file
+from mien.filekinds import is_file
+from mien.finding import find
 from mien.frames import Clip, Frame, Reading, reason
 from mien.images import Image
 from mien.items import Item, Kind

@@ -13,7 +13,7 @@ from pathlib import Path
 from mien.batch.stores import Store
 from mien.errors import DataError, MissingExtraError, UsageError, many
 from mien.fetching import FetchLimits
-from mien.finding import PARQUET_SUFFIXES, SHARD_SUFFIXES
+from mien.filekinds import PARQUET_SUFFIXES, SHARD_SUFFIXES
 from mien.frames import printable
 from mien.images import Image
 from mien.pictures import MAX_FILE_BYTES, decode_or_say, fetch_picture, read_file

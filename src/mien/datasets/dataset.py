@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from mien.datasets import cache as cache_files
 from mien.datasets.pixels import Progress, Source, load_pixels
-from mien.datasets.splits import count_classes, split_mask
+from mien.datasets.splits import SPLITS, count_classes, split_mask
 from mien.datasets.storage import decode_names
 from mien.errors import DataError, many
 from mien.images import Image
 from mien.preprocessing import InputSpec, fit_image
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Faces:
     """Labelled faces in memory.
 
@@ -35,14 +35,14 @@ class Faces:
             face has no label); None where the labels are all there is.
     """
 
-    images: NDArray[np.uint8] = field(repr=False)
-    labels: NDArray[np.int64] = field(repr=False)
-    splits: NDArray[np.str_] = field(repr=False)
-    names: NDArray[np.str_] = field(repr=False)
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    splits: NDArray[np.str_]
+    names: NDArray[np.str_]
     classes: tuple[str, ...]
     format: str = "arrays"
-    skipped: tuple[str, ...] = field(default=(), repr=False)
-    targets: NDArray[np.float32] | None = field(default=None, repr=False)
+    skipped: tuple[str, ...] = ()
+    targets: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         lengths = {len(self.images), len(self.labels), len(self.splits), len(self.names)}
@@ -58,6 +58,9 @@ class Faces:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __repr__(self) -> str:
+        return f"<Faces: {_shown(self)}; images {self.images.shape}>"
 
     def take(self, indices: ArrayLike) -> Faces:
         """These rows, in this order: integers, or booleans (n,)."""
@@ -98,7 +101,7 @@ class Faces:
         return digest.hexdigest()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Faces on disk: everything is known of them but their pixels.
 
@@ -119,17 +122,20 @@ class Dataset:
     path: Path
     format: str
     classes: tuple[str, ...]
-    labels: NDArray[np.int64] = field(repr=False)
-    splits: NDArray[np.str_] = field(repr=False)
-    keys: NDArray[np.bytes_] = field(repr=False)
-    source: Source = field(repr=False)
-    positions: NDArray[np.int64] = field(repr=False)
-    problems: tuple[str, ...] = field(default=(), repr=False)
-    whole: bool = field(default=True, repr=False)
-    targets: NDArray[np.float32] | None = field(default=None, repr=False)
+    labels: NDArray[np.int64]
+    splits: NDArray[np.str_]
+    keys: NDArray[np.bytes_]
+    source: Source
+    positions: NDArray[np.int64]
+    problems: tuple[str, ...] = ()
+    whole: bool = True
+    targets: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __repr__(self) -> str:
+        return f"<Dataset {self.path}: {_shown(self)}>"
 
     @property
     def names(self) -> NDArray[np.str_]:
@@ -235,6 +241,12 @@ class Dataset:
         places = place[self.positions]
         missing = self.positions[places < 0].tolist()
         return images[places[places >= 0]], np.flatnonzero(places >= 0), tuple(reason[row] for row in missing)
+
+
+def _shown(faces: Faces | Dataset) -> str:
+    """What Python shows of a dataset, be it loaded or not."""
+    splits = ", ".join(f"{split} {(faces.splits == split).sum():,}" for split in SPLITS if split in faces.splits)
+    return f"{faces.format}, {many(len(faces), 'face')} ({splits or 'in no split'}); {', '.join(faces.classes)}"
 
 
 def _rows(indices: ArrayLike) -> NDArray[Any]:

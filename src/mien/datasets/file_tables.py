@@ -24,6 +24,8 @@ from mien.errors import DataError, listing, many
 from mien.images import is_image_name
 from mien.labels import EXPRESSIONS, canonical, class_order
 
+Fold = Callable[[str], str]
+
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 
 
@@ -145,6 +147,8 @@ class Finder:
         wanted = {base_name(_plain(row.file)).casefold() for row in table.rows}
         self._places: dict[str, list[int]] = {}
         self._whole: dict[str, int] = {}
+        self._near: dict[tuple[str, Fold], dict[str, list[int]]] = {}
+        self._several: dict[tuple[str, str], str] = {}
         for place, name in enumerate(names):
             base = base_name(name).casefold()
             for key in {base, _without_ending(base)} & wanted:
@@ -164,23 +168,40 @@ class Finder:
         path = _plain(row.file).removeprefix(self.without)
         if (whole := self._whole.get(self._from_folder(path))) is not None:
             return whole
-        candidates = self._places.get(base_name(path).casefold(), [])
-        fitting = next(filter(None, (self._fitting(path, candidates, fold) for fold in _FOLDS)), [])
+        if (several := self._several.get((path, row.split))) is not None:
+            return several
+        fitting = next(filter(None, (self._fitting(path, fold) for fold in _FOLDS)), [])
         if len(fitting) > 1:
             fitting = self._below(fitting) or fitting
         if len(fitting) > 1:
             fitting = self._of_split(fitting, row) or fitting
         if len(fitting) > 1:
-            return f"{row.file} stands in several folders: {listing([self._names[place] for place in fitting])}"
+            told = f"{row.file} stands in several folders: {listing([self._names[place] for place in fitting])}"
+            return self._several.setdefault((path, row.split), told)
         return fitting[0] if fitting else f"{row.file} is not there"
 
-    def _fitting(self, path: str, candidates: Sequence[int], fold: Callable[[str], str]) -> list[int]:
-        """Candidates whose path is this one, from the table's folder, once both are folded; else those that end so."""
-        exact = self._from_folder(path)
-        folded = [(place, fold(self._names[place])) for place in candidates]
-        fitting = [place for place, name in folded if name == fold(exact)]
-        ending = "/" + fold(posixpath.normpath(path))
-        return fitting or [place for place, name in folded if f"/{name}".endswith(ending)]
+    def _fitting(self, path: str, fold: Fold) -> list[int]:
+        """Pictures whose path is this one, from the table's folder, once both are folded; else those that end so."""
+        exact, end = fold(self._from_folder(path)), fold(posixpath.normpath(path))
+        folded = [(place, fold(self._names[place])) for place in self._candidates(path, (exact, end), fold)]
+        fitting = [place for place, name in folded if name == exact]
+        return fitting or [place for place, name in folded if f"/{name}".endswith(f"/{end}")]
+
+    def _candidates(self, path: str, wanted: Sequence[str], fold: Fold) -> list[int]:
+        """Pictures of a path's base name in a folder of the name that is wanted: thousands of people have a ``1.png``.
+
+        All of them, where no folder is wanted.
+        """
+        base = base_name(path).casefold()
+        alike = self._places.get(base, [])
+        if len(alike) < 2 or not all("/" in one for one in wanted):
+            return alike
+        if (base, fold) not in self._near:
+            near = self._near.setdefault((base, fold), {})
+            for place in alike:
+                near.setdefault(_last_two(fold(self._names[place])), []).append(place)
+        tails = dict.fromkeys(map(_last_two, wanted))
+        return sorted(place for tail in tails for place in self._near[base, fold].get(tail, []))
 
     def _from_folder(self, path: str) -> str:
         """A path from the root, where it is one from the table's folder."""
@@ -204,7 +225,12 @@ def _without_ending(name: str) -> str:
     return name.rpartition(".")[0] if is_image_name(name) else name
 
 
-_FOLDS: tuple[Callable[[str], str], ...] = (str, str.casefold, lambda name: _without_ending(name.casefold()))
+def _last_two(path: str) -> str:
+    """A path's base name and the folder that it lies in."""
+    return "/".join(path.split("/")[-2:])
+
+
+_FOLDS: tuple[Fold, ...] = (str, str.casefold, lambda name: _without_ending(name.casefold()))
 """How a row's path and a picture's are made alike, the strictest first."""
 
 

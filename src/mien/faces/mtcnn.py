@@ -79,6 +79,9 @@ class MTCNN:
         self._options = Options(min_face_size, scale_factor, thresholds, steady, most, border)
         self._networks = Networks(device, threads)
 
+    def __repr__(self) -> str:
+        return f"MTCNN({', '.join(f'{name}={value!r}' for name, value in self.options.items() if name != 'stages')})"
+
     @classmethod
     def for_crops(cls, side: int = 48, **options: Any) -> MTCNN:
         """A detector for pictures that hold one face each and little else, such as FER2013's; the fastest there is.

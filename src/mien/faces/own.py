@@ -99,4 +99,9 @@ def _checked(faces: object) -> Detections:
             "detector: its boxes must be left, upper, right, lower edge, received "
             f"{tuple(boxes[wrong[0]].tolist())}; of (x, y, width, height) make (x, y, x + width, y + height)"
         )
+    if not np.isfinite(faces.keypoints).all():
+        raise UsageError(
+            "detector: its keypoints must be finite numbers of pixels; where some are not known, leave all out: "
+            "Detections(boxes_xyxy, scores)"
+        )
     return faces

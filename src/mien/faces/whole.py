@@ -15,6 +15,9 @@ class WholePicture:
 
     name = "none"
 
+    def __repr__(self) -> str:
+        return "WholePicture()"
+
     def detect(self, image: Image) -> Detections:
         """One box, the whole picture, with score 1 and without keypoints."""
         height, width = image.shape[:2]
