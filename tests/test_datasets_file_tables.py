@@ -503,3 +503,12 @@ def test_files_of_one_name_in_many_folders_are_not_looked_through(monkeypatch):
     monkeypatch.setattr(Finder, "_fitting", None)
     finder = Finder(names, table)
     assert [finder.find(row) for row in table.rows] == list(range(400))
+
+
+@pytest.mark.parametrize("label", ["True", "face", "3", ""])
+def test_of_several_columns_of_classes_the_one_that_says_expressions(tmp_path, label):
+    for name in ("1.png", "2.png"):
+        write_grey(tmp_path / name)
+    (tmp_path / "x.csv").write_text(f"file,label,emotion\n1.png,{label},happy\n2.png,{label},Sadness\n")
+    dataset = open_dataset(tmp_path)
+    assert [dataset.classes[label] for label in dataset.labels] == ["happy", "sad"]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien.coverage import threshold
+from mien.datasets.origins import of_others
 from mien.errors import many
 from mien.evaluation import Evaluation
 from mien.files import write_text
@@ -248,8 +249,8 @@ def _held(record: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     if data.get("validation") == "public":
         return f"The {many(data['n_validation'], 'of PublicTest was', 'of PublicTest were')} watched while training."
     if chosen := _chosen(record):
-        return f"{many(data['n_validation'], 'was', 'were')} held out to choose {chosen}."
-    return f"{many(data['n_validation'], 'was', 'were')} held out to watch it by; {LAST_KEPT}."
+        return f"{many(data['n_validation'], 'was', 'were')} held out{of_others(data)} to choose {chosen}."
+    return f"{many(data['n_validation'], 'was', 'were')} held out{of_others(data)} to watch it by; {LAST_KEPT}."
 
 
 def _chosen(record: Mapping[str, Any]) -> str:

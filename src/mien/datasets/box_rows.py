@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mien.datasets.file_rows import FileTable, Row
 from mien.datasets.file_tables import check_agreement, class_names, find_pictures, ordered_classes
+from mien.datasets.origins import with_column
 from mien.datasets.schemes import Scheme
 from mien.datasets.splits import file_split, folder_split, folders_split, word_split
 from mien.datasets.storage import encode_names
@@ -186,6 +187,7 @@ def index_boxes(found: Boxes, names: Sequence[str], listed: Sequence[str] | None
         boxes_xyxy=np.array([row.box for row in rows], np.float32).reshape(-1, 4),
         sizes_wh=np.array([row.size_wh for row in rows], np.int32).reshape(-1, 2),
         shares=found.shares,
+        origins=with_column([row.origin for row in rows], [key for _, _, key in kept]),
     )
 
 

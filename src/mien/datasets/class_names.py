@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from mien.datasets.storage import base_name
 from mien.errors import DataError
@@ -47,6 +47,29 @@ def is_expression(name: str) -> bool:
 def mostly_expressions(names: set[str]) -> bool:
     """Whether more than half of these names are the seven expressions' own, so that another one is a mistake."""
     return len(names & set(EXPRESSIONS)) > len(names) / 2
+
+
+def telling(columns: Mapping[str, Collection[str]]) -> str | None:
+    """Which of several columns called like those of classes says what faces show.
+
+    It is the first that says expressions; without such the first that holds no truth values and more than one word:
+    ``emotion`` where ``label`` is ``face`` in each row, or ``true``.
+
+    Args:
+        columns: the words in each, by its name, those that count before others first.
+
+    Returns:
+        Its name; the first where none is better, None where there is none.
+    """
+    for says in (lambda words: mostly_expressions({canonical(word) for word in words}), _tells_apart):
+        for column, words in columns.items():
+            if says({*words} - {""}):
+                return column
+    return next(iter(columns), None)
+
+
+def _tells_apart(words: set[str]) -> bool:
+    return len(words) > 1 and not {word.lower() for word in words} <= {"true", "false"}
 
 
 def known_classes(names: set[str], allowed: Sequence[str] | None) -> set[str]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from mien.datasets.class_names import NAMES_FILE, ReadFn, guess, is_text, known_classes, names_by_number, read_names
 from mien.datasets.file_rows import FileTable, OpenFn, Row, read_table
+from mien.datasets.origins import with_column
 from mien.datasets.schemes import Scheme
 from mien.datasets.splits import FOLDER_NAMES, USAGES, path_split, word_split
 from mien.datasets.storage import Listing, base_name, encode_names
@@ -289,6 +290,7 @@ def _index(
         labels=np.array([classes.index(label) for label in labels], np.int64),
         splits=np.array(splits, "U7"),
         problems=tuple(found.problems),
+        origins=with_column([found.rows[place].origin for place in places], [names[place] for place in places]),
     )
 
 

@@ -28,6 +28,7 @@ from mien.datasets.indexing import find_index, find_table_index
 from mien.datasets.joined import Joined, archives_told, join_archives
 from mien.datasets.listings import file_fingerprint, list_files
 from mien.datasets.npz import read_npz
+from mien.datasets.origins import find_origins
 from mien.datasets.packing import unpacked_name, unpacked_once
 from mien.datasets.parquet import SUFFIX as PARQUET_SUFFIX
 from mien.datasets.parquet import hold_pictures, parquet_names, read_parquet
@@ -40,6 +41,7 @@ from mien.datasets.storage import (
     Listing,
     Storage,
     base_name,
+    decode_names,
     encode_names,
 )
 from mien.datasets.table_choice import choose_tables, is_votes
@@ -187,6 +189,7 @@ def _nothing_found(path: Path, files: Listing) -> DataError:
 
 
 def _dataset(path: Path, index: Index, source: Files | Held, archive: str) -> Dataset:
+    origins = index.origins or find_origins(decode_names(index.keys).tolist(), index.classes)
     return Dataset(
         path=path,
         format=f"{index.format} in {archive}" if archive else index.format,
@@ -197,6 +200,7 @@ def _dataset(path: Path, index: Index, source: Files | Held, archive: str) -> Da
         source=source,
         positions=np.arange(len(index.labels)),
         problems=index.problems,
+        origins=origins,
     )
 
 

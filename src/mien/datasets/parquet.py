@@ -18,6 +18,7 @@ import numpy as np
 from mien.datasets.class_names import NAMES_FILE, read_names
 from mien.datasets.file_rows import FILE_COLUMNS, FileTable, Row
 from mien.datasets.file_tables import Finder, build_index
+from mien.datasets.origins import ORIGIN_COLUMNS, origin_word
 from mien.datasets.splits import folder_split, table_split
 from mien.datasets.storage import MAX_IMAGE_BYTES, Blob, Listing, is_hidden, too_large
 from mien.datasets.tables import CLASS_COLUMNS, SPLIT_COLUMNS, column_name, place_of
@@ -45,6 +46,7 @@ class _Columns:
     word: str
     split: str | None
     names: tuple[str, ...]
+    origin: str | None = None
 
 
 def parquet_names(root: Path) -> list[str]:
@@ -116,13 +118,16 @@ class Shards:
         split = table_split(Path(name).stem) or folder_split(folder) or ""
         with self._opened(name) as file:
             columns = _columns(file.schema_arrow, name)
-            wanted = [columns.word, *([columns.split] if columns.split else [])]
+            wanted = [column for column in (columns.word, columns.split, columns.origin) if column]
             found = file.read(columns=wanted).to_pydict()
         splits = [str(one or "") for one in found[columns.split]] if columns.split else []
+        origins = found[columns.origin] if columns.origin else None
         for place, value in enumerate(found[columns.word]):
             word = _word(value, columns.names)
             if word:
-                yield Row(f"{name}#{place}", f"{name}#{place}", word, splits[place] if splits else split)
+                own = splits[place] if splits else split
+                origin = origin_word(column_name(columns.origin or ""), _text(origins[place])) if origins else ""
+                yield Row(f"{name}#{place}", f"{name}#{place}", word, own, origin)
 
     def holds_pictures(self, name: str) -> bool:
         """Whether a file has a column of pictures' bytes.
@@ -204,6 +209,7 @@ def _columns(schema: Any, name: str) -> _Columns:
     picture = next((column for column in FILE_COLUMNS if column in pictures), next(iter(pictures), None))
     plain = [column if not field.type.num_fields else "" for column, field in zip(found, schema, strict=True)]
     word, split = place_of(plain, (*CLASS_COLUMNS, "cls")), place_of(plain, SPLIT_COLUMNS)
+    origin = place_of(plain, tuple(ORIGIN_COLUMNS))
     if picture is None or word is None:
         lacking = "pictures' bytes" if picture is None else f"classes, such as {', '.join(CLASS_COLUMNS[:3])}"
         raise DataError(f"has no column of {lacking}; it has {', '.join(schema.names)}", [name])
@@ -212,6 +218,7 @@ def _columns(schema: Any, name: str) -> _Columns:
         word=schema.names[word],
         split=None if split is None else schema.names[split],
         names=_class_label(schema.metadata, schema.names[word]),
+        origin=None if origin is None else schema.names[origin],
     )
 
 
@@ -240,3 +247,7 @@ def _word(value: Any, names: Sequence[str]) -> str:
     if isinstance(value, int) and 0 <= value < len(names):
         return names[value]
     return str(value).strip()
+
+
+def _text(value: Any) -> str:
+    return "" if value is None or value != value else str(value).strip()

@@ -21,6 +21,7 @@ from mien.datasets.class_names import (
     read_names,
     split_number,
 )
+from mien.datasets.origins import Origins
 from mien.datasets.splits import FILE_PREFIXES, file_split, folder_split, folder_splits, is_container, long_split
 from mien.datasets.storage import Listing, base_name, encode_names
 from mien.errors import DataError
@@ -38,6 +39,7 @@ class Index:
         labels: int64 (n,), -1 where there is none.
         splits: (n,) of `mien.datasets.splits.SPLITS`.
         problems: files or rows that cannot be used, each with its reason.
+        origins: which faces a column says to belong together; None where none says it.
     """
 
     format: str
@@ -46,6 +48,7 @@ class Index:
     labels: NDArray[np.int64]
     splits: NDArray[np.str_]
     problems: tuple[str, ...] = ()
+    origins: Origins | None = None
 
 
 @dataclass
