@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mien.datasets import open_dataset
 from mien.datasets.file_rows import FILE_COLUMNS, FileTable, Header, Row, read_rows, read_table
-from mien.datasets.file_tables import Finder
+from mien.datasets.picture_finding import Finder
 from mien.datasets.tables import CLASS_COLUMNS, SPLIT_COLUMNS
 from mien.errors import DataError
 from mien.labels import EXPRESSIONS

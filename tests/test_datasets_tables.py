@@ -310,7 +310,7 @@ def test_any_bytes_are_faces_or_a_named_problem(noise):
 def test_a_table_is_parsed_once(tmp_path, monkeypatch):
     path = fer2013(tmp_path / "fer2013.csv", extra="9,1,Training")
     first = open_dataset(path)
-    monkeypatch.setattr("mien.datasets.opening.read_csv", None)
+    monkeypatch.setattr("mien.datasets.assembling.read_csv", None)
     again = open_dataset(path)
     assert again.problems == first.problems
     np.testing.assert_array_equal(again.load(skip_bad=True).images, first.load(skip_bad=True).images)
@@ -318,12 +318,12 @@ def test_a_table_is_parsed_once(tmp_path, monkeypatch):
 
 def test_a_table_that_was_read_otherwise_is_parsed_anew(tmp_path, monkeypatch):
     path = fer2013(tmp_path / "fer2013.csv")
-    monkeypatch.setattr("mien.datasets.opening.READING", 0)
+    monkeypatch.setattr("mien.datasets.assembling.READING", 0)
     with monkeypatch.context() as patched:
         patched.setattr("mien.datasets.tables._read_row", lambda rows, *_: rows.problems.append("refused"))
         assert set(open_dataset(path).problems) == {"refused"}
     assert set(open_dataset(path).problems) == {"refused"}
-    monkeypatch.setattr("mien.datasets.opening.READING", 1)
+    monkeypatch.setattr("mien.datasets.assembling.READING", 1)
     assert open_dataset(path).problems == ()
 
 

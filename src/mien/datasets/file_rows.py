@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import IO, Any
 
-from mien.datasets.class_columns import is_class, word_reader
+from mien.datasets.class_columns import Votes, is_class, word_reader
 from mien.datasets.class_names import mostly_expressions, telling
 from mien.datasets.origins import ORIGIN_COLUMNS, origin_word
 from mien.datasets.record_rows import LINES_ENDING, is_record_table, read_records
@@ -45,6 +45,9 @@ FILE_COLUMNS: tuple[str, ...] = (
 OpenFn = Callable[[str], IO[bytes]]
 """Opens a file of the dataset by its name; raises `DataError` where it cannot be read."""
 
+WordFn = Callable[[Sequence[str]], tuple[str, Votes]]
+"""Gives the class of a row from its values, and its votes; raises `RowError` where there is none."""
+
 
 _RAFDB_FILE = re.compile(r"(train|test)_[0-9]{5}_aligned\.[a-z]+", re.IGNORECASE)
 
@@ -54,7 +57,7 @@ class Row:
     """One row: where it stands, for messages; its file, its class and its split as they are written.
 
     The class is "" where people's votes settle on none, the split where there is none; `origin` is who or what the face
-    is of (`mien.datasets.origins.origin_word`), "" where nothing says it.
+    is of (`mien.datasets.origins.origin_word`), "" where nothing says it; `votes` are there where columns hold them.
     """
 
     where: str
@@ -62,6 +65,7 @@ class Row:
     word: str
     split: str = ""
     origin: str = ""
+    votes: Votes = ()
 
 
 @dataclass(frozen=True)
@@ -275,21 +279,21 @@ def _rows(lines: Sequence[tuple[str, Sequence[str]]], header: Header) -> tuple[l
     rows: list[Row] = []
     problems: list[str] = []
     header = header.settled([fields for _, fields in lines])
-    word_fn: Callable[[Sequence[str]], str] = partial(_word, header)
+    word_fn: WordFn = partial(_word, header)
     if header.word is None:
         word_fn = word_reader(header.names, [fields for _, fields in lines], (header.file, header.split))
     for where, fields in lines:
         if not any(fields):
             continue
         try:
-            rows.append(Row(where, *_values(fields, header, word_fn)))
+            rows.append(_row(where, fields, header, word_fn))
         except RowError as error:
             problems.append(f"{where} ({error})")
     return rows, problems
 
 
-def _values(fields: Sequence[str], header: Header, word_fn: Callable[[Sequence[str]], str]) -> tuple[str, ...]:
-    """File, class, split and origin of a row.
+def _row(where: str, fields: Sequence[str], header: Header, word_fn: WordFn) -> Row:
+    """What a row's values say.
 
     Raises:
         RowError: it names no file or no class.
@@ -297,15 +301,16 @@ def _values(fields: Sequence[str], header: Header, word_fn: Callable[[Sequence[s
     if not fields[header.file]:
         raise RowError("no file")
     split = "" if header.split is None else fields[header.split]
-    return fields[header.file], word_fn(fields), split, header.origin_of(fields)
+    word, votes = word_fn(fields)
+    return Row(where, fields[header.file], word, split, header.origin_of(fields), votes)
 
 
-def _word(header: Header, fields: Sequence[str]) -> str:
-    """The class in a row's column; a number is written without its point."""
+def _word(header: Header, fields: Sequence[str]) -> tuple[str, Votes]:
+    """The class in a row's column, and no votes; a number is written without its point."""
     word = "" if header.word is None else whole_number(fields[header.word])
     if not word:
         raise RowError("no class")
-    return word
+    return word, ()
 
 
 def scheme_of(header: Header, rows: Sequence[Row]) -> Scheme | None:

@@ -15,8 +15,9 @@ from mien.datasets.contents import Contents
 from mien.datasets.ferplus_folders import read_ferplus_folders
 from mien.datasets.file_codes import read_file_codes
 from mien.datasets.file_rows import may_be_of_anything, refuse_unknown_columns
-from mien.datasets.file_tables import NoneThereError, read_file_tables
+from mien.datasets.file_tables import read_file_tables
 from mien.datasets.joined import Joined
+from mien.datasets.picture_finding import NoneThereError
 from mien.datasets.rafdb import read_rafdb
 from mien.datasets.storage import base_name
 from mien.datasets.tree import Index, read_tree

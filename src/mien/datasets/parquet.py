@@ -17,8 +17,9 @@ import numpy as np
 
 from mien.datasets.class_names import NAMES_FILE, read_names
 from mien.datasets.file_rows import FILE_COLUMNS, FileTable, Row
-from mien.datasets.file_tables import Finder, build_index
+from mien.datasets.file_tables import build_index
 from mien.datasets.origins import ORIGIN_COLUMNS, origin_word
+from mien.datasets.picture_finding import Finder
 from mien.datasets.splits import folder_split, table_split
 from mien.datasets.storage import MAX_IMAGE_BYTES, Blob, Listing, is_hidden, too_large
 from mien.datasets.tables import CLASS_COLUMNS, SPLIT_COLUMNS, column_name, place_of

@@ -40,6 +40,7 @@ class Index:
         splits: (n,) of `mien.datasets.splits.SPLITS`.
         problems: files or rows that cannot be used, each with its reason.
         origins: which faces a column says to belong together; None where none says it.
+        targets: float32 (n, classes), soft labels, or None: see `mien.datasets.Faces`.
     """
 
     format: str
@@ -49,6 +50,7 @@ class Index:
     splits: NDArray[np.str_]
     problems: tuple[str, ...] = ()
     origins: Origins | None = None
+    targets: NDArray[np.float32] | None = None
 
 
 @dataclass

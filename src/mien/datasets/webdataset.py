@@ -14,9 +14,10 @@ from functools import partial
 from mien.datasets.archives import Tar, Zip
 from mien.datasets.class_names import NAMES_FILE, read_names, telling
 from mien.datasets.file_rows import FileTable, Row
-from mien.datasets.file_tables import Finder, build_index
+from mien.datasets.file_tables import build_index
 from mien.datasets.joined import Joined, shard_split
 from mien.datasets.origins import ORIGIN_COLUMNS, origin_word
+from mien.datasets.picture_finding import Finder
 from mien.datasets.splits import folder_split
 from mien.datasets.storage import Listing, Storage, read_many
 from mien.datasets.tables import CLASS_COLUMNS, column_name, whole_number

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from mien.datasets.box_rows import Box, Boxes, BoxIndex, BoxRow, UnusableError, clip, index_boxes
 from mien.datasets.class_names import NAMES_FILE, ReadFn, names_by_number
 from mien.datasets.file_rows import FileTable, Row
-from mien.datasets.file_tables import NoneThereError, find_pictures
+from mien.datasets.picture_finding import NoneThereError, find_pictures
 from mien.datasets.splits import folders_split
 from mien.datasets.storage import Listing, ManyFn, base_name
 from mien.datasets.tables import RowError, whole_number
