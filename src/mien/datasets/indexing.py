@@ -42,7 +42,7 @@ def find_index(contents: Contents) -> Index | None:
     """
     files, storage = contents.files, contents.storage
     if isinstance(storage, Joined) and storage.are_shards:
-        return read_webdataset(files, contents.root_name, contents.classes, storage)
+        return read_webdataset(files, contents.root_name, contents.classes, storage, contents.many_fn)
     index, missing = _read_known(contents)
     boxes: DataError | None = None
     later: list[str] = []
@@ -57,7 +57,7 @@ def find_index(contents: Contents) -> Index | None:
         index = index or read_file_codes(files, contents.classes, contents.read)
     index = index or _read_tree(contents, boxes)
     if _is_none(index):
-        index = read_webdataset(files, contents.root_name, contents.classes, storage) or index
+        index = read_webdataset(files, contents.root_name, contents.classes, storage, contents.many_fn) or index
     if later and _is_none(index):
         told, none_there = _read_tables(contents, later)
         index, missing = told or index, missing or none_there

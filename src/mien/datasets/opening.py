@@ -90,7 +90,7 @@ def open_dataset(
     if path.suffix.lower() in YAML_ENDINGS and path.is_file():
         path = path.parent  # YOLO's data.yaml stands for what is beside it
     try:
-        storage = open_pattern(path) or open_storage(path)
+        storage = open_pattern(path, cache=cache) or open_storage(path, cache=cache)
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})", [str(path)]) from error
     if ferplus not in get_args(FerPlus):
@@ -133,7 +133,7 @@ def _open_joined(
         return None
     if any(name.lower().endswith(".npz") or holds_pixels(name, partial(open_table, storage)) for name in tables):
         return None
-    joined = join_archives(storage, files.packed, tables, files.notes)
+    joined = join_archives(storage, files.packed, tables, files.notes, cache=cache)
     if joined is None:
         return None
     return _open_files(path, joined, list_files(joined, path, cache=cache), classes, cache=cache)

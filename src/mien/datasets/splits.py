@@ -62,7 +62,7 @@ def folder_split(name: str) -> str | None:
 
 
 def long_split(name: str) -> str | None:
-    """The split of a name that may be longer, ``train_set``, ``test-images`` or ``val2017``, or one of `OTHER_NAMES`."""
+    """The split of a longer name, ``train_set``, ``test-images`` or ``val2017``, of a plain one or of `OTHER_NAMES`."""
     word = name.strip().lower()
     longer = _LENGTHENED.fullmatch(word)
     known = FOLDER_NAMES | OTHER_NAMES

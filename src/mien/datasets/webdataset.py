@@ -19,7 +19,7 @@ from mien.datasets.joined import Joined, shard_split
 from mien.datasets.origins import ORIGIN_COLUMNS, origin_word
 from mien.datasets.picture_finding import Finder
 from mien.datasets.splits import folder_split
-from mien.datasets.storage import Listing, Storage, read_many
+from mien.datasets.storage import Listing, ManyFn, Storage
 from mien.datasets.tables import CLASS_COLUMNS, column_name, whole_number
 from mien.datasets.tree import Index
 from mien.errors import DataError, many
@@ -29,7 +29,9 @@ CLASS_FILE, FACTS_FILE = ".cls", ".json"
 """Endings of files that hold a class, and facts of which one is called as columns of classes are."""
 
 
-def read_webdataset(listing: Listing, root_name: str, classes: Sequence[str] | None, storage: Storage) -> Index | None:
+def read_webdataset(
+    listing: Listing, root_name: str, classes: Sequence[str] | None, storage: Storage, many_fn: ManyFn
+) -> Index | None:
     """Understand a listing by the files beside its pictures; None where not one has its class there.
 
     Args:
@@ -37,29 +39,29 @@ def read_webdataset(listing: Listing, root_name: str, classes: Sequence[str] | N
         root_name: name of the archive, which may say the split (``train-000017``); of several archives, each one's own
             name or folder says it before that, and theirs only where it is no more than a split's (``test``).
         classes: the class names there may be; None: as `NAMES_FILE` in it or beside the archive says, if it is needed.
-        storage: has the files beside the pictures.
+        storage: what they are in.
+        many_fn: reads the files beside the pictures.
 
     Raises:
         DataError: an unknown class, or numbers that nothing names.
     """
-    beside = read_many(
-        storage, [key + ending for key in _all_keys(listing.names) for ending in (CLASS_FILE, FACTS_FILE)]
-    )
-    facts = {
-        key: _Facts.of(beside.get(key + CLASS_FILE), beside.get(key + FACTS_FILE)) for key in _all_keys(listing.names)
-    }
+    keys = {name: _keys(name) for name in listing.names}
+    every = list(dict.fromkeys(key for some in keys.values() for key in some))
+    beside = many_fn([key + ending for key in every for ending in (CLASS_FILE, FACTS_FILE)])
+    facts = {key: _Facts.of(beside.get(key + CLASS_FILE), beside.get(key + FACTS_FILE)) for key in every}
     word, origin = (_telling(facts.values(), columns) for columns in (CLASS_COLUMNS, tuple(ORIGIN_COLUMNS)))
     joined = isinstance(storage, Joined)
     split = (folder_split if joined else shard_split)(root_name) or ""
     table = FileTable(root_name, [], [])
-    faces = _faces(listing.names, facts)
+    faces = _faces(keys, facts)
+    of_shard = {shard: shard_split(shard) if joined else None for shard in {posixpath.dirname(name) for name in faces}}
     for name in faces:
-        told = next((facts[key] for key in _keys(name) if facts[key].word(word)), None)
+        told = next((facts[key] for key in keys[name] if facts[key].word(word)), None)
         if told is not None:
-            own = shard_split(posixpath.dirname(name)) if joined else None
+            own = of_shard[posixpath.dirname(name)]
             table.rows.append(Row(name, name, told.word(word), own or split, told.origin(origin)))
         else:
-            table.problems.append(f"{name} (no class in {_keys(name)[0]}{CLASS_FILE} or {FACTS_FILE})")
+            table.problems.append(f"{name} (no class in {keys[name][0]}{CLASS_FILE} or {FACTS_FILE})")
     if not table.rows:
         return None
     listed = read_names(NAMES_FILE, partial(_names, storage)) if classes is None else tuple(map(canonical, classes))
@@ -108,19 +110,14 @@ def _telling(facts: Iterable[_Facts], columns: Sequence[str]) -> str | None:
     return telling({column: found for column, found in words.items() if found})
 
 
-def _faces(names: Sequence[str], facts: Mapping[str, _Facts]) -> list[str]:
+def _faces(keys: Mapping[str, tuple[str, ...]], facts: Mapping[str, _Facts]) -> list[str]:
     """The pictures but those that stand beside a face without a class of their own: ``1.seg.png`` beside ``1.jpg``."""
-    plain = {posixpath.splitext(name)[0] for name in names}
+    plain = {own for own, *_ in keys.values()}
 
-    def is_beside(name: str) -> bool:
-        own, *shared = _keys(name)
+    def is_beside(own: str, *shared: str) -> bool:
         return bool(shared) and shared[0] in plain and facts[own] == _Facts("", {})
 
-    return [name for name in names if not is_beside(name)]
-
-
-def _all_keys(names: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys(key for name in names for key in _keys(name)))
+    return [name for name, some in keys.items() if not is_beside(*some)]
 
 
 def _keys(name: str) -> tuple[str, ...]:
