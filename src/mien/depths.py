@@ -32,7 +32,7 @@ def bits_of(tags: Mapping[int, Any], values: NDArray[np.uint16]) -> int:
     """How many of the 16 bits of a TIFF's grey values count: 12 where white is 4,095, as from many cameras.
 
     Its header says so by the bits of a sample, or by a largest value that is all ones. Other largest values are those
-    that the picture happens to have, and are passed over, as is one that a pixel lies above. PNG's ``sBIT`` is of no use
+    that the picture happens to have, and are passed over, as is one that a pixel lies above. PNG's ``sBIT`` is no use
     here: values of which it says 12 bits were scaled to 16.
 
     Args:
