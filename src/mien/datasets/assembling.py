@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from mien.datasets import cache as cache_files
 from mien.datasets.box_rows import BoxIndex
-from mien.datasets.contents import hold_file, open_table
+from mien.datasets.contents import hold_file, open_table, read_quietly
 from mien.datasets.cutting import CutFiles
 from mien.datasets.dataset import Dataset
+from mien.datasets.file_tables import listed_names
 from mien.datasets.joined import Joined, archives_told
 from mien.datasets.listings import file_fingerprint
 from mien.datasets.npz import read_npz
@@ -67,15 +69,22 @@ def dataset_of(path: Path, index: Index, source: Files | Held, archive: str) -> 
     )
 
 
-def open_tables(path: Path, names: Sequence[str], storage: Storage, *, cache: bool) -> Dataset:
-    """CSV files that belong together, or one npz file; `storage` holds them."""
+def open_tables(
+    path: Path, names: Sequence[str], storage: Storage, classes: Sequence[str] | None = None, *, cache: bool
+) -> Dataset:
+    """CSV files that belong together, or one npz file; `storage` holds them.
+
+    Numbers in a CSV file mean what `NAMES_FILE` beside it says, or FER2013's, or `classes` (`Columns.named`).
+    """
     if names[0].lower().endswith(".npz"):
         index, images = read_npz(hold_file(storage, names[0]), str(path))
         return dataset_of(path, index, Held(images, _fingerprint(path, names, storage)), archives_told(storage))
-    fingerprint = f"{_fingerprint(path, names, storage)} {READING}"
+    folder = names[0].rpartition("/")[0]
+    listed = listed_names(folder, partial(read_quietly, storage))
+    fingerprint = f"{_fingerprint(path, names, storage)} {READING} {listed} {classes and tuple(classes)}"
     table = _recall_table(path, fingerprint) if cache else None
     if table is None:
-        table = join_tables([_read_csv(storage, name) for name in names])
+        table = join_tables([_read_csv(storage, name, listed, classes) for name in names])
         if cache:
             _keep_table(path, fingerprint, table)
     words = FORMATS.get(unpacked_name(base_name(names[0])), "CSV")
@@ -91,11 +100,11 @@ def _fingerprint(path: Path, names: Sequence[str], storage: Storage) -> str:
     return file_fingerprint(*(folder / name for name in names))
 
 
-def _read_csv(storage: Storage, name: str) -> Table:
+def _read_csv(storage: Storage, name: str, listed: Sequence[str] | None, classes: Sequence[str] | None) -> Table:
     """Read a CSV file; one on disk line by line, without holding its text."""
     try:
         with open_table(storage, name) as file:
-            return read_csv(file, name)
+            return read_csv(file, name, listed, classes)
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror or error})", [name]) from error
 

@@ -20,6 +20,7 @@ mix the seven expressions with others, which without it are taken for mistakes, 
 ReadFn = Callable[[str], bytes | None]
 """Gives the bytes of a file, by its name relative to the root; None where there is none."""
 
+_CLOSE = re.compile(r"\s*(\d+)([^\W\d_].*)", re.DOTALL)
 _NUMBERED = re.compile(r"\s*(\d+)\s*[._\-:,;)\s]\s*([^\W\d_].*)", re.DOTALL)
 
 
@@ -33,9 +34,16 @@ def is_text(name: str) -> bool:
 
 
 def split_number(name: str) -> tuple[int, str] | None:
-    """``(1, "sad")`` for ``"1. sad"``, ``"01_sad"`` or ``"1-sad"``; None for a name without a number in front."""
+    """``(1, "sad")`` for ``"1. sad"``, ``"01_sad"`` or ``"1-sad"``; None for a name without a number in front.
+
+    Nothing need stand between where the rest is an expression: ``"1sad"``.
+    """
     match = _NUMBERED.fullmatch(name)
-    return (int(match[1]), canonical(match[2])) if match else None
+    if match is None:
+        match = _CLOSE.fullmatch(name)
+        if match is None or canonical(match[2]) not in {*EXPRESSIONS, *EXTRA_EXPRESSIONS}:
+            return None
+    return int(match[1]), canonical(match[2])
 
 
 def is_expression(name: str) -> bool:

@@ -48,7 +48,6 @@ OpenFn = Callable[[str], IO[bytes]]
 WordFn = Callable[[Sequence[str]], tuple[str, Votes]]
 """Gives the class of a row from its values, and its votes; raises `RowError` where there is none."""
 
-
 _RAFDB_FILE = re.compile(r"(train|test)_[0-9]{5}_aligned\.[a-z]+", re.IGNORECASE)
 
 

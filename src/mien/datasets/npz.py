@@ -42,7 +42,11 @@ def read_npz(file: io.BytesIO, name: str) -> tuple[Index, NDArray[np.uint8]]:
         with stored:
             missing = [field for field in NPZ_FIELDS if field not in stored.files]
             if missing:
-                raise DataError(f"{name} lacks the arrays", missing)
+                raise DataError(
+                    f"{name} has the arrays {', '.join(stored.files)}; mien.fit(model, x, y) learns arrays of your "
+                    f"own, and files that mien reads hold {', '.join(NPZ_FIELDS)}: it lacks the arrays",
+                    missing,
+                )
             arrays = {field: np.asarray(stored[field]) for field in NPZ_FIELDS}
             origins = np.asarray(stored[ORIGINS_FIELD]) if ORIGINS_FIELD in stored.files else np.empty(0, np.str_)
     except (OSError, ValueError, EOFError, MemoryError, SyntaxError, zipfile.BadZipFile, zlib.error) as error:

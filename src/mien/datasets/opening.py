@@ -11,6 +11,7 @@ from typing import get_args
 
 from mien.config import FerPlus
 from mien.datasets.archives import open_storage
+from mien.datasets.arrow_files import ARROW_SUFFIX
 from mien.datasets.assembling import dataset_of, files_dataset, open_tables
 from mien.datasets.beside import kept_many
 from mien.datasets.braces import open_pattern
@@ -20,6 +21,7 @@ from mien.datasets.ferplus import MAX_VOTES_BYTES, VOTES_FILE, read_votes, with_
 from mien.datasets.ferplus_folders import read_ferplus_folders
 from mien.datasets.file_rows import holds_pixels, is_file_table
 from mien.datasets.file_tables import read_file_tables
+from mien.datasets.foreign import foreign_files, way_of
 from mien.datasets.indexing import find_index, find_table_index
 from mien.datasets.joined import Joined, join_archives
 from mien.datasets.listings import file_fingerprint, list_files
@@ -110,7 +112,7 @@ def open_dataset(
         return _open_parquet(path, path, names, classes)
     if not tables:
         raise _nothing_found(path, files)
-    return open_tables(path, tables, storage, cache=cache)
+    return open_tables(path, tables, storage, classes, cache=cache)
 
 
 def _open_files(
@@ -151,6 +153,8 @@ def _nothing_found(path: Path, files: Listing) -> DataError:
         else "it holds no images"
     )
     packed = f", but {listing(files.packed)}; unpack what is packed there, or name one archive" if files.packed else ""
+    if not files.packed:
+        packed = way_of(foreign_files(path))
     if any(name.lower().endswith(".tar") for name in files.packed):
         packed += "; shards need a file with its class beside each picture (1.cls, or 1.json with a key label)"
     return DataError(
@@ -165,11 +169,11 @@ def _open_file(path: Path, classes: Sequence[str] | None, *, cache: bool) -> Dat
     storage, lowered = Folder(path.parent), path.name.lower()
     listed = lowered.endswith(TABLE_ENDINGS) and not lowered.endswith(".npz")
     of_files = listed and is_file_table(path.name, partial(open_table, storage))
-    if lowered.endswith(PARQUET_SUFFIX) and not of_files:
+    if lowered.endswith((PARQUET_SUFFIX, ARROW_SUFFIX)) and not of_files:
         return _open_parquet(path, path.parent, [path.name], classes)
     if not lowered.endswith(TABLE_ENDINGS):
-        allowed = "folders, zip and tar archives, .csv (also .csv.gz, .xz and .bz2), .tsv, .jsonl, .npz and .parquet"
-        raise UsageError(f"not a dataset: {path}; allowed are {allowed} files")
+        allowed = "folders, zip and tar archives, .csv (also .csv.gz, .xz and .bz2), .tsv, .jsonl, .npz, .parquet"
+        raise UsageError(f"not a dataset: {path}; allowed are {allowed} and .arrow files{way_of([path.name])}")
     if of_files:
         contents = Contents(
             storage.listing(), storage, path.parent.name, classes, kept_many(storage, path, cache=cache)
@@ -179,7 +183,7 @@ def _open_file(path: Path, classes: Sequence[str] | None, *, cache: bool) -> Dat
             return files_dataset(path, index, contents.files, storage)
     if is_record_table(path.name):
         raise DataError("no columns of files and of what they show, such as file_name and label", [str(path)])
-    return open_tables(path, [path.name], storage, cache=cache)
+    return open_tables(path, [path.name], storage, classes, cache=cache)
 
 
 def _open_parquet(path: Path, root: Path, names: Sequence[str], classes: Sequence[str] | None) -> Dataset:

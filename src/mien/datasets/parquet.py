@@ -1,5 +1,7 @@
 """Parquet files of pictures and classes, as Hugging Face's hub has datasets: ``data/train-00000-of-00001.parquet``.
 
+And Arrow files (`mien.datasets.arrow_files`), which have the same columns.
+
 A row holds a picture's bytes, by themselves or as ``{bytes, path}``, and a class: a name, or a number whose name stands
 in the file's own metadata (``ClassLabel``) or in `NAMES_FILE`. Needs pyarrow.
 """
@@ -15,9 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from mien.datasets.arrow_files import ARROW_SUFFIX, ArrowFile, arrow_names, features_beside, opened_arrow
 from mien.datasets.class_names import NAMES_FILE, read_names
 from mien.datasets.file_rows import FILE_COLUMNS, FileTable, Row
 from mien.datasets.file_tables import build_index
+from mien.datasets.joined import shard_split
 from mien.datasets.origins import ORIGIN_COLUMNS, origin_word
 from mien.datasets.picture_finding import Finder
 from mien.datasets.splits import folder_split, table_split
@@ -51,9 +55,9 @@ class _Columns:
 
 
 def parquet_names(root: Path) -> list[str]:
-    """The Parquet files in a folder and below, relative to it, but hidden ones; sorted."""
+    """The Parquet files in a folder and below, relative to it, but hidden ones; else the Arrow files; sorted."""
     found = (path.relative_to(root) for path in root.rglob(f"*{SUFFIX}") if path.is_file())
-    return sorted(path.as_posix() for path in found if not any(map(is_hidden, path.parts)))
+    return sorted(path.as_posix() for path in found if not any(map(is_hidden, path.parts))) or arrow_names(root)
 
 
 def hold_pictures(root: Path, names: Sequence[str]) -> bool:
@@ -95,7 +99,7 @@ def read_parquet(root: Path, names: Sequence[str], classes: Sequence[str] | None
     listed = read_names(NAMES_FILE, lambda _: names_file.read_bytes() if names_file.is_file() else None)
     listed = listed if classes is None else tuple(map(canonical, classes))
     index = build_index([(table, Finder(keys, table))], listed, keys)
-    return replace(index, format="Parquet"), shards
+    return replace(index, format="Arrow" if names[0].endswith(ARROW_SUFFIX) else "Parquet"), shards
 
 
 class Shards:
@@ -116,9 +120,11 @@ class Shards:
     def rows(self, name: str) -> Iterator[Row]:
         """The rows of a file that have a class."""
         folder = (self.root.resolve() / name).parent.name  # a file may be a link to a blob, as in the hub's cache
-        split = table_split(Path(name).stem) or folder_split(folder) or ""
+        split = table_split(Path(name).stem) or shard_split(Path(name).stem) or folder_split(folder) or ""
         with self._opened(name) as file:
             columns = _columns(file.schema_arrow, name)
+            if not columns.names and name.endswith(ARROW_SUFFIX):
+                columns = replace(columns, names=_names_in(features_beside(self.root / name), columns.word))
             wanted = [column for column in (columns.word, columns.split, columns.origin) if column]
             found = file.read(columns=wanted).to_pydict()
         splits = [str(one or "") for one in found[columns.split]] if columns.split else []
@@ -162,6 +168,9 @@ class Shards:
         """The pictures of these rows, int64 (n,) rising, each as its cell; row groups without one are passed over."""
         with self._opened(name) as file:
             picture = _columns(file.schema_arrow, name).picture
+            if isinstance(file, ArrowFile):
+                yield from file.cells(picture, rows.tolist())
+                return
             sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
             ends = np.cumsum(sizes)
             first = 0
@@ -174,11 +183,17 @@ class Shards:
 
     @contextmanager
     def _opened(self, name: str) -> Iterator[Any]:
+        is_arrow, path = name.endswith(ARROW_SUFFIX), self.root / name
         try:
-            with self._parquet.ParquetFile(self.root / name, buffer_size=BUFFER, pre_buffer=False) as file:
+            with (
+                opened_arrow(self._arrow, path)
+                if is_arrow
+                else self._parquet.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False)
+            ) as file:
                 yield file
         except (self._arrow.ArrowException, OSError) as error:
-            raise DataError(f"is no Parquet file that can be read ({self._why(name, error)})", [name]) from error
+            kind = "Arrow" if is_arrow else "Parquet"
+            raise DataError(f"is no {kind} file that can be read ({self._why(name, error)})", [name]) from error
 
     def _why(self, name: str, error: Exception) -> str:
         """Why a file cannot be read; after ``git clone`` it may not have been fetched."""
@@ -233,8 +248,17 @@ def _holds_bytes(kind: Any) -> bool:
 def _class_label(metadata: dict[bytes, bytes] | None, column: str) -> tuple[str, ...]:
     """The names that Hugging Face's ``datasets`` wrote beside a column of numbers; none where it did not."""
     try:
-        told = json.loads((metadata or {})[b"huggingface"])["info"]["features"][column]["names"]
+        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
     except (KeyError, TypeError, ValueError):
+        return ()
+    return _names_in(features, column)
+
+
+def _names_in(features: Any, column: str) -> tuple[str, ...]:
+    """The names of a ``ClassLabel`` among features; none where the column is no such."""
+    try:
+        told = features[column]["names"]
+    except (KeyError, TypeError):
         return ()
     return tuple(map(str, told)) if isinstance(told, list) else ()
 

@@ -50,7 +50,8 @@ USAGES: dict[str, str] = {
 _USAGES = {usage.lower(): split for usage, split in USAGES.items()}
 
 _KINDS = "set|split|images?|imgs?|pictures|faces|data|files|folder"
-_LENGTHENED = re.compile(rf"(.+?)[ _-]?(?:{_KINDS}|20[0-9]{{2}})")
+_STATES = "aligned|cropped|crop|resized|processed|preprocessed|original|raw"
+_LENGTHENED = re.compile(rf"(.+?)(?:[ _-](?:{_STATES}))?[ _-]?(?:{_KINDS}|20[0-9]{{2}})")
 _CONTAINER = re.compile(f"{_KINDS}|photos|dataset")
 
 _WHERE = {"train": "a folder train/, or Usage Training", "test": "a folder test/, or Usage PublicTest or PrivateTest"}
