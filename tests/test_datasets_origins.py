@@ -136,6 +136,8 @@ def test_names_say_it(names, kind):
         ["happy/{}.jpg", "sad/{}.jpg"],
         ["happy/images/{}.jpg", "sad/images/{}.jpg"],
         ["surface{}.jpg", "face_{}.jpg"],
+        ["happy/happy_face_{}.jpg", "sad/sad_face_{}.jpg"],
+        ["happy/img1_face_000{}.jpg", "sad/img2_face_000{}.jpg"],
     ],
 )
 def test_names_say_nothing(names):
@@ -180,6 +182,7 @@ def test_persons_and_copies_stand_on_one_side_each(pairs, fraction, seed):
     learn, check = holdout_groups(labels, copies, origins=origins, fraction=fraction, seed=seed)
     assert not {*joined[learn].tolist()} & {*joined[check].tolist()}
     assert sorted([*learn, *check]) == list(range(len(labels)))
+    assert set(labels[learn]) == set(labels)
 
 
 def test_shares_of_classes_are_kept_where_pictures_mix_them():
@@ -223,3 +226,18 @@ def test_conversion_keeps_it(tmp_path):
     folder = open_dataset(tmp_path / "folder")
     assert (folder.origins.kind, folder.origins.count()) == ("picture", 12)
     assert "train/angry/3_face1.png" in folder.names
+
+
+def test_a_class_of_one_person_is_learned():
+    labels, people = np.tile([0, 1], 30), np.repeat(np.arange(6), 10)
+    labels[people == 3] = 2
+    for seed in range(8):
+        learn, check = holdout_groups(labels, np.arange(60), origins=Origins("person", people), fraction=0.3, seed=seed)
+        assert set(labels[learn]) == {0, 1, 2}
+        assert set(labels[check]) == {0, 1}
+
+
+def test_persons_with_a_class_each_are_no_reason_to_learn_fewer():
+    labels = np.repeat(np.arange(6), 10)
+    learn, check = holdout_groups(labels, np.arange(60), origins=Origins("person", labels), fraction=0.3)
+    assert set(labels[learn]) == set(labels[check]) == set(range(6))

@@ -51,9 +51,12 @@ _PERSON_FILES = tuple(
 )
 """File names that begin with a person, which is the group."""
 
-_COPY, _CROP = r"[._-]rf[._-][0-9a-z]{8,}", r"[ _-](?:face|crop)[ _-]?[0-9]+"
-_PART = re.compile(rf"(.+?)(?:{_COPY}(?:{_CROP})?|{_CROP})(?:\.[a-z0-9]+)?", re.IGNORECASE)
-"""What files are called that hold one face of several in a picture, or one of Roboflow's changed copies of it."""
+_COPY, _CROP = r"[._-]rf[._-][0-9a-z]{8,}", r"[ _-](?:face|crop)[ _-]?[0-9]{1,2}"
+_PART = re.compile(rf"(?:(.+?){_COPY}(?:{_CROP})?|([^0-9]*[0-9].*?){_CROP})(?:\.[a-z0-9]+)?", re.IGNORECASE)
+"""What files are called that hold one face of several in a picture, or one of Roboflow's changed copies of it.
+
+The picture of a face has a number (``IMG_17_face2.png``): ``happy_face_2.png`` is one of a series of pictures.
+"""
 
 _BOX = re.compile(r"#[0-9]+$")
 """How the name of one of several boxes in a picture ends."""
@@ -156,7 +159,7 @@ def picture_of(name: str, classes: Sequence[str] = ()) -> str:
     part = _PART.fullmatch(base)
     if part is None:
         return whole
-    return "/".join([*(one for one in folder.split("/") if canonical(one) not in classes), part[1]]) + slash
+    return "/".join([*(one for one in folder.split("/") if canonical(one) not in classes), part[1] or part[2]]) + slash
 
 
 def _persons(names: Sequence[str]) -> Origins | None:
