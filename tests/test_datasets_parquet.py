@@ -202,3 +202,17 @@ def test_an_arrow_file_that_is_none(tmp_path):
     (tmp_path / "x.arrow").write_bytes(b"no")
     with pytest.raises(DataError, match=r"is no Arrow file that can be read \(.*\): x\.arrow"):
         open_dataset(tmp_path / "x.arrow")
+
+
+@pytest.mark.parametrize("labels", [[3, 4], [True, True]])
+def test_a_column_of_names_comes_before_bare_numbers(tmp_path, labels):
+    path = write(tmp_path / "x.parquet", labels, emotion=["sad", "happy"])
+    dataset = open_dataset(path)
+    assert [dataset.classes[label] for label in dataset.labels] == ["sad", "happy"]
+    named = write(tmp_path / "y.parquet", [1, 0], names=("Happy", "Sad"), emotion=["fear", "fear"])
+    assert open_dataset(named).counts()["train"]["sad"] == 1
+
+
+def test_a_column_of_persons(tmp_path):
+    path = write(tmp_path / "x.parquet", ["sad", "happy"] * 5, subject_id=[at // 2 for at in range(10)])
+    assert open_dataset(path).origins.numbers.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]

@@ -421,3 +421,10 @@ def test_classes_that_are_given_do_not_number_fer2013s_emotions_anew(tmp_path):
         "disgust",
         "fear",
     ]
+
+
+def test_a_column_for_each_class_beside_pixels_is_refused(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text(f"pixels,angry,Happiness\n{pixels(1)},0,1\n")
+    with pytest.raises(DataError, match=r"a column for each class \(angry, Happiness\) is not read beside pixels"):
+        open_dataset(path)

@@ -20,8 +20,9 @@ mix the seven expressions with others, which without it are taken for mistakes, 
 ReadFn = Callable[[str], bytes | None]
 """Gives the bytes of a file, by its name relative to the root; None where there is none."""
 
+_BEHIND = re.compile(r"\s*([^\W\d_]+)[\s:,;=_-]+(\d+)\s*")
 _CLOSE = re.compile(r"\s*(\d+)([^\W\d_].*)", re.DOTALL)
-_NUMBERED = re.compile(r"\s*(\d+)\s*[._\-:,;)\s]\s*([^\W\d_].*)", re.DOTALL)
+_NUMBERED = re.compile(r"\s*(\d+)\s*[._\-:,;=)\s]\s*([^\W\d_].*)", re.DOTALL)
 
 
 def is_text(name: str) -> bool:
@@ -117,10 +118,31 @@ def read_names(name: str, read_fn: ReadFn) -> tuple[str, ...] | None:
 
 
 def names_by_number(names: Sequence[str]) -> dict[int, str]:
-    """What numbers mean where a list of names says it: the first is 0, unless each line has its number in front."""
-    numbered = [split_number(name) for name in names]
-    told = {one[0]: one[1] for one in numbered if one is not None}
-    return told if len(told) == len(names) else dict(enumerate(names))
+    """What numbers mean where a list of names says it: the first is 0, unless each line has its own.
+
+    The number stands in front (``1 sad``) or, of expressions, behind (``sad: 1``).
+
+    Raises:
+        DataError: some lines have a number of their own and others have none, or two have the same.
+    """
+    for ways in (split_number, _split_behind):
+        numbered = [ways(name) for name in names]
+        told = {one[0]: one[1] for one in numbered if one is not None}
+        if len(told) == len(names):
+            return told
+        if mostly_expressions(set(told.values())) and len(told) > 1:
+            bad = [name for name, one in zip(names, numbered, strict=True) if one is None] or list(names)
+            raise DataError(
+                f"{NAMES_FILE}: each line has a number of its own (1 happy), or none has; these differ", bad
+            )
+    return dict(enumerate(names))
+
+
+def _split_behind(name: str) -> tuple[int, str] | None:
+    """``(1, "sad")`` for ``"sad: 1"`` or ``"sad,1"``; None for other names than expressions."""
+    match = _BEHIND.fullmatch(name)
+    known = match is not None and canonical(match[1]) in {*EXPRESSIONS, *EXTRA_EXPRESSIONS}
+    return (int(match[2]), canonical(match[1])) if match is not None and known else None
 
 
 def guess(unknown: Sequence[str], known: set[str]) -> str:

@@ -266,6 +266,8 @@ def _names_of_numbers(
     if unknown:
         told = NAMES_FILE if listed is not None or scheme is None else scheme.name
         known = ", ".join(f"{number} {name or 'none'}" for number, name in names.items())
+        way = "; where the first is 1, write a number in front of each name (1 happy)"
+        known += way if listed and "0" not in words else ""
         raise DataError(f"numbers without a name; by {told} they are {known}", _named(rows, unknown))
     return meaning if listed is not None else {word: meaning[word] for word in words}
 

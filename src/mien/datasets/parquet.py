@@ -24,6 +24,7 @@ from mien.datasets.file_tables import build_index
 from mien.datasets.joined import shard_split
 from mien.datasets.origins import ORIGIN_COLUMNS, origin_word
 from mien.datasets.picture_finding import Finder
+from mien.datasets.pixels import LFS_POINTER
 from mien.datasets.splits import folder_split, table_split
 from mien.datasets.storage import MAX_IMAGE_BYTES, Blob, Listing, is_hidden, too_large
 from mien.datasets.tables import CLASS_COLUMNS, SPLIT_COLUMNS, column_name, place_of
@@ -39,8 +40,6 @@ BATCH = 256
 
 BUFFER = 2**20
 """Bytes of a column that are held at a time; without it pyarrow holds those of a whole row group."""
-
-_POINTER = b"version https://git-lfs"
 
 
 @dataclass(frozen=True)
@@ -198,7 +197,7 @@ class Shards:
     def _why(self, name: str, error: Exception) -> str:
         """Why a file cannot be read; after ``git clone`` it may not have been fetched."""
         with suppress(OSError), (self.root / name).open("rb") as file:
-            if file.read(len(_POINTER)) == _POINTER:
+            if file.read(len(LFS_POINTER)) == LFS_POINTER:
                 return "it is a pointer of Git LFS; git lfs pull fetches the file itself"
         return str(error).partition("\n")[0]
 
@@ -224,7 +223,7 @@ def _columns(schema: Any, name: str) -> _Columns:
     pictures = [column for column, field in zip(found, schema, strict=True) if _holds_bytes(field.type)]
     picture = next((column for column in FILE_COLUMNS if column in pictures), next(iter(pictures), None))
     plain = [column if not field.type.num_fields else "" for column, field in zip(found, schema, strict=True)]
-    word, split = place_of(plain, (*CLASS_COLUMNS, "cls")), place_of(plain, SPLIT_COLUMNS)
+    word, split = _class_place(schema, plain), place_of(plain, SPLIT_COLUMNS)
     origin = place_of(plain, tuple(ORIGIN_COLUMNS))
     if picture is None or word is None:
         lacking = "pictures' bytes" if picture is None else f"classes, such as {', '.join(CLASS_COLUMNS[:3])}"
@@ -236,6 +235,23 @@ def _columns(schema: Any, name: str) -> _Columns:
         names=_class_label(schema.metadata, schema.names[word]),
         origin=None if origin is None else schema.names[origin],
     )
+
+
+def _class_place(schema: Any, names: Sequence[str]) -> int | None:
+    """Where the column of classes stands: one of names, or of numbers that have some, before one of bare numbers.
+
+    Args:
+        schema: of the file.
+        names: of its columns, "" for those of no plain values.
+    """
+    kinds = (*CLASS_COLUMNS, "cls")
+    places = [
+        names.index(kind) for kind in kinds if kind in names and str(schema.field(names.index(kind)).type) != "bool"
+    ]
+    named = [
+        at for at in places if "string" in str(schema.field(at).type) or _class_label(schema.metadata, schema.names[at])
+    ]
+    return next(iter(named or places), None)
 
 
 def _holds_bytes(kind: Any) -> bool:

@@ -180,6 +180,7 @@ def read_csv(
     base = PurePosixPath(name)
     columns = Columns.of(header, contempt=unpacked_name(base.name) not in PIXEL_TABLES)
     if columns is not None:
+        _refuse_class_columns(header, columns, name)
         columns = columns.named(base.name, listed, classes)
     if columns is None:
         raise DataError(
@@ -199,6 +200,22 @@ def read_csv(
     if not rows.labels and not rows.problems:
         raise DataError("no rows", [name])
     return _table(rows, side)
+
+
+def _refuse_class_columns(header: bytes, columns: Columns, name: str) -> None:
+    """Refuse a table of pixels with a column for each expression and none for all: its faces would have no label.
+
+    Raises:
+        DataError: says so.
+    """
+    texts = (text.decode("utf-8", "replace").strip(' "\r\n') for text in _fields(header, columns.delimiter))
+    found = [text for text in texts if canonical(text) in _LABELS]
+    if columns.emotion is None and len(found) > 1:
+        raise DataError(
+            f"a column for each class ({', '.join(found)}) is not read beside pixels; write the class of each row into "
+            "one column, emotion",
+            [name],
+        )
 
 
 def _chain(first: Iterable[tuple[int, bytes]], rest: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
