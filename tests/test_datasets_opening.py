@@ -647,7 +647,5 @@ def test_a_pointer_of_git_lfs_is_named(tmp_path):
     for name in ("happy", "sad"):
         draw(tmp_path / name / "a.png")
     (tmp_path / "sad" / "a.png").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
-    with pytest.raises(
-        DataError, match=r"sad/a\.png \(is a pointer of Git LFS; git lfs pull fetches"
-    ):
+    with pytest.raises(DataError, match=r"sad/a\.png \(is a pointer of Git LFS; git lfs pull fetches"):
         open_dataset(tmp_path).load(cache=False)
