@@ -23,7 +23,7 @@ _WAYS = (
     ),
     (re.compile(r".*\.(xlsx|xls|ods|sqlite|db3?)"), "save the table as CSV, with columns such as path,label"),
     (
-        re.compile(r".*(label|annotation|emotion|expression|metadata|list).*\.(json|txt|text)"),
+        re.compile(r".*(label|annotation|emotion|expression|metadata|list|train|test|val).*\.(json|txt|text)"),
         "tables of files are .csv, .tsv or .jsonl, with columns such as path,label",
     ),
     (
