@@ -201,3 +201,10 @@ def test_other_models_that_it_learned_from_are_said(tmp_path, patterns):
     alone = replace(SPEC, trained_on={**SPEC.trained_on, "recipe": {"init": "", "init_share": 0.0, "teachers": []}})
     for spec in (alone, replace(SPEC, trained_on={**SPEC.trained_on, "recipe": "seed"})):
         assert "learned from" not in run_card(record, spec, {}).partition("## Scores")[0]
+
+
+def test_the_card_says_that_other_persons_were_held_out():
+    record = {"command": "mien train", "training": {"keep": "best", "early_stopping": 0}}
+    spec = replace(SPEC, trained_on={**SPEC.trained_on, "validation": "holdout", "validation_apart": "person"})
+    card = run_card(record, spec, {"validation": score("validation")})
+    assert "2 of other persons were held out to choose the epoch." in " ".join(card.split())

@@ -193,7 +193,7 @@ def test_what_stands_beside_the_pictures_of_a_tar_is_kept(tmp_path, monkeypatch)
 def test_faces_of_one_picture_become_files_of_their_own(tmp_path):
     root = write_yolo(tmp_path / "data")
     convert(root, tmp_path / "faces")
-    assert (tmp_path / "faces" / "train" / "sad" / "c-3.png").is_file()
+    assert (tmp_path / "faces" / "train" / "sad" / "c_face3.png").is_file()
     assert (tmp_path / "faces" / "val" / "happy" / "e.png").is_file()
     converted = open_dataset(tmp_path / "faces")
     assert converted.counts() == open_dataset(root).counts()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from boxed import FACES, HEIGHT, WIDTH, coco_document, write_coco, write_coco_apart, write_text
+from boxed import FACES, HEIGHT, WIDTH, Face, coco_document, write_coco, write_coco_apart, write_picture, write_text
 from mien.datasets import open_dataset
 from mien.datasets.coco import read_coco, row_of
 from mien.datasets.storage import Listing
@@ -136,3 +136,17 @@ def test_boxes_in_shares_are_not_taken_for_pixels(tmp_path):
 
     change(root, how)
     assert "annotation 1 (its box lies within one pixel" in open_dataset(root).problems[0]
+
+
+def test_pictures_of_one_name_in_two_splits(tmp_path):
+    for split, stems in (("train", "ab"), ("val", "abc")):
+        pictures = {stem: [Face(3 if split == "val" else at, 10, 4, 12 + at)] for at, stem in enumerate(stems)}
+        for stem, faces in pictures.items():
+            write_picture(tmp_path / f"{split}2017" / f"{stem}.png", faces)
+        write_text(tmp_path / "annotations" / f"instances_{split}2017.json", json.dumps(coco_document(pictures)))
+    dataset = open_dataset(tmp_path)
+    assert dataset.names.tolist() == [
+        f"{name}.png" for name in ("train2017/a", "train2017/b", *(f"val2017/{s}" for s in "abc"))
+    ]
+    assert [dataset.classes[label] for label in dataset.labels] == ["angry", "disgust", "happy", "happy", "happy"]
+    assert dataset.splits.tolist() == ["train"] * 2 + ["val"] * 3

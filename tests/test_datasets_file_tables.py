@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mien.datasets import open_dataset
 from mien.datasets.file_rows import FILE_COLUMNS, FileTable, Header, Row, read_rows, read_table
-from mien.datasets.file_tables import Finder, find_pictures
+from mien.datasets.picture_finding import Finder, find_pictures
 from mien.datasets.tables import CLASS_COLUMNS, SPLIT_COLUMNS
 from mien.errors import DataError
 from mien.labels import EXPRESSIONS
@@ -538,3 +538,41 @@ def count_candidates(monkeypatch) -> list[int]:
 
     monkeypatch.setattr(Finder, "_candidates", candidates)
     return looked
+
+
+@pytest.mark.parametrize("label", ["True", "face", "3", ""])
+def test_of_several_columns_of_classes_the_one_that_says_expressions(tmp_path, label):
+    for name in ("1.png", "2.png"):
+        write_grey(tmp_path / name)
+    (tmp_path / "x.csv").write_text(f"file,label,emotion\n1.png,{label},happy\n2.png,{label},Sadness\n")
+    dataset = open_dataset(tmp_path)
+    assert [dataset.classes[label] for label in dataset.labels] == ["happy", "sad"]
+
+
+@pytest.mark.parametrize(
+    "lines", ["happy 1\nsad 0", "happiness: 1\nSad,0", "1=happy\n0=sad", "1,happy\n0,sad", "1: happy\n0: sad"]
+)
+def test_lists_with_a_number_on_each_line(tmp_path, lines):
+    for name in ("1.png", "2.png"):
+        write_grey(tmp_path / name)
+    (tmp_path / "x.csv").write_text("file,label\n1.png,0\n2.png,1\n")
+    (tmp_path / "classes.txt").write_text(lines)
+    dataset = open_dataset(tmp_path)
+    assert [dataset.classes[label] for label in dataset.labels] == ["sad", "happy"]
+
+
+def test_a_list_of_which_some_lines_have_numbers_is_not_counted_through(tmp_path):
+    write_grey(tmp_path / "1.png")
+    (tmp_path / "x.csv").write_text("file,label\n1.png,0\n")
+    (tmp_path / "classes.txt").write_text("id,name\n0,angry\n1,happy\n")
+    with pytest.raises(DataError, match=r"classes\.txt: each line has a number of its own .*: id,name"):
+        open_dataset(tmp_path)
+
+
+def test_a_list_that_is_counted_from_1_is_told_how_to_say_so(tmp_path):
+    for name in ("1.png", "2.png"):
+        write_grey(tmp_path / name)
+    (tmp_path / "x.csv").write_text("file,label\n1.png,1\n2.png,2\n")
+    (tmp_path / "classes.txt").write_text("happy\nsad\n")
+    with pytest.raises(DataError, match=r"0 happy, 1 sad; where the first is 1, write a number in front of each name"):
+        open_dataset(tmp_path)

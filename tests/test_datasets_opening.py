@@ -561,3 +561,91 @@ def test_archives_in_an_empty_dataset_are_named(tmp_path, zipped):
     (root / "in" / "faces.ZIP").write_bytes(b"")
     with pytest.raises(DataError, match=r"it holds no images, but in/faces\.ZIP; unpack"):
         open_dataset(shutil.make_archive(str(root), "zip", root) if zipped else root)
+
+
+@pytest.mark.parametrize(
+    ("lines", "classes"),
+    [
+        ("tired\nawake\n", ("tired", "awake")),
+        ("1 awake\n0 tired\n", ("awake", "tired")),
+        (None, ("awake", "tired")),
+    ],
+)
+def test_classes_of_own_names_come_in_the_order_of_their_list(tmp_path, lines, classes):
+    for name in ("tired", "awake"):
+        draw(tmp_path / name / "a.png")
+    if lines is not None:
+        (tmp_path / "classes.txt").write_text(lines)
+    assert open_dataset(tmp_path).classes == classes
+
+
+def test_a_list_of_other_names_than_the_folders_have_is_not_passed_over(tmp_path):
+    for name in ("n0001", "n0002"):
+        draw(tmp_path / name / "a.png")
+    (tmp_path / "classes.txt").write_text("happy\nsad\n")
+    with pytest.raises(DataError, match=r"the classes are happy, sad \(classes\.txt lists them\).*: n0001, n0002"):
+        open_dataset(tmp_path)
+
+
+def test_a_list_of_something_else_beside_expressions_and_contempt(tmp_path):
+    for name in ("happy", "contempt"):
+        draw(tmp_path / name / "a.png")
+    (tmp_path / "classes.txt").write_text("face\n")
+    with pytest.raises(DataError, match=r"the classes are face \(classes\.txt"):
+        open_dataset(tmp_path)
+    draw(tmp_path / "sad" / "a.png")
+    assert open_dataset(tmp_path).classes == ("contempt", "happy", "sad")
+
+
+@pytest.mark.parametrize("form", ["{}{}", "{}_{}"])
+def test_numbers_close_in_front_of_expressions(tmp_path, form):
+    for number, name in enumerate(EXPRESSIONS[::-1]):
+        draw(tmp_path / form.format(number, name) / "a.png", number)
+    dataset = open_dataset(tmp_path)
+    assert dataset.classes == EXPRESSIONS
+    assert dataset.names[dataset.labels == 0].tolist() == [f"{form.format(6, 'angry')}/a.png"]
+
+
+@pytest.mark.parametrize("form", ["{0}/{0}_Aligned_Faces", "{0}_Aligned_Faces"])
+def test_folders_of_sfew(tmp_path, form):
+    for split in ("Train", "Val"):
+        for name in ("Angry", "Happy"):
+            draw(tmp_path / form.format(split) / name / "a.png")
+    if form.startswith("{0}/"):
+        draw(tmp_path / form.format("Test") / "a.png")
+    splits = open_dataset(tmp_path).splits.tolist()
+    assert splits == [*(["test"] if form.startswith("{0}/") else []), "train", "train", "val", "val"]
+
+
+def test_neutrality_is_neutral(tmp_path):
+    for name in ("anger", "neutrality", "happiness"):
+        draw(tmp_path / name / "a.png")
+    assert open_dataset(tmp_path).counts()["train"]["neutral"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [
+        ("X_train.npy", r"mien\.fit\(model, x, y\) learns arrays"),
+        ("fer2013.PKL", r"mien\.fit"),
+        ("fer-train.tfrecord-00000-of-00001", "TensorFlow's records are not read"),
+        ("labels.xlsx", "save the table as CSV"),
+        ("labels.json", r"tables of files are \.csv"),
+    ],
+)
+def test_files_of_other_programs_are_named_with_what_to_do(tmp_path, name, way):
+    draw(tmp_path / "a.png")
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(DataError, match=rf"; {name}: .*{way}"):
+        open_dataset(tmp_path)
+    if name != "labels.json":
+        with pytest.raises(UsageError, match=rf"not a dataset: .*; {name}: .*{way}"):
+            open_dataset(tmp_path / name)
+
+
+def test_a_pointer_of_git_lfs_is_named(tmp_path):
+    for name in ("happy", "sad"):
+        draw(tmp_path / name / "a.png")
+    (tmp_path / "sad" / "a.png").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(DataError, match=r"sad/a\.png \(is a pointer of Git LFS; git lfs pull fetches"):
+        open_dataset(tmp_path).load(cache=False)

@@ -158,3 +158,61 @@ def test_without_pyarrow(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingExtraError, match=r"reading \.parquet needs .* pip install 'mien\[parquet\]'"):
         open_dataset(path)
+
+
+def write_arrow(path: Path, labels: list, *, names: tuple = (), stream: bool = True) -> Path:
+    """Pictures whose pixels are ten times the row's number, as ``datasets`` saves them."""
+    source = pq.read_table(write(path.parent / "x.parquet", labels, names=names))
+    (path.parent / "x.parquet").unlink()
+    with pa.OSFile(str(path), "wb") as file:
+        opened = (pa.ipc.new_stream if stream else pa.ipc.new_file)(file, source.schema)
+        with opened as writer:
+            writer.write_table(source, max_chunksize=3)
+    return path
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_dataset_that_was_saved_to_disk(tmp_path, stream):
+    names = ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral")
+    for split in ("train", "test"):
+        folder = tmp_path / "faces" / split
+        write_arrow(folder / "data-00000-of-00001.arrow", list(range(7)), names=names, stream=stream)
+        (folder / "state.json").write_text('{"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}')
+        write_arrow(folder / "cache-0a1b.arrow", [0, 1])
+    dataset = open_dataset(tmp_path / "faces")
+    assert (dataset.format, dataset.classes) == ("Arrow", EXPRESSIONS)
+    assert dataset.counts() == {split: dict.fromkeys(EXPRESSIONS, 1) for split in ("train", "test")}
+    faces = dataset.load(cache=False).select("test")
+    assert faces.images[:, 0, 0, 0].tolist() == [0, 10, 20, 30, 40, 50, 60]
+    assert [faces.classes[label] for label in faces.labels] == list(FER2013_INDICES)
+    assert dataset.read(5, InputSpec(48, 1)).max() == 50
+
+
+def test_names_of_arrow_files_beside_them(tmp_path):
+    path = write_arrow(tmp_path / "fer-train-00000-of-00002.arrow", [1, 0])
+    with pytest.raises(DataError, match="classes are numbers"):
+        open_dataset(path)
+    features = {"label": {"names": ["sad", "happy"], "_type": "ClassLabel"}}
+    (tmp_path / "dataset_info.json").write_text(json.dumps({"features": features}))
+    assert open_dataset(path).counts()["train"]["sad"] == 1
+    assert open_dataset(tmp_path).labels.tolist() == open_dataset(path).labels.tolist()
+
+
+def test_an_arrow_file_that_is_none(tmp_path):
+    (tmp_path / "x.arrow").write_bytes(b"no")
+    with pytest.raises(DataError, match=r"is no Arrow file that can be read \(.*\): x\.arrow"):
+        open_dataset(tmp_path / "x.arrow")
+
+
+@pytest.mark.parametrize("labels", [[3, 4], [True, True]])
+def test_a_column_of_names_comes_before_bare_numbers(tmp_path, labels):
+    path = write(tmp_path / "x.parquet", labels, emotion=["sad", "happy"])
+    dataset = open_dataset(path)
+    assert [dataset.classes[label] for label in dataset.labels] == ["sad", "happy"]
+    named = write(tmp_path / "y.parquet", [1, 0], names=("Happy", "Sad"), emotion=["fear", "fear"])
+    assert open_dataset(named).counts()["train"]["sad"] == 1
+
+
+def test_a_column_of_persons(tmp_path):
+    path = write(tmp_path / "x.parquet", ["sad", "happy"] * 5, subject_id=[at // 2 for at in range(10)])
+    assert open_dataset(path).origins.numbers.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]

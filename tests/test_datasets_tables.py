@@ -310,7 +310,7 @@ def test_any_bytes_are_faces_or_a_named_problem(noise):
 def test_a_table_is_parsed_once(tmp_path, monkeypatch):
     path = fer2013(tmp_path / "fer2013.csv", extra="9,1,Training")
     first = open_dataset(path)
-    monkeypatch.setattr("mien.datasets.opening.read_csv", None)
+    monkeypatch.setattr("mien.datasets.assembling.read_csv", None)
     again = open_dataset(path)
     assert again.problems == first.problems
     np.testing.assert_array_equal(again.load(skip_bad=True).images, first.load(skip_bad=True).images)
@@ -318,12 +318,12 @@ def test_a_table_is_parsed_once(tmp_path, monkeypatch):
 
 def test_a_table_that_was_read_otherwise_is_parsed_anew(tmp_path, monkeypatch):
     path = fer2013(tmp_path / "fer2013.csv")
-    monkeypatch.setattr("mien.datasets.opening.READING", 0)
+    monkeypatch.setattr("mien.datasets.assembling.READING", 0)
     with monkeypatch.context() as patched:
         patched.setattr("mien.datasets.tables._read_row", lambda rows, *_: rows.problems.append("refused"))
         assert set(open_dataset(path).problems) == {"refused"}
     assert set(open_dataset(path).problems) == {"refused"}
-    monkeypatch.setattr("mien.datasets.opening.READING", 1)
+    monkeypatch.setattr("mien.datasets.assembling.READING", 1)
     assert open_dataset(path).problems == ()
 
 
@@ -360,7 +360,8 @@ def test_other_names_of_the_columns(tmp_path):
     assert open_dataset(path).counts()["test"]["happy"] == 1
     path.write_text(f"label,pixels\nhappy,{pixels(1)}\n3,{pixels(1)}\nhapy,{pixels(1)}\n")
     assert open_dataset(path).problems == (
-        "x.csv:3 (class 3 is a number; only those of a column named emotion are known, FER2013's)",
+        "x.csv:3 (class 3 is a number, and nothing says what it means; FER2013's are known in a column named emotion, "
+        "others by a file classes.txt beside the table)",
         f"x.csv:4 (emotion 'hapy' has no name; allowed are {', '.join(EXPRESSIONS)}, contempt)",
     )
 
@@ -375,8 +376,55 @@ def test_contempt_as_ck_extended_has_it(tmp_path):
     assert dataset.problems == (f"ckextended.csv:5 ({reason})",)
 
 
-def test_utf16_is_named(tmp_path):
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf16_of_excel(tmp_path, encoding):
     path = tmp_path / "x.csv"
-    path.write_text(f"emotion,pixels\n3,{pixels(1)}\n", encoding="utf-16")
-    with pytest.raises(DataError, match=r"is UTF-16 text; save it as UTF-8: x\.csv"):
+    mark = "" if encoding == "utf-16" else "\ufeff"
+    path.write_text(f"{mark}emotion;pixels\r\n3;{pixels(1)}\r\n", encoding=encoding)
+    assert open_dataset(path).counts()["train"]["happy"] == 1
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(DataError, match=r"is UTF-16 text, damaged or too large; save it as UTF-8: x\.csv"):
+        open_dataset(path)
+
+
+def numbered(path, header: str = "emotion,pixels"):
+    path.write_text(f"{header}\n" + "".join(f"{number},{pixels(1)}\n" for number in range(3)))
+    return path
+
+
+def words_of(dataset) -> list[str]:
+    return [dataset.classes[label] for label in dataset.labels]
+
+
+def test_numbers_mean_what_a_list_beside_the_table_says(tmp_path):
+    path = numbered(tmp_path / "mine.csv")
+    assert words_of(open_dataset(path)) == ["angry", "disgust", "fear"]
+    (tmp_path / "classes.txt").write_text("Neutral\nhappiness\nsad\n")
+    assert words_of(open_dataset(path)) == ["neutral", "happy", "sad"]  # nothing of before comes from the cache
+    assert words_of(open_dataset(numbered(tmp_path / "fer2013.csv"))) == ["angry", "disgust", "fear"]
+    (tmp_path / "classes.txt").write_text("tired\nhappy\nsad\n")
+    with pytest.raises(DataError, match=r"classes of a CSV of pixels are expressions; .* to be others: tired"):
+        open_dataset(path)
+
+
+@pytest.mark.parametrize(("name", "header"), [("mine.csv", "label,pixels"), ("ferplus.csv", "emotion,pixels")])
+def test_numbers_that_may_be_of_another_order_are_never_guessed(tmp_path, name, header):
+    path = numbered(tmp_path / name, header)
+    with pytest.raises(DataError, match=r"is a number, and nothing says what it means; .* by a file classes\.txt"):
+        open_dataset(path).load()
+    assert words_of(open_dataset(path, classes=["sad", "fear", "happy"])) == ["sad", "fear", "happy"]
+
+
+def test_classes_that_are_given_do_not_number_fer2013s_emotions_anew(tmp_path):
+    assert words_of(open_dataset(numbered(tmp_path / "train.csv"), classes=EXPRESSIONS[::-1])) == [
+        "angry",
+        "disgust",
+        "fear",
+    ]
+
+
+def test_a_column_for_each_class_beside_pixels_is_refused(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text(f"pixels,angry,Happiness\n{pixels(1)},0,1\n")
+    with pytest.raises(DataError, match=r"a column for each class \(angry, Happiness\) is not read beside pixels"):
         open_dataset(path)

@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 
 from mien.datasets import open_dataset
 from mien.datasets.file_rows import read_table
+from mien.datasets.streaming import epoch_batches
+from mien.errors import DataError
 from mien.labels import EXPRESSIONS
+from mien.preprocessing import InputSpec
 from pictures import write_grey
 
 
@@ -88,3 +91,61 @@ def test_any_votes_give_the_one_with_most(rows):
     found = read_table("t.csv", lambda _: io.BytesIO(text.encode()))
     assert found is not None
     assert [row.word for row in found.rows] == [EXPRESSIONS[row.index(max(row))] for row in rows]
+
+
+VOTES = (
+    "path,split,angry,happy,sad,contempt,unknown",
+    "a.png,train,1,2,1,0,0",
+    "b.png,train,0,0,3,1,0",
+    "c.png,train,1,0,0,0,3",
+    "d.png,train,0,0,0,0,0",
+    "e.png,train,0,2,0,2,0",
+    "f.png,test,0,3,1,0,0",
+    "g.png,test,2,2,0,0,0",
+)
+
+
+def reopened(tmp_path, mode: str, lines=VOTES):
+    open_votes(tmp_path, *lines)
+    return open_dataset(tmp_path, ferplus=mode)
+
+
+def test_the_majority_of_votes(tmp_path):
+    dataset = reopened(tmp_path, "majority")
+    assert dict(zip(dataset.names.tolist(), words_of(dataset), strict=True)) == {"b.png": "sad", "f.png": "happy"}
+    assert dataset.targets is None
+    assert dataset.format == "table of files (5 rows without an expression passed over) by votes (majority)"
+    assert "contempt" in dataset.classes
+
+
+def test_shares_of_votes_are_learned_of_training_alone(tmp_path):
+    dataset = reopened(tmp_path, "distribution")
+    assert dataset.names.tolist() == ["a.png", "b.png", "e.png", "f.png"]
+    angry, contempt, happy, sad = (dataset.classes.index(word) for word in ("angry", "contempt", "happy", "sad"))
+    assert dataset.targets[:, [angry, happy, sad, contempt]].tolist() == [
+        [0.25, 0.5, 0.25, 0],
+        [0, 0, 0.75, 0.25],
+        [0, 0.5, 0, 0.5],
+        [0, 1, 0, 0],
+    ]
+    assert dataset.targets.sum(axis=1).tolist() == [1, 1, 1, 1]
+
+
+def test_unknown_that_does_not_lead_takes_no_share(tmp_path):
+    lines = ("path,angry,happy,unknown", "a.png,0.1,0.5,0.4", "b.png,0.6,0.2,0.2")
+    dataset = reopened(tmp_path, "distribution", lines)
+    found = dataset.targets[:, [EXPRESSIONS.index("angry"), EXPRESSIONS.index("happy")]].ravel().tolist()
+    assert found == pytest.approx([1 / 6, 5 / 6, 3 / 4, 1 / 4])
+    assert open_dataset(tmp_path / "votes.csv", ferplus="distribution").targets.shape == (2, 7)
+
+
+def test_streamed_faces_come_with_their_shares(tmp_path):
+    pytest.importorskip("grain", exc_type=ImportError)
+    dataset = reopened(tmp_path, "distribution").select("train")
+    ((_, targets),) = epoch_batches(dataset, InputSpec(16, 1), batch_size=8, shuffle=False)
+    assert targets.tolist() == dataset.targets.tolist()
+
+
+def test_votes_are_to_count_where_there_are_none(tmp_path):
+    with pytest.raises(DataError, match="votes are to count, and there are no columns of votes"):
+        reopened(tmp_path, "majority", ("path,label", "a.png,happy", "b.png,sad"))

@@ -3,10 +3,12 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mien.datasets import open_dataset
 from mien.errors import DataError
+from mien.preprocessing import InputSpec
 from pictures import write_grey
 
 
@@ -55,3 +57,59 @@ def test_pictures_without_a_class_are_named(tmp_path):
     dataset = open_dataset(shard(tmp_path / "x", "a", texts))
     assert [problem.partition(" ")[0] for problem in dataset.problems] == ["2.png", "3.png", "4.png", "5.png"]
     assert dataset.problems[0] == "2.png (no class in 2.cls or .json)"
+
+
+def test_a_picture_of_another_kind_beside_a_face_is_none(tmp_path):
+    texts = {"1.json": '{"emotion": "happy"}', "2.json": '{"emotion": "sad"}'}
+    for stem in ("1", "2"):
+        write_grey(tmp_path / "x" / f"{stem}.seg.png")
+    dataset = open_dataset(shard(tmp_path / "x", "train-000", texts))
+    assert dataset.names.tolist() == ["1.png", "2.png"]
+    assert dataset.format == "WebDataset (2 pictures beside faces passed over) in a tar archive"
+    (tmp_path / "x" / "1.seg.cls").write_text("fear")
+    assert open_dataset(shard(tmp_path / "x", "train-001", texts)).names.tolist() == ["1.png", "1.seg.png", "2.png"]
+
+
+@pytest.mark.parametrize("label", ["true", '"face"', "1", "0.5"])
+def test_a_label_that_is_no_expression_beside_an_emotion(tmp_path, label):
+    words = {"1": "happy", "2": "sad"}
+    texts = {f"{stem}.json": f'{{"label": {label}, "Emotion": "{word}"}}' for stem, word in words.items()}
+    dataset = open_dataset(shard(tmp_path / "x", "train-000", texts))
+    assert [dataset.classes[label] for label in dataset.labels] == ["happy", "sad"]
+
+
+def test_facts_that_name_a_person(tmp_path):
+    texts = {f"{at}.json": f'{{"label": "{("happy", "sad")[at % 2]}", "subject": {at // 2}}}' for at in range(10)}
+    dataset = open_dataset(shard(tmp_path / "x", "train-000", texts))
+    assert (dataset.origins.kind, dataset.origins.count()) == ("person", 5)
+
+
+def test_shards_are_listed_and_their_facts_read_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("MIEN_CACHE", str(tmp_path / "cache"))
+    for number in range(2):
+        texts = {f"{at}.cls": ("happy", "sad")[at % 2] for at in range(30 * number, 30 * number + 30)}
+        shard(tmp_path / "x" / str(number), f"train-00{number}", texts)
+    for place in (tmp_path / "x").iterdir():
+        if place.is_dir():
+            shutil.rmtree(place)
+    first = open_dataset(tmp_path / "x")
+    monkeypatch.setattr("mien.datasets.archives.Tar._read_members", None)
+    monkeypatch.setattr("mien.datasets.archives.Tar.blobs", None)
+    again = open_dataset(tmp_path / "x")
+    assert again.names.tolist() == first.names.tolist()
+    assert np.array_equal(again.read(40, InputSpec(16, 1)), np.zeros((16, 16, 1)))
+    with pytest.raises(TypeError):
+        open_dataset(tmp_path / "x", cache=False)
+    monkeypatch.undo()
+    shutil.make_archive(str(tmp_path / "x" / "train-001"), "tar", tmp_path / "cache")
+    monkeypatch.setenv("MIEN_CACHE", str(tmp_path / "cache"))
+    assert len(open_dataset(tmp_path / "x")) == 30
+
+
+def test_an_index_in_the_cache_that_is_damaged_is_made_anew(tmp_path, monkeypatch):
+    monkeypatch.setenv("MIEN_CACHE", str(tmp_path / "cache"))
+    path = shard(tmp_path / "x", "train-000", {"1.cls": "happy", "2.cls": "sad"})
+    names = open_dataset(path).names.tolist()
+    for file in (tmp_path / "cache").rglob("*.npz"):
+        file.write_bytes(file.read_bytes()[:100])
+    assert open_dataset(path).names.tolist() == names

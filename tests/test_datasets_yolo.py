@@ -285,3 +285,44 @@ def test_folders_of_splits_are_below_the_path_that_is_given(tmp_path):
     folders = "path: ../faces\ntrain: fold-train-1/images\nval: fold-valid-1/images\n"
     write_text(tmp_path / "data.yaml", f"{folders}names: {list(NAMES)}\n")
     assert set(open_dataset(tmp_path).splits) == {"train", "val"}
+
+
+def write_parts(root, told: str):
+    """Pictures of training in ``one/images``, the others in ``two/images``, and a YAML file that says so or not."""
+    write_yolo(root, "{}_part/images", "{}_part/labels", names=False)
+    (root / "train_part").rename(root / "one")
+    (root / "valid_part").rename(root / "two")
+    write_text(root / "data.yaml", f"{told}names: {list(NAMES)}\n")
+    return open_dataset(root)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "train: /content/drive/train_data/faces/one/images\nval: /content/drive/train_data/faces/two/images\n",
+        "train: C:\\Users\\anna\\faces\\one\\images\nval: C:\\Users\\anna\\faces\\two\\images\n",
+        "path: /home/anna/faces\ntrain: one\nval: two\n",
+        "train: ../../faces/one/images\nval: ../../faces/two/images\n",
+    ],
+)
+def test_folders_of_another_machine_are_found_by_the_ends_of_their_paths(tmp_path, told):
+    counts = {split: sum(some.values()) for split, some in write_parts(tmp_path, told).counts().items()}
+    assert counts == {"train": 7, "val": 3}
+
+
+def test_folders_of_splits_that_are_not_there(tmp_path):
+    dataset = write_parts(tmp_path, "train: /data/three/pictures\nval: /data/four/pictures\n")
+    assert dataset.format == "YOLO boxes, of no folder that data.yaml names: all are train"
+
+
+def test_an_end_that_two_folders_have_says_nothing(tmp_path):
+    dataset = write_parts(tmp_path, "train: /data/three/images\nval: /data/four/images\n")
+    assert set(dataset.splits) == {"train"}
+
+
+def test_a_list_of_another_machine_stands_beside_the_yaml(tmp_path):
+    root = write_yolo(tmp_path, "images", "labels", names=False)
+    write_text(root / "data.yaml", f"train: /data/faces/train.txt\nval: /data/faces/val.txt\nnames: {list(NAMES)}\n")
+    for word, name in (("train", "train.txt"), ("valid", "val.txt")):
+        write_text(root / name, "".join(f"/data/faces/images/{stem}.png\n" for stem in FACES[word]))
+    assert set(open_dataset(root).splits) == {"train", "val"}

@@ -1,4 +1,5 @@
 import io
+import struct
 import sys
 import time
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from PIL import EpsImagePlugin, Image, PngImagePlugin
+from PIL import EpsImagePlugin, Image, PngImagePlugin, TiffImagePlugin
 
 from mien.errors import DataError, UsageError
 from mien.images import decode, is_image_name, read_image, read_pixels, resize, to_rgb
@@ -433,3 +434,42 @@ def test_a_png_chunk_that_says_it_is_longer_than_the_file_never_reaches_opencv(m
     monkeypatch.setattr(cv2, "imdecode", reserve)
     with pytest.raises(DataError, match="its end is missing"):
         decode(bytes(data))
+
+
+def tiff_of(values: np.ndarray, **tags: int) -> bytes:
+    """A TIFF of 16 bits, with fields by their numbers (``t341=4095``)."""
+    fields = TiffImagePlugin.ImageFileDirectory_v2()
+    for name, value in tags.items():
+        fields.tagtype[int(name[1:])] = 3
+        fields[int(name[1:])] = value
+    file = io.BytesIO()
+    Image.fromarray(values).save(file, "TIFF", tiffinfo=fields)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("tags", "bright"),
+    [
+        ({"t341": 4095}, True),
+        ({"t281": 4095}, True),
+        ({"t274": 6, "t341": 4095}, True),
+        ({}, False),
+        ({"t281": 4094}, False),  # what the picture happens to have
+        ({"t341": 1023}, False),  # pixels lie above it
+        ({"t341": 65535}, False),
+        ({"t341": 0}, False),
+    ],
+)
+def test_12_bits_in_16_of_a_tiff_that_says_so(tags, bright):
+    values = np.linspace(0, 4095, 12 * 16).astype(np.uint16).reshape(12, 16)
+    decoded = decode(tiff_of(values, **tags), channels=1)
+    assert decoded.max() == (255 if bright else 15)
+    assert decoded.shape == ((16, 12) if "t274" in tags else (12, 16))
+
+
+def test_a_tiff_of_12_bits():
+    tags = ((256, 2), (257, 1), (258, 12), (259, 1), (262, 1), (273, 8 + 2 + 12 * 8 + 4), (277, 1), (279, 3))
+    fields = b"".join(struct.pack("<HHIHH", tag, 3, 1, value, 0) for tag, value in tags)
+    directory = struct.pack("<4sIH", b"II*\0", 8, len(tags)) + fields + bytes(4)
+    data = directory + bytes(8 + 2 + 12 * 8 + 4 - len(directory)) + bytes([0xFF, 0xF8, 0x00])
+    assert decode(data, channels=1).tolist() == [[255, 128]]

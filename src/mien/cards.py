@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien.coverage import threshold
+from mien.datasets.origins import of_others
 from mien.errors import many
 from mien.evaluation import Evaluation
 from mien.files import write_text
@@ -247,9 +248,11 @@ def _held(record: Mapping[str, Any], data: Mapping[str, Any]) -> str:
         return "None were held out; the last epoch was kept."
     if data.get("validation") == "public":
         return f"The {many(data['n_validation'], 'of PublicTest was', 'of PublicTest were')} watched while training."
+    others = of_others(data).strip()
+    held = many(data["n_validation"], *(f"{others} {verb}".strip() for verb in ("was", "were")))
     if chosen := _chosen(record):
-        return f"{many(data['n_validation'], 'was', 'were')} held out to choose {chosen}."
-    return f"{many(data['n_validation'], 'was', 'were')} held out to watch it by; {LAST_KEPT}."
+        return f"{held} held out to choose {chosen}."
+    return f"{held} held out to watch it by; {LAST_KEPT}."
 
 
 def _chosen(record: Mapping[str, Any]) -> str:

@@ -140,8 +140,9 @@ class TrainingConfig:
         validate_every: epochs from one look at validation to the next; the last epoch is always looked at.
         validation_fraction: share of Training held out to choose epochs on, where the data has no ``val`` split;
             0 to 0.5.
-        ferplus: whose labels are learned: the data's own (``none``), or FER+'s beside ``fer2013.csv``, in eight
-            classes: the ``majority`` of ten votes or, as soft targets, their ``distribution`` (Barsoum et al. 2016).
+        ferplus: whose labels are learned: the data's own (``none``), or those of votes, FER+'s beside ``fer2013.csv``
+            in eight classes, or a table's: their ``majority`` or, as soft targets, their ``distribution`` (Barsoum et
+            al. 2016).
         class_weights: whether errors weigh inversely to class frequency; mixed images by their mixture. The accuracy of
             training is weighed too, but not with `mixup`.
         early_stopping: epochs without a better validation loss after which training ends; 0 for never. Validation is

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,9 @@ FLOATING_WHITES = (1, 255, 2**16 - 1)
 WHOLE_WHITES = (255, 2**16 - 1, 2**32 - 1)
 """What white may be, where nothing in the file says it; black is 0."""
 
+_BITS, _LARGEST = 258, (341, 281)
+"""Fields of a TIFF: BitsPerSample; SMaxSampleValue and MaxSampleValue."""
+
 _OVERSHOOT, _OVERSHOT = 0.02, 0.01
 """Resampling goes that far beyond black and white, as a share of the range, or further in that share of the pixels."""
 
@@ -22,6 +26,36 @@ white: it was made for another range."""
 
 _LOOKED_AT = 2**20
 """So many pixels, evenly spread, tell whether a picture is dim."""
+
+
+def bits_of(tags: Mapping[int, Any], values: NDArray[np.uint16]) -> int:
+    """How many of the 16 bits of a TIFF's grey values count: 12 where white is 4,095, as from many cameras.
+
+    Its header says so by the bits of a sample, or by a largest value that is all ones. Other largest values are those
+    that the picture happens to have, and are passed over, as is one that a pixel lies above. PNG's ``sBIT`` is no use
+    here: values of which it says 12 bits were scaled to 16.
+
+    Args:
+        tags: the TIFF's fields, by number.
+        values: uint16 of any shape.
+    """
+    told = [_number(tags.get(_BITS)), *(_ones(_number(tags.get(tag))) for tag in _LARGEST)]
+    bits = next((bits for bits in told if 8 < bits < 16), 16)
+    return bits if not values.size or int(values.max()) < 2**bits else 16
+
+
+def _number(value: Any) -> int:
+    """A field's one value, as a whole number; 0 for anything else."""
+    one = value[0] if isinstance(value, tuple) and value else value
+    try:
+        return int(one) if one is not None and one == int(one) else 0
+    except (OverflowError, TypeError, ValueError):
+        return 0
+
+
+def _ones(largest: int) -> int:
+    """How many bits a number of all ones has; 0 for others."""
+    return largest.bit_length() if largest > 0 and not largest & (largest + 1) else 0
 
 
 def to_8_bits(values: NDArray[Any]) -> NDArray[np.uint8]:

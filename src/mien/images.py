@@ -14,7 +14,7 @@ import PIL.Image
 import PIL.ImageOps
 from numpy.typing import NDArray
 
-from mien.depths import to_8_bits
+from mien.depths import bits_of, to_8_bits
 from mien.errors import DataError, UsageError, many
 from mien.headers import is_heif, read_header
 
@@ -147,18 +147,21 @@ def to_rgb(picture: PIL.Image.Image) -> Image:
     """Pixels of a Pillow image of any mode, upright as its EXIF orientation says.
 
     Returns:
-        uint8 (height, width, 3) RGB: 16-bit values divided by 256, floating and 32-bit ones (of one channel) as
-        `mien.depths.to_8_bits` scales them, transparent parts laid on white.
+        uint8 (height, width, 3) RGB: 16-bit values divided by 256, or by less where a TIFF says that fewer bits count
+        (`mien.depths.bits_of`), floating and 32-bit ones (of one channel) as `mien.depths.to_8_bits` scales them,
+        transparent parts laid on white.
 
     Raises:
         DataError: it is not known what is black and white; the message names no picture.
     """
+    tags = getattr(picture, "tag_v2", {})
     picture.load()  # what is behind the pixels, too: PNG may have its orientation there
     if picture.getexif().get(_ORIENTATION, 1) != 1:
         picture = PIL.ImageOps.exif_transpose(picture)  # which copies in any case
     if picture.mode.startswith("I") or picture.mode == "F":
         values = np.asarray(picture)
-        grey = np.asarray(values >> 8, np.uint8) if picture.mode.startswith("I;16") else to_8_bits(values)
+        deep = picture.mode.startswith("I;16")
+        grey = np.asarray(values >> bits_of(tags, values) - 8, np.uint8) if deep else to_8_bits(values)
         return np.repeat(grey[:, :, None], 3, axis=2)
     if "A" in picture.mode or "a" in picture.mode or "transparency" in picture.info:
         layer = picture.convert("RGBA")

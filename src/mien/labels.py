@@ -46,6 +46,7 @@ ALIASES: dict[str, str] = {
     "afraid": "fear",
     "happiness": "happy",
     "joy": "happy",
+    "neutrality": "neutral",
     "sadness": "sad",
     "surprised": "surprise",
 }

@@ -16,6 +16,7 @@ from mien.datasets import Dataset, Faces, holdout
 from mien.datasets.duplicates import holdout_groups, pixel_groups, repeated_rows
 from mien.datasets.exclusion import exclude
 from mien.datasets.facing import Detect, with_faces
+from mien.datasets.origins import Origins
 from mien.datasets.pixels import Progress
 from mien.datasets.streaming import check_images, in_parts, refuse_unstreamable, should_stream
 from mien.errors import DataError, UsageError, many
@@ -123,7 +124,7 @@ def from_faces(faces: Faces, config: TrainingConfig, selection: Selection) -> Ma
     known = kept.labelled()
     train = known.select("train")
     train = train.take(_limited(train.labels, config, selection))
-    learn, check = train, None
+    learn, check, apart = train, None, None
     if "val" in known.splits:
         check = known.select("val")
     elif config.validation == "public" and "public" in known.splits:
@@ -132,12 +133,13 @@ def from_faces(faces: Faces, config: TrainingConfig, selection: Selection) -> Ma
         _refuse_few(len(train), config)
         rows, held = holdout(train, fraction=config.validation_fraction, seed=config.seed)
         learn, check = train.take(rows), train.take(held)
+        apart = _apart(train.origins, rows, held)
     return Materials(
         ArraySource(learn.images, learn.labels, targets=learn.targets),
         check,
         lambda: iter([known.select("test")] if _has_tests(known) else []),
         faces.classes,
-        _facts(faces, len(learn), check, learn.digest(), left_out),
+        {**_facts(faces, len(learn), check, learn.digest(), left_out), "validation_apart": apart},
         faces.skipped,
     )
 
@@ -154,7 +156,7 @@ def _from_files(dataset: Dataset, config: TrainingConfig, selection: Selection, 
     known, groups = checked.take(labelled), groups[labelled]
     rows = np.flatnonzero(known.splits == "train")
     rows = rows[_limited(known.labels[rows], config, selection)]
-    held = np.empty(0, np.int64)
+    held, apart = np.empty(0, np.int64), None
     if "val" in known.splits:
         held = np.flatnonzero(known.splits == "val")
         held = held[:: -(-len(held) // _affordable(config.input))]
@@ -164,17 +166,31 @@ def _from_files(dataset: Dataset, config: TrainingConfig, selection: Selection, 
     elif config.validation_fraction:
         _refuse_few(len(rows), config)
         fraction = min(config.validation_fraction, _affordable(config.input) / len(rows))
-        learn, check = holdout_groups(known.labels[rows], groups[rows], fraction=fraction, seed=config.seed)
+        learn, check = holdout_groups(
+            known.labels[rows],
+            groups[rows],
+            origins=None if known.origins is None else known.origins.take(rows),
+            fraction=fraction,
+            seed=config.seed,
+        )
         rows, held = rows[learn], rows[check]
+        apart = _apart(known.origins, rows, held)
     learn_set, check_set = known.take(rows), known.take(held) if len(held) else None
     return Materials(
         StreamSource(learn_set, config.input),
         check_set.load(config.input, cache=False) if check_set is not None else None,
         lambda: in_parts(known.select("test"), config.input) if _has_tests(known) else iter([]),
         dataset.classes,
-        _facts(dataset, len(learn_set), check_set, _names_digest(learn_set), left_out),
+        {**_facts(dataset, len(learn_set), check_set, _names_digest(learn_set), left_out), "validation_apart": apart},
         skipped,
     )
+
+
+def _apart(origins: Origins | None, learn: NDArray[np.int64], check: NDArray[np.int64]) -> str | None:
+    """What images held out share with no training image, such as ``person``; None where nothing is known of it."""
+    if not origins or np.isin(origins.numbers[check], origins.numbers[learn]).any():
+        return None
+    return origins.kind
 
 
 def _has_tests(known: Dataset | Faces) -> bool:

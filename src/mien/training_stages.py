@@ -22,6 +22,7 @@ from mien.cards import run_card
 from mien.checkpoints import OvertakenError, columns
 from mien.classifier import Model
 from mien.config import TrainingConfig
+from mien.datasets.origins import of_others
 from mien.errors import ModelError, listing, many
 from mien.evaluation import Evaluation, evaluate
 from mien.export import describe
@@ -200,7 +201,7 @@ def _announce(config: TrainingConfig, materials: Materials, model: keras.Model, 
         say(f"Left out {left_out} that cannot be used: {listing(materials.skipped)}")
     say(
         f"Training {config.network} ({many(model.count_params(), 'parameter')}) on {many(facts['n_train'], 'image')}, "
-        f"{facts['n_validation']:,} to watch it by"
+        f"{facts['n_validation']:,}{of_others(facts)} to watch it by"
     )
     for note in _notes(config, materials):
         say(note)

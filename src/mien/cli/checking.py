@@ -58,6 +58,7 @@ def _lines(report: dict[str, Any]) -> list[str]:
         f"blank or nearly: {_named(report['blank']['n'], report['blank']['names'])}",
         _duplicates_line("identical faces", report["duplicates"]),
         _near_line(report["near_duplicates"]),
+        *_origin_lines(report["origins"]),
         *_face_lines(report["no_face"]),
         *_label_lines(report["label_issues"]),
         f"cannot be used: {_named(report['bad'], report['bad_files'])}",
@@ -98,6 +99,18 @@ def _near_line(near: dict[str, Any] | None) -> str:
     return (
         f"{line} ({many(near['pairs'], 'pair is', 'pairs are')} not identical, {near['mirrored']:,} of them mirrored)"
     )
+
+
+def _origin_lines(found: dict[str, Any] | None) -> list[str]:
+    """Whose faces are kept together, and how many stand in two splits."""
+    if found is None:
+        return []
+    kind = found["kind"]
+    across = "".join(
+        f"; {number:,} of {pair.replace(' in ', f' are of a {kind} that is also in ')}"
+        for pair, number in found["across_splits"].items()
+    )
+    return [f"{kind}s: {found['n']:,}, each of which stays on one side when validation is held out{across}"]
 
 
 def _face_lines(found: dict[str, Any] | None) -> list[str]:

@@ -93,7 +93,7 @@ def evaluate_command(
     ] = False,
     audit: Annotated[bool, typer.Option("--audit", help="With --out: the report also has an audit of DATA.")] = False,
     ferplus: Annotated[
-        bool, typer.Option("--ferplus", help="Judge by FER+ majority labels: fer2013new.csv beside fer2013.csv.")
+        bool, typer.Option("--ferplus", help="Judge by the majority of votes: FER+'s beside fer2013.csv, or a table's.")
     ] = False,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Pictures that go through the network at once.", show_default="by size")

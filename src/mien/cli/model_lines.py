@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mien.datasets.origins import of_others
 from mien.errors import many
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def _learnt(data: Mapping[str, Any]) -> str:
         return "not stated"
     said = f"{data['format']}: {_counted(data['n_train'], 'image')} of its training split"
     if data.get("n_validation"):
-        said += f"; watched on {_count(data['n_validation'])} ({data.get('validation')})"
+        said += f"; watched on {_count(data['n_validation'])} ({data.get('validation')}{of_others(data)})"
     return said + ("; each cut to the face that was found in it" if data.get("detect_faces") else "")
 
 

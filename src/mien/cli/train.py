@@ -50,7 +50,7 @@ def train_command(
     ] = None,
     ferplus: Annotated[
         str | None,
-        typer.Option(help="majority or distribution: FER+'s votes beside fer2013.csv as labels.", show_default="none"),
+        typer.Option(help="majority or distribution: votes as labels, FER+'s or a table's.", show_default="none"),
     ] = None,
     class_weights: Annotated[bool, typer.Option("--class-weights", help="Weigh rare classes more.")] = False,
     early_stopping: Annotated[

@@ -11,7 +11,8 @@ import posixpath
 import numpy as np
 
 from mien.datasets.file_rows import FileTable, Row
-from mien.datasets.file_tables import Finder, build_index
+from mien.datasets.file_tables import build_index
+from mien.datasets.picture_finding import Finder
 from mien.datasets.schemes import AFFECTNET
 from mien.datasets.storage import Listing, ManyFn, base_name
 from mien.datasets.tree import Index

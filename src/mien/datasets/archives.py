@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mien.datasets import cache as cache_files
 from mien.datasets.storage import (
     ARCHIVE_ENDINGS,
     MAX_IMAGE_BYTES,
@@ -21,9 +22,12 @@ from mien.datasets.storage import (
     Folder,
     Listing,
     Storage,
+    decode_names,
+    encode_names,
     is_hidden,
     is_note,
     read_lazily,
+    single_file,
     too_large,
 )
 from mien.errors import DataError
@@ -34,8 +38,13 @@ DAMAGE: tuple[type[Exception], ...] = (*ZIP_DAMAGE, tarfile.TarError)
 """What reading a damaged archive can raise."""
 
 
-def open_storage(path: Path) -> Storage | None:
-    """The storage behind a path, found by its contents; None for a file that is no archive."""
+def open_storage(path: Path, *, cache: bool = False) -> Storage | None:
+    """The storage behind a path, found by its contents; None for a file that is no archive.
+
+    Args:
+        path: of a folder or file.
+        cache: whether where a tar's members stand may be recalled and kept.
+    """
     if path.is_dir():
         return Folder(path)
     if path.name.lower().endswith(TABLE_ENDINGS):
@@ -44,7 +53,7 @@ def open_storage(path: Path) -> Storage | None:
         return Zip(path)
     named_tar = ".tar" in (suffix.lower() for suffix in path.suffixes) or path.suffix.lower() == ".tgz"
     if named_tar or tarfile.is_tarfile(path):
-        return Tar(path)
+        return Tar(path, cache=cache)
     return None
 
 
@@ -125,12 +134,17 @@ class Tar:
     """A tar file, read from front to back to list it, and for each use where it is compressed with gzip, xz or bzip2.
 
     The members of a plain one can be read in any order, by several threads.
+
+    Args:
+        path: of the file.
+        cache: whether where its members stand may be recalled and kept.
     """
 
     kind = "tar"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, cache: bool = False) -> None:
         self.path = path
+        self._cache = cache
         self._lock = Lock()
 
     @cached_property
@@ -151,7 +165,7 @@ class Tar:
     def read(self, name: str, limit: int = MAX_IMAGE_BYTES) -> bytes:
         """See `Storage.read`."""
         place = self._contents[0].get(name, _NOWHERE)
-        if place is _NOWHERE:
+        if place.offset < 0:
             raise DataError(f"is not in {self.path.name}")
         if self.random_access and place.data >= 0:
             return self._cut(place, limit)
@@ -199,6 +213,20 @@ class Tar:
 
     @cached_property
     def _all_members(self) -> tuple[dict[str, _Place], list[str]]:
+        """`_read_members`, from the cache where it can be."""
+        fingerprint = str(single_file(self.path).tolist())
+        stored = cache_files.recall(self.path, "members", fingerprint) if self._cache else None
+        if stored is not None and {"names", "places", "folders"} <= stored.keys():
+            names, folders = (decode_names(stored[field]).tolist() for field in ("names", "folders"))
+            return dict(zip(names, map(_Place._make, stored["places"].tolist()), strict=True)), folders
+        places, folders = self._read_members()
+        if self._cache:
+            numbers = np.array(list(places.values()), np.int64).reshape(-1, len(_NOWHERE))
+            texts = {"names": encode_names(list(places)), "folders": encode_names(folders)}
+            cache_files.keep(self.path, "members", fingerprint, {"places": numbers, **texts})
+        return places, folders
+
+    def _read_members(self) -> tuple[dict[str, _Place], list[str]]:
         """Files by name, and folders: as in unpacking, the last of one name counts, and a hard link is its file."""
         places: dict[str, _Place] = {}
         folders: list[str] = []

@@ -16,6 +16,7 @@ from mien.datasets.facing import find_boxes
 from mien.datasets.label_issues import LabelIssues, check_cleanlab, find_label_issues
 from mien.datasets.measures import Measures, measure
 from mien.datasets.near_duplicates import LIKENESS, NearPairs, check_scipy, near_groups, near_pairs
+from mien.datasets.origins import join_groups
 from mien.datasets.pixels import Progress
 from mien.datasets.splits import count_classes
 from mien.datasets.streaming import Survey, survey
@@ -121,11 +122,21 @@ class Audit:
             "brightness": _spread(self.measures.brightness),
             "contrast": _spread(self.measures.contrast),
             "duplicates": _counted(self.identical()),
+            "origins": self._origins_dict(),
             "identical_faces": _sets(self.survey.groups, self.survey.usable, names),
             "near_duplicates": self._near_dict(names),
             "no_face": None if self.has_face is None else self._face_dict(names),
             "label_issues": None if self.labels is None else self._label_dict(self.labels, names),
         }
+
+    def _origins_dict(self) -> dict[str, Any] | None:
+        """Persons or pictures that several faces are of, where it is known; with how many stand in two splits."""
+        if not self.dataset.origins:
+            return None
+        usable = self.survey.usable
+        origins = self.dataset.origins.take(usable)
+        across = origins.across(self.dataset.splits[usable])
+        return {"kind": origins.kind, "n": origins.count(), "across_splits": across}
 
     def _near_dict(self, names: NDArray[np.str_]) -> dict[str, Any] | None:
         counted = self.alike()
@@ -241,7 +252,9 @@ def _near(found: Survey, measures: Measures, progress: Progress | None) -> Near:
 def _label_issues(found: Audit, progress: Progress | None) -> LabelIssues:
     """Of readable faces that are not blank; rows brought back to the dataset's."""
     rows = np.setdiff1d(found.survey.usable, found.blank)
-    issues = find_label_issues(found.dataset.take(rows), found.copies[rows], progress=progress)
+    faces, groups = found.dataset.take(rows), found.copies[rows]
+    groups = join_groups(groups, faces.origins.numbers) if faces.origins else groups
+    issues = find_label_issues(faces, groups, progress=progress)
     return replace(issues, rows=rows[issues.rows])
 
 

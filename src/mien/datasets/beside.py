@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from mien.datasets import cache as cache_files
-from mien.datasets.storage import ManyFn, Storage, read_many, single_file
+from mien.datasets.joined import Joined
+from mien.datasets.listings import file_fingerprint
+from mien.datasets.storage import ManyFn, Storage, read_many
 
 FEW = 50
 """So many files are not worth keeping."""
@@ -25,10 +27,12 @@ def kept_many(storage: Storage, path: Path, *, cache: bool) -> ManyFn:
     """
 
     def read(names: Sequence[str]) -> Mapping[str, bytes]:
-        if not cache or storage.kind != "tar" or len(names) <= FEW:
+        archives = storage.archives if isinstance(storage, Joined) else [path] if storage.kind else []
+        kinds = storage.kinds if isinstance(storage, Joined) else [storage.kind]
+        if not cache or "tar" not in kinds or len(names) <= FEW:
             return read_many(storage, names)
         asked = hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()
-        fingerprint = f"{single_file(path).tolist()} {asked}"
+        fingerprint = f"{file_fingerprint(*archives)} {asked}"
         stored = cache_files.recall(path, "beside", fingerprint)
         if stored is not None and {"names", "ends", "data"} <= stored.keys():
             return _apart(stored)

@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.datasets.file_rows import FileTable, Row
-from mien.datasets.file_tables import check_agreement, class_names, find_pictures, ordered_classes
+from mien.datasets.file_tables import check_agreement, class_names, ordered_classes
+from mien.datasets.origins import with_column
+from mien.datasets.picture_finding import find_pictures
 from mien.datasets.schemes import Scheme
 from mien.datasets.splits import file_split, folder_split, folders_split, word_split
 from mien.datasets.storage import encode_names
@@ -117,7 +119,7 @@ def place_rows(found: Boxes, tables: Sequence[tuple[FileTable, Sequence[BoxRow]]
     Args:
         found: where to.
         tables: where each stands and what split it has, with its boxes, which may name their pictures by any path that
-            tables of files may (`mien.datasets.file_tables.Finder`).
+            tables of files may (`mien.datasets.picture_finding.Finder`).
         names: the pictures.
 
     Raises:
@@ -186,6 +188,7 @@ def index_boxes(found: Boxes, names: Sequence[str], listed: Sequence[str] | None
         boxes_xyxy=np.array([row.box for row in rows], np.float32).reshape(-1, 4),
         sizes_wh=np.array([row.size_wh for row in rows], np.int32).reshape(-1, 2),
         shares=found.shares,
+        origins=with_column([row.origin for row in rows], [key for _, _, key in kept]),
     )
 
 

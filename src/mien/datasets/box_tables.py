@@ -135,7 +135,7 @@ def _row(fields: Sequence[str], where: str, header: Header, split: str) -> BoxRo
     own = "" if header.split is None else fields[header.split]
     if own and word_split(own) is None:
         raise RowError(f"unknown split {own[:20]!r}")
-    return BoxRow(where, fields[header.file], word, own or split, box=box, size_wh=size)
+    return BoxRow(where, fields[header.file], word, own or split, header.origin_of(fields), box=box, size_wh=size)
 
 
 def _number(text: str) -> float:

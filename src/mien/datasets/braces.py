@@ -46,8 +46,8 @@ def is_pattern(path: Path) -> bool:
     return _BRACES.search(str(path)) is not None and not path.exists()
 
 
-def open_pattern(path: Path) -> Joined | None:
-    """The archives that a pattern names, as one dataset's; None for a path that is none.
+def open_pattern(path: Path, *, cache: bool = False) -> Joined | None:
+    """The archives that a pattern names, as one dataset's; None for a path that is none. `cache`: see `Joined`.
 
     Raises:
         UsageError: one of them is not there, or they are neither shards nor called like splits.
@@ -60,7 +60,7 @@ def open_pattern(path: Path) -> Joined | None:
     missing = [name for name in names if not (above / name).is_file()]
     if missing:
         raise UsageError(f"no such file: {listing(missing)} ({len(missing):,} of the {len(names):,} that {path} names)")
-    joined = join_archives(Folder(above), names)
+    joined = join_archives(Folder(above), names, cache=cache)
     if joined is None:
         raise UsageError(f"not a dataset: {path}; the zip or tar archives it names must have numbers or name splits")
     return joined

@@ -13,6 +13,9 @@ from mien.labels import EXPRESSIONS, FERPLUS_COLUMNS, canonical
 WITHOUT = tuple(name.lower() for name in FERPLUS_COLUMNS if canonical(name) not in {*EXPRESSIONS, *EXTRA_EXPRESSIONS})
 """Columns of votes for no expression, as FER+ calls them: ``unknown`` and ``nf`` (not a face)."""
 
+Votes = tuple[tuple[str, float], ...]
+"""Votes or shares, each with the name of its column."""
+
 Fields = Sequence[str]
 """The values of a row, as text."""
 
@@ -24,7 +27,7 @@ def is_class(column: str) -> bool:
 
 def word_reader(
     names: Sequence[str], lines: Sequence[Fields], others: Collection[int | None]
-) -> Callable[[Fields], str]:
+) -> Callable[[Fields], tuple[str, Votes]]:
     """What tells a row's class, found by looking at all rows.
 
     Args:
@@ -33,14 +36,15 @@ def word_reader(
         others: places of columns that are something else.
 
     Returns:
-        A function of a row's values: its class, "" where it has votes but none of them most. It raises `RowError`.
+        A function of a row's values: its class, "" where it has votes but none of them most, and its votes, none where
+        columns mark the class. It raises `RowError`.
     """
     named = [place for place, name in enumerate(names) if is_class(name)]
     marks = _marks(names, lines, named, others)
     if _are_votes(lines, named, marks):
         places = [place for place, name in enumerate(names) if place in named or name in WITHOUT]
-        return lambda fields: _most(fields, names, places)
-    return lambda fields: _marked(fields, names, marks)
+        return lambda fields: _most(_votes(fields, names, places))
+    return lambda fields: (_marked(fields, names, marks), ())
 
 
 def _marks(
@@ -103,14 +107,23 @@ def _number(text: str) -> float | None:
     return value if 0 <= value < math.inf else None
 
 
-def _most(fields: Fields, names: Sequence[str], places: Sequence[int]) -> str:
-    """The expression with the largest share; "" where several have it, none has one, or most say that there is none."""
+def _votes(fields: Fields, names: Sequence[str], places: Sequence[int]) -> Votes:
+    """The shares or votes in a row, by their columns."""
     _check_length(fields, places)
     votes = []
     for place in places:
         vote = _number(_mark(fields, place))
         if vote is None:
             raise RowError(f"{fields[place][:20]!r} in the column {names[place]}, where a share or votes are expected")
-        votes.append(vote)
-    winner = names[places[votes.index(max(votes))]]
-    return winner if votes.count(max(votes)) == 1 and winner not in WITHOUT else ""
+        votes.append((names[place], vote))
+    return tuple(votes)
+
+
+def _most(votes: Votes) -> tuple[str, Votes]:
+    """The expression with the largest share, and the votes.
+
+    It is "" where several have it, none has one, or most say that there is none.
+    """
+    most = max(vote for _, vote in votes)
+    winners = [column for column, vote in votes if vote == most]
+    return (winners[0] if len(winners) == 1 and winners[0] not in WITHOUT else ""), votes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from mien.datasets.storage import base_name
 from mien.errors import DataError
@@ -20,7 +20,9 @@ mix the seven expressions with others, which without it are taken for mistakes, 
 ReadFn = Callable[[str], bytes | None]
 """Gives the bytes of a file, by its name relative to the root; None where there is none."""
 
-_NUMBERED = re.compile(r"\s*(\d+)\s*[._\-:,;)\s]\s*([^\W\d_].*)", re.DOTALL)
+_BEHIND = re.compile(r"\s*([^\W\d_]+)[\s:,;=_-]+(\d+)\s*")
+_CLOSE = re.compile(r"\s*(\d+)([^\W\d_].*)", re.DOTALL)
+_NUMBERED = re.compile(r"\s*(\d+)\s*[._\-:,;=)\s]\s*([^\W\d_].*)", re.DOTALL)
 
 
 def is_text(name: str) -> bool:
@@ -33,9 +35,16 @@ def is_text(name: str) -> bool:
 
 
 def split_number(name: str) -> tuple[int, str] | None:
-    """``(1, "sad")`` for ``"1. sad"``, ``"01_sad"`` or ``"1-sad"``; None for a name without a number in front."""
+    """``(1, "sad")`` for ``"1. sad"``, ``"01_sad"`` or ``"1-sad"``; None for a name without a number in front.
+
+    Nothing need stand between where the rest is an expression: ``"1sad"``.
+    """
     match = _NUMBERED.fullmatch(name)
-    return (int(match[1]), canonical(match[2])) if match else None
+    if match is None:
+        match = _CLOSE.fullmatch(name)
+        if match is None or canonical(match[2]) not in {*EXPRESSIONS, *EXTRA_EXPRESSIONS}:
+            return None
+    return int(match[1]), canonical(match[2])
 
 
 def is_expression(name: str) -> bool:
@@ -47,6 +56,29 @@ def is_expression(name: str) -> bool:
 def mostly_expressions(names: set[str]) -> bool:
     """Whether more than half of these names are the seven expressions' own, so that another one is a mistake."""
     return len(names & set(EXPRESSIONS)) > len(names) / 2
+
+
+def telling(columns: Mapping[str, Collection[str]]) -> str | None:
+    """Which of several columns called like those of classes says what faces show.
+
+    It is the first that says expressions; without such the first that holds no truth values and more than one word:
+    ``emotion`` where ``label`` is ``face`` in each row, or ``true``.
+
+    Args:
+        columns: the words in each, by its name, those that count before others first.
+
+    Returns:
+        Its name; the first where none is better, None where there is none.
+    """
+    for says in (lambda words: mostly_expressions({canonical(word) for word in words}), _tells_apart):
+        for column, words in columns.items():
+            if says({*words} - {""}):
+                return column
+    return next(iter(columns), None)
+
+
+def _tells_apart(words: set[str]) -> bool:
+    return len(words) > 1 and not {word.lower() for word in words} <= {"true", "false"}
 
 
 def known_classes(names: set[str], allowed: Sequence[str] | None) -> set[str]:
@@ -86,10 +118,31 @@ def read_names(name: str, read_fn: ReadFn) -> tuple[str, ...] | None:
 
 
 def names_by_number(names: Sequence[str]) -> dict[int, str]:
-    """What numbers mean where a list of names says it: the first is 0, unless each line has its number in front."""
-    numbered = [split_number(name) for name in names]
-    told = {one[0]: one[1] for one in numbered if one is not None}
-    return told if len(told) == len(names) else dict(enumerate(names))
+    """What numbers mean where a list of names says it: the first is 0, unless each line has its own.
+
+    The number stands in front (``1 sad``) or, of expressions, behind (``sad: 1``).
+
+    Raises:
+        DataError: some lines have a number of their own and others have none, or two have the same.
+    """
+    for ways in (split_number, _split_behind):
+        numbered = [ways(name) for name in names]
+        told = {one[0]: one[1] for one in numbered if one is not None}
+        if len(told) == len(names):
+            return told
+        if mostly_expressions(set(told.values())) and len(told) > 1:
+            bad = [name for name, one in zip(names, numbered, strict=True) if one is None] or list(names)
+            raise DataError(
+                f"{NAMES_FILE}: each line has a number of its own (1 happy), or none has; these differ", bad
+            )
+    return dict(enumerate(names))
+
+
+def _split_behind(name: str) -> tuple[int, str] | None:
+    """``(1, "sad")`` for ``"sad: 1"`` or ``"sad,1"``; None for other names than expressions."""
+    match = _BEHIND.fullmatch(name)
+    known = match is not None and canonical(match[1]) in {*EXPRESSIONS, *EXTRA_EXPRESSIONS}
+    return (int(match[2]), canonical(match[1])) if match is not None and known else None
 
 
 def guess(unknown: Sequence[str], known: set[str]) -> str:

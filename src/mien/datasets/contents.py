@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO
 
-from mien.datasets.packing import MAX_TABLE_BYTES, unpacked, unpacked_name, unpacked_once
+from mien.datasets.packing import MAX_TABLE_BYTES, in_utf8, unpacked, unpacked_name, unpacked_once
 from mien.datasets.storage import MAX_IMAGE_BYTES, Folder, Listing, ManyFn, Storage, base_name
 from mien.datasets.table_choice import is_votes
 from mien.datasets.tables import PIXEL_TABLES
@@ -55,13 +55,14 @@ def read_quietly(storage: Storage, name: str, limit: int = MAX_IMAGE_BYTES) -> b
 
 
 def open_table(storage: Storage, name: str) -> IO[bytes]:
-    """Open a table, unpacked where it is packed; of one within an archive the bytes are held.
+    """Open a table, unpacked where it is packed, in UTF-8; of one within an archive the bytes are held.
 
     Raises:
         DataError: it cannot be read from the archive.
         OSError: from the disk.
     """
-    return unpacked((storage.root / name).open("rb") if isinstance(storage, Folder) else hold_file(storage, name))
+    file = (storage.root / name).open("rb") if isinstance(storage, Folder) else hold_file(storage, name)
+    return in_utf8(unpacked(file), name)
 
 
 def hold_file(storage: Storage, name: str, limit: int = MAX_TABLE_BYTES) -> io.BytesIO:

@@ -19,6 +19,7 @@ import numpy as np
 
 from mien.datasets.class_names import NAMES_FILE, needs_names
 from mien.datasets.dataset import Dataset, Faces, refuse_bad
+from mien.datasets.npz import ORIGINS_FIELD
 from mien.datasets.opening import open_dataset
 from mien.datasets.pixels import Files, Progress
 from mien.datasets.splits import FILE_PREFIXES, USAGES
@@ -196,14 +197,11 @@ def _write_csv(faces: Faces, path: Path) -> None:
 
 def _write_npz(faces: Faces, path: Path) -> None:
     with path.open("wb") as file:  # numpy would add .npz to the path of x.NPZ
-        np.savez_compressed(
-            file,
-            images=faces.images,
-            labels=faces.labels,
-            splits=faces.splits,
-            names=faces.names,
-            classes=np.array(faces.classes, np.str_),
-        )
+        arrays = {field: getattr(faces, field) for field in ("images", "labels", "splits", "names")}
+        arrays["classes"] = np.array(faces.classes, np.str_)
+        if faces.origins:
+            arrays[ORIGINS_FIELD] = faces.origins.words()
+        np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def _write_folder(
@@ -271,7 +269,7 @@ def _stem(name: str, split: str) -> str:
     row = re.fullmatch(r".*:(\d+)", name)
     prefix = _PREFIX_OF_SPLIT.get(split, "")
     box = re.fullmatch(r"(.*)#(\d+)", name)  # one of several in a picture
-    plain = f"{PurePosixPath(box[1]).stem}-{box[2]}" if box else PurePosixPath(name).stem
+    plain = f"{PurePosixPath(box[1]).stem}_face{box[2]}" if box else PurePosixPath(name).stem
     stem = f"{int(row[1]):06d}" if row else re.sub(r"[^\w.-]+", "_", plain).lstrip(".@_") or "face"
     if row:
         return f"{prefix}{stem}"

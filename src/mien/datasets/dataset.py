@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mien.datasets import cache as cache_files
+from mien.datasets.origins import Origins
 from mien.datasets.pixels import Progress, Source, load_pixels
 from mien.datasets.splits import SPLITS, count_classes, split_mask
 from mien.datasets.storage import decode_names
@@ -33,6 +34,7 @@ class Faces:
         skipped: files and rows that were left out because they cannot be used, each with its reason.
         targets: float32 (n, classes), soft labels to learn instead of `labels`, rows that add up to 1 (or to 0 where a
             face has no label); None where the labels are all there is.
+        origins: which faces are of one person or picture; None where nothing says it.
     """
 
     images: NDArray[np.uint8]
@@ -43,6 +45,7 @@ class Faces:
     format: str = "arrays"
     skipped: tuple[str, ...] = ()
     targets: NDArray[np.float32] | None = None
+    origins: Origins | None = None
 
     def __post_init__(self) -> None:
         lengths = {len(self.images), len(self.labels), len(self.splits), len(self.names)}
@@ -72,6 +75,7 @@ class Faces:
             splits=self.splits[rows],
             names=self.names[rows],
             targets=None if self.targets is None else self.targets[rows],
+            origins=None if self.origins is None else self.origins.take(rows),
         )
 
     def select(self, split: str) -> Faces:
@@ -117,6 +121,7 @@ class Dataset:
         problems: files and rows that cannot be used and are not among the n, each with its reason.
         whole: whether these are all of the source's faces.
         targets: float32 (n, classes), soft labels, or None: see `Faces`.
+        origins: which faces are of one person or picture; None where nothing says it.
     """
 
     path: Path
@@ -130,6 +135,7 @@ class Dataset:
     problems: tuple[str, ...] = ()
     whole: bool = True
     targets: NDArray[np.float32] | None = None
+    origins: Origins | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -163,6 +169,7 @@ class Dataset:
             problems=(),
             whole=False,
             targets=None if self.targets is None else self.targets[rows],
+            origins=None if self.origins is None else self.origins.take(rows),
         )
 
     def select(self, split: str) -> Dataset:
@@ -210,7 +217,8 @@ class Dataset:
         images, kept, failed = self._pixels(spec, cache, progress)
         rows = self if len(kept) == len(self) else self.take(kept)
         skipped = self.problems + failed
-        return Faces(images, rows.labels, rows.splits, rows.names, self.classes, self.format, skipped, rows.targets)
+        words = (self.classes, self.format, skipped)
+        return Faces(images, rows.labels, rows.splits, rows.names, *words, rows.targets, rows.origins)
 
     def _pixels(
         self, spec: InputSpec, cache: bool, progress: Progress | None

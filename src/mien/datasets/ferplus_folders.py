@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from mien.config import FerPlus
 from mien.datasets.class_names import ReadFn
 from mien.datasets.ferplus import FERPLUS_CLASSES, majority_labels, soft_labels
-from mien.datasets.file_tables import NoneThereError
 from mien.datasets.packing import unpacked_name
+from mien.datasets.picture_finding import NoneThereError
 from mien.datasets.storage import Listing, base_name, encode_names
 from mien.datasets.tables import PIXEL_TABLES
 from mien.datasets.tree import Index

@@ -11,12 +11,13 @@ import io
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import IO, Any
 
-from mien.datasets.class_columns import is_class, word_reader
-from mien.datasets.class_names import mostly_expressions
+from mien.datasets.class_columns import Votes, is_class, word_reader
+from mien.datasets.class_names import mostly_expressions, telling
+from mien.datasets.origins import ORIGIN_COLUMNS, origin_word
 from mien.datasets.record_rows import LINES_ENDING, is_record_table, read_records
 from mien.datasets.schemes import AFFECTNET, RAFDB, Scheme
 from mien.datasets.splits import folder_split, table_split
@@ -44,6 +45,8 @@ FILE_COLUMNS: tuple[str, ...] = (
 OpenFn = Callable[[str], IO[bytes]]
 """Opens a file of the dataset by its name; raises `DataError` where it cannot be read."""
 
+WordFn = Callable[[Sequence[str]], tuple[str, Votes]]
+"""Gives the class of a row from its values, and its votes; raises `RowError` where there is none."""
 
 _RAFDB_FILE = re.compile(r"(train|test)_[0-9]{5}_aligned\.[a-z]+", re.IGNORECASE)
 
@@ -52,13 +55,16 @@ _RAFDB_FILE = re.compile(r"(train|test)_[0-9]{5}_aligned\.[a-z]+", re.IGNORECASE
 class Row:
     """One row: where it stands, for messages; its file, its class and its split as they are written.
 
-    The class is "" where people's votes settle on none, the split where there is none.
+    The class is "" where people's votes settle on none, the split where there is none; `origin` is who or what the face
+    is of (`mien.datasets.origins.origin_word`), "" where nothing says it; `votes` are there where columns hold them.
     """
 
     where: str
     file: str
     word: str
     split: str = ""
+    origin: str = ""
+    votes: Votes = ()
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,7 @@ class Header:
     split: int | None
     delimiter: str
     names: tuple[str, ...]
+    origin: int | None = None
 
     @classmethod
     def of(cls, line: bytes) -> Header | None:
@@ -86,7 +93,22 @@ class Header:
         """Find the columns among names; None where they are not those of a table of files."""
         file, word, split = (place_of(names, kind) for kind in (FILE_COLUMNS, CLASS_COLUMNS, SPLIT_COLUMNS))
         told = word is not None or sum(map(is_class, names)) > 1
-        return cls(file, word, split, delimiter, names) if file is not None and told and "pixels" not in names else None
+        if file is None or not told or "pixels" in names:
+            return None
+        return cls(file, word, split, delimiter, names, place_of(names, tuple(ORIGIN_COLUMNS)))
+
+    def settled(self, lines: Sequence[Sequence[str]]) -> Header:
+        """With that of several columns of classes that says what faces show, once the rows are known."""
+        places = {name: self.names.index(name) for name in CLASS_COLUMNS if name in self.names}
+        if self.word is None or len(places) < 2:
+            return self
+        words = {name: {row[at] for row in lines if at < len(row)} for name, at in places.items()}
+        return replace(self, word=places[telling(words) or self.names[self.word]])
+
+    def origin_of(self, fields: Sequence[str]) -> str:
+        """Who or what a row's face is of, "" where nothing says it."""
+        told = self.origin is not None and self.origin < len(fields)
+        return origin_word(self.names[self.origin], fields[self.origin]) if told and self.origin is not None else ""
 
 
 @dataclass(frozen=True)
@@ -255,36 +277,39 @@ def _rows(lines: Sequence[tuple[str, Sequence[str]]], header: Header) -> tuple[l
     """
     rows: list[Row] = []
     problems: list[str] = []
-    word_fn: Callable[[Sequence[str]], str] = partial(_word, header)
+    header = header.settled([fields for _, fields in lines])
+    word_fn: WordFn = partial(_word, header)
     if header.word is None:
         word_fn = word_reader(header.names, [fields for _, fields in lines], (header.file, header.split))
     for where, fields in lines:
         if not any(fields):
             continue
         try:
-            rows.append(Row(where, *_values(fields, header, word_fn)))
+            rows.append(_row(where, fields, header, word_fn))
         except RowError as error:
             problems.append(f"{where} ({error})")
     return rows, problems
 
 
-def _values(fields: Sequence[str], header: Header, word_fn: Callable[[Sequence[str]], str]) -> tuple[str, str, str]:
-    """File, class and split of a row.
+def _row(where: str, fields: Sequence[str], header: Header, word_fn: WordFn) -> Row:
+    """What a row's values say.
 
     Raises:
         RowError: it names no file or no class.
     """
     if not fields[header.file]:
         raise RowError("no file")
-    return fields[header.file], word_fn(fields), "" if header.split is None else fields[header.split]
+    split = "" if header.split is None else fields[header.split]
+    word, votes = word_fn(fields)
+    return Row(where, fields[header.file], word, split, header.origin_of(fields), votes)
 
 
-def _word(header: Header, fields: Sequence[str]) -> str:
-    """The class in a row's column; a number is written without its point."""
+def _word(header: Header, fields: Sequence[str]) -> tuple[str, Votes]:
+    """The class in a row's column, and no votes; a number is written without its point."""
     word = "" if header.word is None else whole_number(fields[header.word])
     if not word:
         raise RowError("no class")
-    return word
+    return word, ()
 
 
 def scheme_of(header: Header, rows: Sequence[Row]) -> Scheme | None:

@@ -8,29 +8,26 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import takewhile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from mien.config import FerPlus
+from mien.datasets.class_columns import WITHOUT
 from mien.datasets.class_names import NAMES_FILE, ReadFn, guess, is_text, known_classes, names_by_number, read_names
 from mien.datasets.file_rows import FileTable, OpenFn, Row, read_table
+from mien.datasets.origins import with_column
+from mien.datasets.picture_finding import Finder, find_pictures
 from mien.datasets.schemes import Scheme
 from mien.datasets.splits import FOLDER_NAMES, USAGES, path_split, word_split
 from mien.datasets.storage import Listing, base_name, encode_names
 from mien.datasets.tree import Index
+from mien.datasets.votes import soft_targets, voted
 from mien.errors import DataError, listing, many
-from mien.images import is_image_name
 from mien.labels import EXPRESSIONS, canonical, class_order
 
-Fold = Callable[[str], str]
-
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
-
-
-class NoneThereError(DataError):
-    """Not one of the files that a table names can be found: it may belong to other pictures."""
 
 
 def read_file_tables(
@@ -39,6 +36,7 @@ def read_file_tables(
     open_fn: OpenFn,
     classes: Sequence[str] | None = None,
     read_fn: ReadFn = lambda _: None,
+    mode: FerPlus = "none",
 ) -> Index | None:
     """Understand tables as lists of the pictures that stand beside them.
 
@@ -48,6 +46,7 @@ def read_file_tables(
         open_fn: opens one of them.
         classes: the class names there may be; None: as `NAMES_FILE` beside the table says, if it does.
         read_fn: reads `NAMES_FILE`.
+        mode: which votes count, where columns hold people's (`mien.datasets.votes`).
 
     Returns:
         The index, or None where none of them is a table of files.
@@ -65,55 +64,13 @@ def read_file_tables(
     _check_together([table for table, _ in there])
     folder = posixpath.dirname(there[0][0].name)
     listed = tuple(map(canonical, classes)) if classes is not None else listed_names(folder, read_fn)
-    return build_index(there, listed, listing_.names)
-
-
-def find_pictures(tables: Sequence[FileTable], names: Sequence[str]) -> list[tuple[FileTable, Finder]]:
-    """Those tables of whose rows at least one names a picture that is there, each with what finds them.
-
-    Raises:
-        NoneThereError: there are no pictures of any.
-    """
-    found = [(table, Finder(names, table)) for table in tables]
-    there = [(table, finder) for table, finder in found if finder.any_found()]
-    there = there or [(table, moved) for table, _ in found if (moved := _moved(names, table)) is not None]
-    if not there:
-        raise _none_there(found)
-    return there
+    return build_index(there, listed, listing_.names, mode)
 
 
 def _is_of_folders(rows: Sequence[Row], folders: set[str]) -> bool:
     """Whether a table lists what numbers mean (``0,tired``), each a folder's name or that of a folder's class."""
     once = 1 < len(rows) == len({row.word for row in rows})
     return once and all(row.file.isdecimal() and not folders.isdisjoint((row.file, row.word)) for row in rows)
-
-
-def _none_there(tables: Sequence[tuple[FileTable, Finder]]) -> NoneThereError:
-    names = [table.name for table, _ in tables]
-    missing = [f"{row.where} ({finder.find(row)})" for table, finder in tables for row in table.rows]
-    if not missing:
-        problems = [problem for table, _ in tables for problem in table.problems]
-        return NoneThereError("no rows that can be used", problems or names)
-    return NoneThereError(
-        f"no file that {listing(names)} names can be found; they are looked for from the table's folder, and in the "
-        "folders in it",
-        missing,
-    )
-
-
-def _moved(names: Sequence[str], table: FileTable) -> Finder | None:
-    """What finds the pictures of a table whose paths are those of another machine (``C:/faces/train/1.png``).
-
-    As few as will do of the folders with which all its paths begin are left off. More than half of its files must be
-    there then, so that no table is taken for one of other pictures.
-    """
-    folders = zip(*(_plain(row.file).split("/")[:-1] for row in table.rows), strict=False)
-    shared = [level[0] for level in takewhile(lambda level: len(set(level)) == 1, folders)]
-    for count in range(1, len(shared) + 1):
-        finder = Finder(names, table, "/".join(shared[:count]) + "/")
-        if 2 * sum(not isinstance(finder.find(row), str) for row in table.rows) > len(table.rows):
-            return finder
-    return None
 
 
 def listed_names(folder: str, read_fn: ReadFn) -> tuple[str, ...] | None:
@@ -128,110 +85,6 @@ def _check_together(tables: Sequence[FileTable]) -> None:
     if len(tables) > 1 and (None in splits or len(set(splits)) < len(splits)):
         names = [table.name for table in tables]
         raise DataError("several tables of files, whose names do not tell train, val and test apart; name one", names)
-
-
-class Finder:
-    """Which of the dataset's pictures a table's rows name.
-
-    Args:
-        names: the pictures, relative to the root.
-        table: its folder and split tell files of one name apart.
-        without: what is left off in front of each of its paths.
-    """
-
-    def __init__(self, names: Sequence[str], table: FileTable, without: str = "") -> None:
-        self.without = without
-        self._names = names
-        self._table = table
-        self._folder = posixpath.dirname(table.name)
-        wanted = {base_name(_plain(row.file)).casefold() for row in table.rows}
-        self._places: dict[str, list[int]] = {}
-        self._whole: dict[str, int] = {}
-        self._near: dict[tuple[str, Fold], dict[str, list[int]]] = {}
-        self._several: dict[tuple[str, str], str] = {}
-        for place, name in enumerate(names):
-            base = base_name(name).casefold()
-            for key in {base, _without_ending(base)} & wanted:
-                self._places.setdefault(key, []).append(place)
-                self._whole[name] = place
-
-    def any_found(self) -> bool:
-        """Whether a single row's file is there."""
-        return any(not isinstance(self.find(row), str) for row in self._table.rows)
-
-    def find(self, row: Row) -> int | str:
-        """The place of a row's picture among the names, or why there is none.
-
-        It is the file of that path, from the table's folder; else the one below, or below the root, whose path ends so;
-        else one whose path differs in capital letters or, where the row has none, in having an ending.
-        """
-        path = _plain(row.file).removeprefix(self.without)
-        if (whole := self._whole.get(self._from_folder(path))) is not None:
-            return whole
-        if (several := self._several.get((path, row.split))) is not None:
-            return several
-        fitting = next(filter(None, (self._fitting(path, fold) for fold in _FOLDS)), [])
-        if len(fitting) > 1:
-            fitting = self._below(fitting) or fitting
-        if len(fitting) > 1:
-            fitting = self._of_split(fitting, row) or fitting
-        if len(fitting) > 1:
-            told = f"{row.file} stands in several folders: {listing([self._names[place] for place in fitting])}"
-            return self._several.setdefault((path, row.split), told)
-        return fitting[0] if fitting else f"{row.file} is not there"
-
-    def _fitting(self, path: str, fold: Fold) -> list[int]:
-        """Pictures whose path is this one, from the table's folder, once both are folded; else those that end so."""
-        exact, end = fold(self._from_folder(path)), fold(posixpath.normpath(path))
-        folded = [(place, fold(self._names[place])) for place in self._candidates(path, (exact, end), fold)]
-        fitting = [place for place, name in folded if name == exact]
-        return fitting or [place for place, name in folded if f"/{name}".endswith(f"/{end}")]
-
-    def _candidates(self, path: str, wanted: Sequence[str], fold: Fold) -> list[int]:
-        """Pictures of a path's base name in a folder of the name that is wanted: thousands of people have a ``1.png``.
-
-        All of them, where no folder is wanted.
-        """
-        base = base_name(path).casefold()
-        alike = self._places.get(base, [])
-        if len(alike) < 2 or not all("/" in one for one in wanted):
-            return alike
-        if (base, fold) not in self._near:
-            near = self._near.setdefault((base, fold), {})
-            for place in alike:
-                near.setdefault(_last_two(fold(self._names[place])), []).append(place)
-        tails = dict.fromkeys(map(_last_two, wanted))
-        return sorted(place for tail in tails for place in self._near[base, fold].get(tail, []))
-
-    def _from_folder(self, path: str) -> str:
-        """A path from the root, where it is one from the table's folder."""
-        return posixpath.normpath(f"{self._folder}/{path}" if self._folder and path[:1] != "/" else path)
-
-    def _below(self, places: Sequence[int]) -> list[int]:
-        start = f"{self._folder}/" if self._folder else ""
-        return [place for place in places if self._names[place].startswith(start)]
-
-    def _of_split(self, places: Sequence[int], row: Row) -> list[int]:
-        split = word_split(row.split) if row.split else self._table.split
-        return [place for place in places if split and path_split(self._names[place]) == split]
-
-
-def _plain(path: str) -> str:
-    """A path with the slashes of all systems but Windows, and without ``./`` in front."""
-    return path.replace("\\", "/").removeprefix("./")
-
-
-def _without_ending(name: str) -> str:
-    return name.rpartition(".")[0] if is_image_name(name) else name
-
-
-def _last_two(path: str) -> str:
-    """A path's base name and the folder that it lies in."""
-    return "/".join(path.split("/")[-2:])
-
-
-_FOLDS: tuple[Fold, ...] = (str, str.casefold, lambda name: _without_ending(name.casefold()))
-"""How a row's path and a picture's are made alike, the strictest first."""
 
 
 @dataclass
@@ -256,7 +109,10 @@ class _Found:
 
 
 def build_index(
-    tables: Sequence[tuple[FileTable, Finder]], listed: Sequence[str] | None, names: Sequence[str]
+    tables: Sequence[tuple[FileTable, Finder]],
+    listed: Sequence[str] | None,
+    names: Sequence[str],
+    mode: FerPlus = "none",
 ) -> Index:
     """Put the rows of tables that belong together into one index, in the order of the pictures' names.
 
@@ -264,10 +120,12 @@ def build_index(
         tables: each with what finds its pictures.
         listed: the class names there may be, in order, where something lists them.
         names: the pictures.
+        mode: which votes count, where columns hold people's.
 
     Raises:
-        DataError: a class that is none, numbers that nothing names.
+        DataError: a class that is none, numbers that nothing names; no votes, where they are to count.
     """
+    tables = [(_counted(table, finder, names, mode), finder) for table, finder in tables]
     rows = [row for table, _ in tables for row in table.rows]
     scheme = tables[0][0].scheme if len({table.scheme for table, _ in tables}) == 1 else None
     meaning = {"": "", **class_names([table.name for table, _ in tables], rows, scheme, listed)}
@@ -282,8 +140,35 @@ def build_index(
     told = f"{words} ({many(passed, 'row')} without an expression passed over)" if passed else words
     if any(finder.without for _, finder in tables):
         told += ", found by the ends of its paths"
-    classes = ordered_classes({name for name in meaning.values() if name}, scheme, listed)
-    return _index(found, meaning, classes, names, told)
+    also = {canonical(column) for row in rows if mode != "none" for column, _ in row.votes if column not in WITHOUT}
+    classes = ordered_classes({name for name in meaning.values() if name} | also, scheme, listed)
+    index = _index(found, meaning, classes, names, told)
+    if mode != "distribution":
+        return index
+    ordered = [found.rows[place] for place in sorted(found.rows)]
+    return replace(index, targets=soft_targets(ordered, index.labels, index.splits.tolist(), classes))
+
+
+def _counted(table: FileTable, finder: Finder, names: Sequence[str], mode: FerPlus) -> FileTable:
+    """A table with the classes that its votes give.
+
+    Raises:
+        DataError: votes are to count, and there are none.
+    """
+    if mode == "none":
+        return table
+    if not any(row.votes for row in table.rows):
+        raise DataError(
+            "ferplus: votes are to count, and there are no columns of votes or shares that are called like expressions "
+            "(path,angry,happy,sad)",
+            [table.name],
+        )
+    rows = []
+    for row in table.rows:
+        place = finder.find(row)
+        split = _split_of(row, table, "" if isinstance(place, str) else names[place])
+        rows.append(voted(row, mode, split or ""))
+    return replace(table, rows=rows)
 
 
 def _split_of(row: Row, table: FileTable, name: str) -> str | None:
@@ -306,7 +191,7 @@ def _index(
     places = sorted(found.rows)
     labels = [meaning[found.rows[place].word] for place in places]
     splits = [found.splits[place] for place in places]
-    if classes != EXPRESSIONS:
+    if classes != EXPRESSIONS and not any(row.votes for row in found.rows.values()):
         check_agreement(labels, splits, [found.rows[place].where for place in places])
     return Index(
         format=words,
@@ -315,6 +200,7 @@ def _index(
         labels=np.array([classes.index(label) for label in labels], np.int64),
         splits=np.array(splits, "U7"),
         problems=tuple(found.problems),
+        origins=with_column([found.rows[place].origin for place in places], [names[place] for place in places]),
     )
 
 
@@ -380,6 +266,8 @@ def _names_of_numbers(
     if unknown:
         told = NAMES_FILE if listed is not None or scheme is None else scheme.name
         known = ", ".join(f"{number} {name or 'none'}" for number, name in names.items())
+        way = "; where the first is 1, write a number in front of each name (1 happy)"
+        known += way if listed and "0" not in words else ""
         raise DataError(f"numbers without a name; by {told} they are {known}", _named(rows, unknown))
     return meaning if listed is not None else {word: meaning[word] for word in words}
 

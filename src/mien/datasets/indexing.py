@@ -15,8 +15,9 @@ from mien.datasets.contents import Contents
 from mien.datasets.ferplus_folders import read_ferplus_folders
 from mien.datasets.file_codes import read_file_codes
 from mien.datasets.file_rows import may_be_of_anything, refuse_unknown_columns
-from mien.datasets.file_tables import NoneThereError, read_file_tables
+from mien.datasets.file_tables import read_file_tables
 from mien.datasets.joined import Joined
+from mien.datasets.picture_finding import NoneThereError
 from mien.datasets.rafdb import read_rafdb
 from mien.datasets.storage import base_name
 from mien.datasets.tree import Index, read_tree
@@ -41,7 +42,7 @@ def find_index(contents: Contents) -> Index | None:
     """
     files, storage = contents.files, contents.storage
     if isinstance(storage, Joined) and storage.are_shards:
-        return read_webdataset(files, contents.root_name, contents.classes, storage)
+        return read_webdataset(files, contents.root_name, contents.classes, storage, contents.many_fn)
     index, missing = _read_known(contents)
     boxes: DataError | None = None
     later: list[str] = []
@@ -56,7 +57,7 @@ def find_index(contents: Contents) -> Index | None:
         index = index or read_file_codes(files, contents.classes, contents.read)
     index = index or _read_tree(contents, boxes)
     if _is_none(index):
-        index = read_webdataset(files, contents.root_name, contents.classes, storage) or index
+        index = read_webdataset(files, contents.root_name, contents.classes, storage, contents.many_fn) or index
     if later and _is_none(index):
         told, none_there = _read_tables(contents, later)
         index, missing = told or index, missing or none_there

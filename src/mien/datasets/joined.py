@@ -38,12 +38,19 @@ class Joined:
         places: each archive's name, relative to it, by that of the folder in whose place it stands.
         tables: tables that stand beside the archives.
         notes: and files that may say what boxes show (`mien.datasets.storage.is_note`), such as ``data.yaml``.
+        cache: whether where tars' members stand may be recalled and kept.
     """
 
     kind = ""
 
     def __init__(
-        self, folder: Folder, places: Mapping[str, str], tables: Sequence[str] = (), notes: Sequence[str] = ()
+        self,
+        folder: Folder,
+        places: Mapping[str, str],
+        tables: Sequence[str] = (),
+        notes: Sequence[str] = (),
+        *,
+        cache: bool = False,
     ) -> None:
         self.root = folder.root
         self.archives = [folder.root / name for name in places.values()]
@@ -51,7 +58,7 @@ class Joined:
         self._places = dict(places)
         self._tables = list(tables)
         self._notes = list(notes)
-        self._parts = {place: _opened(folder.root, name) for place, name in places.items()}
+        self._parts = {place: _opened(folder.root, name, cache=cache) for place, name in places.items()}
 
     @property
     def kinds(self) -> list[str]:
@@ -129,14 +136,14 @@ def _several(kinds: Sequence[str]) -> str:
     return f"{len(kinds):,} {' and '.join(sorted(set(kinds)))} archives" if any(kinds) else ""
 
 
-def _opened(root: Path, name: str) -> Zip | Tar:
+def _opened(root: Path, name: str, *, cache: bool) -> Zip | Tar:
     """An archive.
 
     Raises:
         DataError: it cannot be opened, or is none.
     """
     try:
-        storage = open_storage(root / name) if (root / name).is_file() else None
+        storage = open_storage(root / name, cache=cache) if (root / name).is_file() else None
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})", [name]) from error
     if not isinstance(storage, Zip | Tar):
@@ -149,7 +156,12 @@ def _below(place: str, names: Sequence[str]) -> list[str]:
 
 
 def join_archives(
-    storage: Storage, packed: Sequence[str], tables: Sequence[str] = (), notes: Sequence[str] = ()
+    storage: Storage,
+    packed: Sequence[str],
+    tables: Sequence[str] = (),
+    notes: Sequence[str] = (),
+    *,
+    cache: bool = False,
 ) -> Joined | None:
     """The archives in a folder as one dataset's; None where their names do not say that they are.
 
@@ -162,6 +174,7 @@ def join_archives(
         packed: names of archives in it.
         tables: names of tables beside these.
         notes: names of files beside these that may say what boxes show.
+        cache: whether where tars' members stand may be recalled and kept.
 
     Raises:
         DataError: one of them cannot be opened.
@@ -172,9 +185,9 @@ def join_archives(
     splits = folder_splits(base_name(stem) for stem in stems)
     alike = len(stems) == len(packed) and len({posixpath.dirname(name) for name in packed}) == 1
     if alike and len(splits) == len(stems):
-        return Joined(storage, stems, tables, notes)
+        return Joined(storage, stems, tables, notes, cache=cache)
     if all(_is_shard(name) for name in packed):
-        return Joined(storage, {name: name for name in packed}, tables, notes)
+        return Joined(storage, {name: name for name in packed}, tables, notes, cache=cache)
     return None
 
 

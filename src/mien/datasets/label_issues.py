@@ -70,7 +70,8 @@ def find_label_issues(
 
     Args:
         dataset: faces that can be read. Those without a label are passed over.
-        groups: int64 (n,), the same number for copies of one picture, which are never on both sides.
+        groups: int64 (n,), the same number for copies of one picture or faces of one person, which are never on both
+            sides.
         seed: which images are dealt together.
         progress: called with how many are read, and then how many parts are judged, and of how many.
 

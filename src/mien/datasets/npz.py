@@ -13,6 +13,7 @@ from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from mien.datasets.dataset import check_labels
+from mien.datasets.origins import with_column
 from mien.datasets.splits import SPLITS
 from mien.datasets.storage import encode_names
 from mien.datasets.tree import Index
@@ -20,6 +21,9 @@ from mien.errors import DataError, listing, many
 
 NPZ_FIELDS = ("images", "labels", "splits", "names", "classes")
 """The arrays of an npz file, as `mien.datasets.convert` writes them."""
+
+ORIGINS_FIELD = "origins"
+"""The array that says whose faces these are (`mien.datasets.origins.origin_word`); it may be missing."""
 
 
 def read_npz(file: io.BytesIO, name: str) -> tuple[Index, NDArray[np.uint8]]:
@@ -38,8 +42,13 @@ def read_npz(file: io.BytesIO, name: str) -> tuple[Index, NDArray[np.uint8]]:
         with stored:
             missing = [field for field in NPZ_FIELDS if field not in stored.files]
             if missing:
-                raise DataError(f"{name} lacks the arrays", missing)
+                raise DataError(
+                    f"{name} has the arrays {', '.join(stored.files)}; mien.fit(model, x, y) learns arrays of your "
+                    f"own, and files that mien reads hold {', '.join(NPZ_FIELDS)}: it lacks the arrays",
+                    missing,
+                )
             arrays = {field: np.asarray(stored[field]) for field in NPZ_FIELDS}
+            origins = np.asarray(stored[ORIGINS_FIELD]) if ORIGINS_FIELD in stored.files else np.empty(0, np.str_)
     except (OSError, ValueError, EOFError, MemoryError, SyntaxError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"npz file is damaged or cut short ({error})", [name]) from error
     images, labels, splits, names, classes = (arrays[field] for field in NPZ_FIELDS)
@@ -47,7 +56,13 @@ def read_npz(file: io.BytesIO, name: str) -> tuple[Index, NDArray[np.uint8]]:
     _check_texts(arrays, name)
     check_labels(labels, tuple(classes.tolist()))
     keys = encode_names(names.tolist())
-    return Index("npz", tuple(classes.tolist()), keys, labels.astype(np.int64), splits), images
+    told = with_column(origins.tolist(), names.tolist()) if _fits(origins, names) else None
+    return Index("npz", tuple(classes.tolist()), keys, labels.astype(np.int64), splits, origins=told), images
+
+
+def _fits(origins: NDArray[Any], names: NDArray[np.str_]) -> bool:
+    """Whether an array says of each face whose it is."""
+    return origins.dtype.kind == "U" and origins.shape == names.shape
 
 
 def _check_texts(arrays: Mapping[str, NDArray[Any]], name: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,28 +9,26 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import get_args
 
-import numpy as np
-
 from mien.config import FerPlus
-from mien.datasets import cache as cache_files
 from mien.datasets.archives import open_storage
+from mien.datasets.arrow_files import ARROW_SUFFIX
+from mien.datasets.assembling import dataset_of, files_dataset, open_tables
 from mien.datasets.beside import kept_many
-from mien.datasets.box_rows import BoxIndex
 from mien.datasets.braces import open_pattern
 from mien.datasets.contents import Contents, hold_file, open_table, read_quietly
-from mien.datasets.cutting import CutFiles
 from mien.datasets.dataset import Dataset
 from mien.datasets.ferplus import MAX_VOTES_BYTES, VOTES_FILE, read_votes, with_votes
 from mien.datasets.ferplus_folders import read_ferplus_folders
 from mien.datasets.file_rows import holds_pixels, is_file_table
+from mien.datasets.file_tables import read_file_tables
+from mien.datasets.foreign import foreign_files, way_of
 from mien.datasets.indexing import find_index, find_table_index
-from mien.datasets.joined import Joined, archives_told, join_archives
+from mien.datasets.joined import Joined, join_archives
 from mien.datasets.listings import file_fingerprint, list_files
-from mien.datasets.npz import read_npz
 from mien.datasets.packing import unpacked_name, unpacked_once
 from mien.datasets.parquet import SUFFIX as PARQUET_SUFFIX
 from mien.datasets.parquet import hold_pictures, parquet_names, read_parquet
-from mien.datasets.pixels import Files, Held
+from mien.datasets.pixels import Files
 from mien.datasets.record_rows import is_record_table
 from mien.datasets.storage import (
     SAMPLE_MARKER,
@@ -39,23 +36,11 @@ from mien.datasets.storage import (
     Folder,
     Listing,
     Storage,
-    base_name,
-    encode_names,
 )
 from mien.datasets.table_choice import choose_tables, is_votes
-from mien.datasets.tables import READING, Table, classes_of, join_tables, read_csv
-from mien.datasets.tree import Index
 from mien.datasets.yolo_names import YAML_ENDINGS
 from mien.errors import DataError, UsageError, listing, many, unknown_choice
 from mien.labels import refuse_text
-
-FORMATS = {
-    "fer2013.csv": "FER2013 CSV",
-    "icml_face_data.csv": "ICML CSV",
-    "train.csv": "Kaggle CSV",
-    "test.csv": "Kaggle CSV",
-}
-"""What CSV files of these names are called; others are ``CSV``."""
 
 
 def refuse_missing(path: str | Path) -> None:
@@ -92,8 +77,9 @@ def open_dataset(
             ``train-{000..003}.tar``; see docs/data.md for what each may hold.
         classes: the class names there may be, in order, for trees and tables that mix the seven expressions with others
             or number their classes; None: as a file ``classes.txt`` beside them says, if they do.
-        ferplus: take the labels from FER+'s votes beside ``fer2013.csv``, in eight classes: ``majority``, or
-            ``distribution``, which gives Training soft targets too; see `mien.datasets.ferplus`.
+        ferplus: take the labels from FER+'s votes beside ``fer2013.csv``, in eight classes, or from columns of votes or
+            shares in a table of files: ``majority``, or ``distribution``, which gives Training soft targets too; see
+            `mien.datasets.ferplus` and `mien.datasets.votes`.
         cache: keep what parsing a CSV file or listing an archive gave for the next time.
 
     Raises:
@@ -106,13 +92,13 @@ def open_dataset(
     if path.suffix.lower() in YAML_ENDINGS and path.is_file():
         path = path.parent  # YOLO's data.yaml stands for what is beside it
     try:
-        storage = open_pattern(path) or open_storage(path)
+        storage = open_pattern(path, cache=cache) or open_storage(path, cache=cache)
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})", [str(path)]) from error
     if ferplus not in get_args(FerPlus):
         raise unknown_choice("ferplus", ferplus, get_args(FerPlus))
     if ferplus != "none":
-        return _open_ferplus(path, storage, ferplus, cache=cache)
+        return _open_ferplus(path, storage, classes, ferplus, cache=cache)
     if storage is None:
         return _open_file(path, classes, cache=cache)
     files = list_files(storage, path, cache=cache)
@@ -126,7 +112,7 @@ def open_dataset(
         return _open_parquet(path, path, names, classes)
     if not tables:
         raise _nothing_found(path, files)
-    return _open_tables(path, tables, storage, cache=cache)
+    return open_tables(path, tables, storage, classes, cache=cache)
 
 
 def _open_files(
@@ -137,7 +123,7 @@ def _open_files(
     index = find_index(Contents(files, storage, root_name, classes, kept_many(storage, path, cache=cache)))
     if index is not None and (path / SAMPLE_MARKER).is_file():
         index = replace(index, format="drawn sample faces")
-    return None if index is None else _files_dataset(path, index, files, storage)
+    return None if index is None else files_dataset(path, index, files, storage)
 
 
 def _open_joined(
@@ -149,7 +135,7 @@ def _open_joined(
         return None
     if any(name.lower().endswith(".npz") or holds_pixels(name, partial(open_table, storage)) for name in tables):
         return None
-    joined = join_archives(storage, files.packed, tables, files.notes)
+    joined = join_archives(storage, files.packed, tables, files.notes, cache=cache)
     if joined is None:
         return None
     return _open_files(path, joined, list_files(joined, path, cache=cache), classes, cache=cache)
@@ -160,16 +146,6 @@ def _name_of(path: Path) -> str:
     return path.resolve().name if path.is_dir() else path.name.split(".")[0]
 
 
-def _files_dataset(path: Path, index: Index, files: Listing, storage: Storage) -> Dataset:
-    """A dataset of image files."""
-    fingerprint = files.fingerprint()
-    if isinstance(index, BoxIndex):
-        return _dataset(path, index, CutFiles(storage, index, fingerprint), archives_told(storage))
-    if len(index.keys) < len(files.names):  # which of them are read is up to a table, that may change
-        fingerprint = hashlib.sha256(fingerprint.encode() + index.keys.tobytes()).hexdigest()
-    return _dataset(path, index, Files(storage, index.keys, fingerprint), archives_told(storage))
-
-
 def _nothing_found(path: Path, files: Listing) -> DataError:
     seen = (
         f"its {many(len(files.names), 'image stands', 'images stand')} in no class folders"
@@ -177,6 +153,8 @@ def _nothing_found(path: Path, files: Listing) -> DataError:
         else "it holds no images"
     )
     packed = f", but {listing(files.packed)}; unpack what is packed there, or name one archive" if files.packed else ""
+    if not files.packed:
+        packed = way_of(foreign_files(path))
     if any(name.lower().endswith(".tar") for name in files.packed):
         packed += "; shards need a file with its class beside each picture (1.cls, or 1.json with a key label)"
     return DataError(
@@ -186,62 +164,56 @@ def _nothing_found(path: Path, files: Listing) -> DataError:
     )
 
 
-def _dataset(path: Path, index: Index, source: Files | Held, archive: str) -> Dataset:
-    return Dataset(
-        path=path,
-        format=f"{index.format} in {archive}" if archive else index.format,
-        classes=index.classes,
-        labels=index.labels,
-        splits=index.splits,
-        keys=index.keys,
-        source=source,
-        positions=np.arange(len(index.labels)),
-        problems=index.problems,
-    )
-
-
 def _open_file(path: Path, classes: Sequence[str] | None, *, cache: bool) -> Dataset:
     """A CSV, npz or Parquet file that stands by itself, or a table of the pictures beside it."""
     storage, lowered = Folder(path.parent), path.name.lower()
     listed = lowered.endswith(TABLE_ENDINGS) and not lowered.endswith(".npz")
     of_files = listed and is_file_table(path.name, partial(open_table, storage))
-    if lowered.endswith(PARQUET_SUFFIX) and not of_files:
+    if lowered.endswith((PARQUET_SUFFIX, ARROW_SUFFIX)) and not of_files:
         return _open_parquet(path, path.parent, [path.name], classes)
     if not lowered.endswith(TABLE_ENDINGS):
-        allowed = "folders, zip and tar archives, .csv (also .csv.gz, .xz and .bz2), .tsv, .jsonl, .npz and .parquet"
-        raise UsageError(f"not a dataset: {path}; allowed are {allowed} files")
+        allowed = "folders, zip and tar archives, .csv (also .csv.gz, .xz and .bz2), .tsv, .jsonl, .npz, .parquet"
+        raise UsageError(f"not a dataset: {path}; allowed are {allowed} and .arrow files{way_of([path.name])}")
     if of_files:
         contents = Contents(
             storage.listing(), storage, path.parent.name, classes, kept_many(storage, path, cache=cache)
         )
         index = find_table_index(contents, path.name)
         if index is not None:
-            return _files_dataset(path, index, contents.files, storage)
+            return files_dataset(path, index, contents.files, storage)
     if is_record_table(path.name):
         raise DataError("no columns of files and of what they show, such as file_name and label", [str(path)])
-    return _open_tables(path, [path.name], storage, cache=cache)
+    return open_tables(path, [path.name], storage, classes, cache=cache)
 
 
 def _open_parquet(path: Path, root: Path, names: Sequence[str], classes: Sequence[str] | None) -> Dataset:
     index, shards = read_parquet(root, names, classes)
-    return _dataset(path, index, Files(shards, index.keys, file_fingerprint(*(root / name for name in names))), "")
+    return dataset_of(path, index, Files(shards, index.keys, file_fingerprint(*(root / name for name in names))), "")
 
 
-def _open_ferplus(path: Path, storage: Storage | None, mode: FerPlus, *, cache: bool) -> Dataset:
-    """A CSV file of faces with FER+'s labels, from the votes beside it.
+def _open_ferplus(
+    path: Path, storage: Storage | None, classes: Sequence[str] | None, mode: FerPlus, *, cache: bool
+) -> Dataset:
+    """A CSV file of faces with FER+'s labels, from the votes beside it; or a table of files and votes.
 
     Raises:
-        DataError: one of the two files is not there, or their rows are not of the same faces.
+        DataError: one of the two files is not there, or their rows are not of the same faces; a table without votes.
     """
     if storage is None:
         storage, tables = Folder(path.parent), [path.name]
+        if is_file_table(path.name, partial(open_table, storage)):
+            return _open_votes(path, storage, storage.listing(), tables, classes, mode)
         beside = [name for name in [VOTES_FILE] if (path.parent / name).is_file()]
     else:
         files = list_files(storage, path, cache=cache)
         found = read_ferplus_folders(files, _name_of(path), partial(read_quietly, storage), mode)
         if found is not None:
-            return replace(_files_dataset(path, found[0], files, storage), targets=found[1])
+            return replace(files_dataset(path, found[0], files, storage), targets=found[1])
         everything = files.tables
+        listed = Contents(files, storage, _name_of(path), classes, kept_many(storage, path, cache=cache)).file_tables()
+        listed = [name for name in listed if is_file_table(name, partial(open_table, storage))]
+        if files.names and listed:
+            return _open_votes(path, storage, files, listed, classes, mode)
         tables = choose_tables(everything)
         folder = PurePosixPath(tables[0]).parent if tables else None
         beside = [name for name in everything if is_votes(name) and PurePosixPath(name).parent == folder]
@@ -252,51 +224,19 @@ def _open_ferplus(path: Path, storage: Storage | None, mode: FerPlus, *, cache: 
             f"votes to faces (files of class folders cannot be matched); {path} holds {there}"
         )
     votes = read_votes(hold_file(storage, beside[0], MAX_VOTES_BYTES).getvalue(), beside[0])
-    return with_votes(_open_tables(path, tables, storage, cache=cache), votes, mode, beside[0])
+    return with_votes(open_tables(path, tables, storage, cache=cache), votes, mode, beside[0])
 
 
-def _open_tables(path: Path, names: Sequence[str], storage: Storage, *, cache: bool) -> Dataset:
-    """CSV files that belong together, or one npz file; `storage` holds them."""
-    if names[0].lower().endswith(".npz"):
-        index, images = read_npz(hold_file(storage, names[0]), str(path))
-        return _dataset(path, index, Held(images, _fingerprint(path, names, storage)), archives_told(storage))
-    fingerprint = f"{_fingerprint(path, names, storage)} {READING}"
-    table = _recall_table(path, fingerprint) if cache else None
-    if table is None:
-        table = join_tables([_read_csv(storage, name) for name in names])
-        if cache:
-            _keep_table(path, fingerprint, table)
-    words = FORMATS.get(unpacked_name(base_name(names[0])), "CSV")
-    labels, classes = classes_of(table.labels)
-    index = Index(words, classes, encode_names(table.names.tolist()), labels, table.splits, table.problems)
-    return _dataset(path, index, Held(table.pixels, fingerprint), archives_told(storage))
+def _open_votes(
+    path: Path, storage: Storage, files: Listing, names: Sequence[str], classes: Sequence[str] | None, mode: FerPlus
+) -> Dataset:
+    """Pictures that tables name beside people's votes.
 
-
-def _fingerprint(path: Path, names: Sequence[str], storage: Storage) -> str:
-    if storage.kind or isinstance(storage, Joined):
-        return file_fingerprint(*(storage.archives if isinstance(storage, Joined) else [path]))
-    folder = path if path.is_dir() else path.parent
-    return file_fingerprint(*(folder / name for name in names))
-
-
-def _read_csv(storage: Storage, name: str) -> Table:
-    """Read a CSV file; one on disk line by line, without holding its text."""
-    try:
-        with open_table(storage, name) as file:
-            return read_csv(file, name)
-    except OSError as error:
-        raise DataError(f"cannot be read ({error.strerror or error})", [name]) from error
-
-
-def _recall_table(path: Path, fingerprint: str) -> Table | None:
-    stored = cache_files.recall(path, "table", fingerprint)
-    if stored is None or not {"images", "labels", "splits", "names", "problems"} <= stored.keys():
-        return None
-    problems = tuple(stored.pop("problems").tolist())
-    return Table(pixels=stored.pop("images"), problems=problems, **stored)
-
-
-def _keep_table(path: Path, fingerprint: str, table: Table) -> None:
-    arrays: cache_files.Arrays = {"labels": table.labels, "splits": table.splits, "names": table.names}
-    problems = np.array(table.problems, np.str_)
-    cache_files.keep(path, "table", fingerprint, {**arrays, "problems": problems}, table.pixels)
+    Raises:
+        DataError: a table has no votes, or its pictures are not there.
+    """
+    read_fn = partial(read_quietly, storage)
+    index = read_file_tables(files, names, partial(open_table, storage), classes, read_fn, mode)
+    if index is None:
+        raise _nothing_found(path, files)
+    return files_dataset(path, replace(index, format=f"{index.format} by votes ({mode})"), files, storage)

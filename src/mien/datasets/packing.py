@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import codecs
 import gzip
 import io
 import lzma
@@ -10,8 +11,13 @@ import zlib
 from collections.abc import Callable, Sequence
 from typing import IO, Any
 
+from mien.errors import DataError
+
 MAX_TABLE_BYTES = 2 * 1024**3
 """A CSV or npz file within an archive, or packed, may unpack to this much. ``fer2013.csv`` has 301 MB."""
+
+MAX_UTF16_BYTES = 64 * 1024**2
+"""A table in UTF-16, of which the whole is read, is no larger."""
 
 _ENDINGS = (".gz", ".xz", ".bz2")
 _OPEN: dict[bytes, Callable[[IO[bytes]], Any]] = {
@@ -46,6 +52,27 @@ def unpacked(file: IO[bytes]) -> IO[bytes]:
     file.seek(0)
     opening = next((one for magic, one in _OPEN.items() if head.startswith(magic)), None)
     return file if opening is None else io.BufferedReader(_Bounded(opening(file), file))
+
+
+def in_utf8(file: IO[bytes], name: str) -> IO[bytes]:
+    """The contents of a table that stands at its beginning: in UTF-8 where it is UTF-16 text, as Excel writes it.
+
+    Raises:
+        DataError: it is larger than `MAX_UTF16_BYTES`, or no such text.
+    """
+    head = file.peek(2)[:2] if isinstance(file, io.BufferedReader) else file.read(2)
+    if not isinstance(file, io.BufferedReader):
+        file.seek(0)
+    if head not in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return file
+    with file:
+        data = file.read(MAX_UTF16_BYTES + 1)
+    try:
+        if len(data) <= MAX_UTF16_BYTES:
+            return io.BytesIO(data.decode("utf-16").encode("utf-8"))
+    except UnicodeError:
+        pass
+    raise DataError("is UTF-16 text, damaged or too large; save it as UTF-8", [name])
 
 
 class _Bounded(io.RawIOBase):

@@ -1,5 +1,7 @@
 """Parquet files of pictures and classes, as Hugging Face's hub has datasets: ``data/train-00000-of-00001.parquet``.
 
+And Arrow files (`mien.datasets.arrow_files`), which have the same columns.
+
 A row holds a picture's bytes, by themselves or as ``{bytes, path}``, and a class: a name, or a number whose name stands
 in the file's own metadata (``ClassLabel``) or in `NAMES_FILE`. Needs pyarrow.
 """
@@ -15,9 +17,14 @@ from typing import Any
 
 import numpy as np
 
+from mien.datasets.arrow_files import ARROW_SUFFIX, ArrowFile, arrow_names, features_beside, opened_arrow
 from mien.datasets.class_names import NAMES_FILE, read_names
 from mien.datasets.file_rows import FILE_COLUMNS, FileTable, Row
-from mien.datasets.file_tables import Finder, build_index
+from mien.datasets.file_tables import build_index
+from mien.datasets.joined import shard_split
+from mien.datasets.origins import ORIGIN_COLUMNS, origin_word
+from mien.datasets.picture_finding import Finder
+from mien.datasets.pixels import LFS_POINTER
 from mien.datasets.splits import folder_split, table_split
 from mien.datasets.storage import MAX_IMAGE_BYTES, Blob, Listing, is_hidden, too_large
 from mien.datasets.tables import CLASS_COLUMNS, SPLIT_COLUMNS, column_name, place_of
@@ -34,8 +41,6 @@ BATCH = 256
 BUFFER = 2**20
 """Bytes of a column that are held at a time; without it pyarrow holds those of a whole row group."""
 
-_POINTER = b"version https://git-lfs"
-
 
 @dataclass(frozen=True)
 class _Columns:
@@ -45,12 +50,13 @@ class _Columns:
     word: str
     split: str | None
     names: tuple[str, ...]
+    origin: str | None = None
 
 
 def parquet_names(root: Path) -> list[str]:
-    """The Parquet files in a folder and below, relative to it, but hidden ones; sorted."""
+    """The Parquet files in a folder and below, relative to it, but hidden ones; else the Arrow files; sorted."""
     found = (path.relative_to(root) for path in root.rglob(f"*{SUFFIX}") if path.is_file())
-    return sorted(path.as_posix() for path in found if not any(map(is_hidden, path.parts)))
+    return sorted(path.as_posix() for path in found if not any(map(is_hidden, path.parts))) or arrow_names(root)
 
 
 def hold_pictures(root: Path, names: Sequence[str]) -> bool:
@@ -92,7 +98,7 @@ def read_parquet(root: Path, names: Sequence[str], classes: Sequence[str] | None
     listed = read_names(NAMES_FILE, lambda _: names_file.read_bytes() if names_file.is_file() else None)
     listed = listed if classes is None else tuple(map(canonical, classes))
     index = build_index([(table, Finder(keys, table))], listed, keys)
-    return replace(index, format="Parquet"), shards
+    return replace(index, format="Arrow" if names[0].endswith(ARROW_SUFFIX) else "Parquet"), shards
 
 
 class Shards:
@@ -113,16 +119,21 @@ class Shards:
     def rows(self, name: str) -> Iterator[Row]:
         """The rows of a file that have a class."""
         folder = (self.root.resolve() / name).parent.name  # a file may be a link to a blob, as in the hub's cache
-        split = table_split(Path(name).stem) or folder_split(folder) or ""
+        split = table_split(Path(name).stem) or shard_split(Path(name).stem) or folder_split(folder) or ""
         with self._opened(name) as file:
             columns = _columns(file.schema_arrow, name)
-            wanted = [columns.word, *([columns.split] if columns.split else [])]
+            if not columns.names and name.endswith(ARROW_SUFFIX):
+                columns = replace(columns, names=_names_in(features_beside(self.root / name), columns.word))
+            wanted = [column for column in (columns.word, columns.split, columns.origin) if column]
             found = file.read(columns=wanted).to_pydict()
         splits = [str(one or "") for one in found[columns.split]] if columns.split else []
+        origins = found[columns.origin] if columns.origin else None
         for place, value in enumerate(found[columns.word]):
             word = _word(value, columns.names)
             if word:
-                yield Row(f"{name}#{place}", f"{name}#{place}", word, splits[place] if splits else split)
+                own = splits[place] if splits else split
+                origin = origin_word(column_name(columns.origin or ""), _text(origins[place])) if origins else ""
+                yield Row(f"{name}#{place}", f"{name}#{place}", word, own, origin)
 
     def holds_pictures(self, name: str) -> bool:
         """Whether a file has a column of pictures' bytes.
@@ -156,6 +167,9 @@ class Shards:
         """The pictures of these rows, int64 (n,) rising, each as its cell; row groups without one are passed over."""
         with self._opened(name) as file:
             picture = _columns(file.schema_arrow, name).picture
+            if isinstance(file, ArrowFile):
+                yield from file.cells(picture, rows.tolist())
+                return
             sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
             ends = np.cumsum(sizes)
             first = 0
@@ -168,16 +182,22 @@ class Shards:
 
     @contextmanager
     def _opened(self, name: str) -> Iterator[Any]:
+        is_arrow, path = name.endswith(ARROW_SUFFIX), self.root / name
         try:
-            with self._parquet.ParquetFile(self.root / name, buffer_size=BUFFER, pre_buffer=False) as file:
+            with (
+                opened_arrow(self._arrow, path)
+                if is_arrow
+                else self._parquet.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False)
+            ) as file:
                 yield file
         except (self._arrow.ArrowException, OSError) as error:
-            raise DataError(f"is no Parquet file that can be read ({self._why(name, error)})", [name]) from error
+            kind = "Arrow" if is_arrow else "Parquet"
+            raise DataError(f"is no {kind} file that can be read ({self._why(name, error)})", [name]) from error
 
     def _why(self, name: str, error: Exception) -> str:
         """Why a file cannot be read; after ``git clone`` it may not have been fetched."""
         with suppress(OSError), (self.root / name).open("rb") as file:
-            if file.read(len(_POINTER)) == _POINTER:
+            if file.read(len(LFS_POINTER)) == LFS_POINTER:
                 return "it is a pointer of Git LFS; git lfs pull fetches the file itself"
         return str(error).partition("\n")[0]
 
@@ -203,7 +223,8 @@ def _columns(schema: Any, name: str) -> _Columns:
     pictures = [column for column, field in zip(found, schema, strict=True) if _holds_bytes(field.type)]
     picture = next((column for column in FILE_COLUMNS if column in pictures), next(iter(pictures), None))
     plain = [column if not field.type.num_fields else "" for column, field in zip(found, schema, strict=True)]
-    word, split = place_of(plain, (*CLASS_COLUMNS, "cls")), place_of(plain, SPLIT_COLUMNS)
+    word, split = _class_place(schema, plain), place_of(plain, SPLIT_COLUMNS)
+    origin = place_of(plain, tuple(ORIGIN_COLUMNS))
     if picture is None or word is None:
         lacking = "pictures' bytes" if picture is None else f"classes, such as {', '.join(CLASS_COLUMNS[:3])}"
         raise DataError(f"has no column of {lacking}; it has {', '.join(schema.names)}", [name])
@@ -212,7 +233,25 @@ def _columns(schema: Any, name: str) -> _Columns:
         word=schema.names[word],
         split=None if split is None else schema.names[split],
         names=_class_label(schema.metadata, schema.names[word]),
+        origin=None if origin is None else schema.names[origin],
     )
+
+
+def _class_place(schema: Any, names: Sequence[str]) -> int | None:
+    """Where the column of classes stands: one of names, or of numbers that have some, before one of bare numbers.
+
+    Args:
+        schema: of the file.
+        names: of its columns, "" for those of no plain values.
+    """
+    kinds = (*CLASS_COLUMNS, "cls")
+    places = [
+        names.index(kind) for kind in kinds if kind in names and str(schema.field(names.index(kind)).type) != "bool"
+    ]
+    named = [
+        at for at in places if "string" in str(schema.field(at).type) or _class_label(schema.metadata, schema.names[at])
+    ]
+    return next(iter(named or places), None)
 
 
 def _holds_bytes(kind: Any) -> bool:
@@ -225,8 +264,17 @@ def _holds_bytes(kind: Any) -> bool:
 def _class_label(metadata: dict[bytes, bytes] | None, column: str) -> tuple[str, ...]:
     """The names that Hugging Face's ``datasets`` wrote beside a column of numbers; none where it did not."""
     try:
-        told = json.loads((metadata or {})[b"huggingface"])["info"]["features"][column]["names"]
+        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
     except (KeyError, TypeError, ValueError):
+        return ()
+    return _names_in(features, column)
+
+
+def _names_in(features: Any, column: str) -> tuple[str, ...]:
+    """The names of a ``ClassLabel`` among features; none where the column is no such."""
+    try:
+        told = features[column]["names"]
+    except (KeyError, TypeError):
         return ()
     return tuple(map(str, told)) if isinstance(told, list) else ()
 
@@ -240,3 +288,7 @@ def _word(value: Any, names: Sequence[str]) -> str:
     if isinstance(value, int) and 0 <= value < len(names):
         return names[value]
     return str(value).strip()
+
+
+def _text(value: Any) -> str:
+    return "" if value is None or value != value else str(value).strip()

@@ -26,6 +26,9 @@ Use = Callable[[int, Image], None]
 CHUNK = 32
 """Images a thread takes at a time: enough to make handing over cheap, few enough to bound what is in flight."""
 
+LFS_POINTER = b"version https://git-lfs"
+"""How a file begins that Git LFS has not fetched."""
+
 T = TypeVar("T")
 
 
@@ -161,6 +164,8 @@ def decode_blob(blob: Blob, channels: int) -> Image:
     try:
         return decode(data, channels=channels)
     except DataError:
+        if data.startswith(LFS_POINTER):
+            raise DataError("is a pointer of Git LFS; git lfs pull fetches the file itself") from None
         raise DataError("cannot be decoded as an image" if data else "is empty") from None
 
 

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 
 from mien.datasets.class_names import ReadFn
 from mien.datasets.file_rows import FileTable, Row
-from mien.datasets.file_tables import Finder, build_index
+from mien.datasets.file_tables import build_index
+from mien.datasets.picture_finding import Finder
 from mien.datasets.schemes import RAFDB
 from mien.datasets.storage import Listing, base_name
 from mien.datasets.tree import Index

@@ -50,7 +50,8 @@ USAGES: dict[str, str] = {
 _USAGES = {usage.lower(): split for usage, split in USAGES.items()}
 
 _KINDS = "set|split|images?|imgs?|pictures|faces|data|files|folder"
-_LENGTHENED = re.compile(rf"(.+?)[ _-]?(?:{_KINDS})")
+_STATES = "aligned|cropped|crop|resized|processed|preprocessed|original|raw"
+_LENGTHENED = re.compile(rf"(.+?)(?:[ _-](?:{_STATES}))?[ _-]?(?:{_KINDS}|20[0-9]{{2}})")
 _CONTAINER = re.compile(f"{_KINDS}|photos|dataset")
 
 _WHERE = {"train": "a folder train/, or Usage Training", "test": "a folder test/, or Usage PublicTest or PrivateTest"}
@@ -62,7 +63,7 @@ def folder_split(name: str) -> str | None:
 
 
 def long_split(name: str) -> str | None:
-    """The split of a name that may be longer, ``train_set`` or ``test-images``, or one of `OTHER_NAMES`."""
+    """The split of a longer name, ``train_set``, ``test-images`` or ``val2017``, of a plain one or of `OTHER_NAMES`."""
     word = name.strip().lower()
     longer = _LENGTHENED.fullmatch(word)
     known = FOLDER_NAMES | OTHER_NAMES

@@ -36,7 +36,7 @@ MAX_THREADS = 16
 ALL = slice(None)
 """All rows of a batch."""
 
-Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]
+Batch = tuple[NDArray[np.uint8], NDArray[np.int64] | NDArray[np.float32]]
 
 
 def should_stream(dataset: Dataset, spec: InputSpec, limit_bytes: int = LIMIT_BYTES) -> bool:
@@ -80,7 +80,8 @@ def epoch_batches(
         drop_remainder: leave out a last batch that is smaller.
 
     Yields:
-        Images uint8 (b, size, size, channels) and labels int64 (b,).
+        Images uint8 (b, size, size, channels) and labels int64 (b,), or soft targets float32 (b, classes) where the
+        dataset has them.
 
     Raises:
         UsageError: the dataset cannot be read image by image, or an argument is out of range.
@@ -139,7 +140,8 @@ class _Reader:
         images = np.empty((len(chosen), *self.spec.shape), np.uint8)
         for place, row in enumerate(chosen.tolist()):
             images[place] = self.dataset.read(row, self.spec)
-        return images, self.dataset.labels[chosen]
+        known = self.dataset.labels if self.dataset.targets is None else self.dataset.targets
+        return images, known[chosen]
 
 
 def import_grain() -> Any:

@@ -13,7 +13,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import PurePosixPath
 from typing import IO
@@ -21,6 +21,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.datasets.class_names import NAMES_FILE, names_by_number
 from mien.datasets.packing import unpacked_name
 from mien.datasets.splits import USAGES, table_split, word_split
 from mien.errors import DataError, many
@@ -32,12 +33,12 @@ FER2013_SIDE = 48
 MAX_LINE_BYTES = 8 * 1024**2
 """No row is longer: 1024 x 1024 pixels of three digits take 4 MB."""
 
-READING = 5
+READING = 6
 """Raised when rows are read otherwise, so that tables are not recalled from the cache as they were read before."""
 
 CLASS_COLUMNS: tuple[str, ...] = (
     *("label", "emotion", "expression", "class", "labels", "emotions", "class_name", "label_name", "emotion_label"),
-    *("category", "target"),
+    *("category", "target", "emotion_name", "expression_name", "label_text", "label_str"),
 )
 SPLIT_COLUMNS: tuple[str, ...] = ("split", "usage", "set", "subset")
 """What columns of classes and splits may be called (`column_name`); where there are several of a kind, the first of
@@ -47,6 +48,12 @@ DELIMITERS = ",;\t"
 
 PIXEL_TABLES = ("fer2013.csv", "icml_face_data.csv")
 """CSV files of these names hold pixels, and FER2013's emotions alone."""
+
+_OF_OTHERS = re.compile(
+    r"fer[ _-]?plus|fer\+|2013[ _-]?(?:plus|new)|affect[ _-]?net|raf[ _-]?db|expw(?![a-z])|ck\+|kdef|jaffe",
+    re.IGNORECASE,
+)
+"""Files that are called so may number expressions otherwise than FER2013."""
 
 _WITH_CONTEMPT = (*EXPRESSIONS, "contempt")
 _LABELS = {name: label for label, name in enumerate(_WITH_CONTEMPT)}
@@ -103,6 +110,28 @@ class Columns:
                 return cls(names.index("pixels"), emotion, usage, between, meaning)
         return None
 
+    def named(self, file: str, listed: Sequence[str] | None, classes: Sequence[str] | None) -> Columns:
+        """With what numbers mean in a file of this name: as listed; else FER2013's; else as `classes` has them.
+
+        FER2013's own files are never numbered otherwise. Its numbers they are where the column is called ``emotion``,
+        unless the file is called like another dataset.
+
+        Raises:
+            DataError: names that are neither expressions nor contempt are listed.
+        """
+        name = unpacked_name(file)
+        if self.emotion is None or name in PIXEL_TABLES:
+            return self
+        own = () if _OF_OTHERS.search(name) else self.names
+        listed = classes if listed is None and not own else listed
+        if listed is None:
+            return replace(self, names=own)
+        names = {number: canonical(one) for number, one in names_by_number(listed).items()}
+        strange = [one for one in names.values() if one not in _LABELS]
+        if strange:
+            raise DataError(f"classes of a CSV of pixels are expressions; {file}'s are listed to be others", strange)
+        return replace(self, names=tuple(names.get(number, "") for number in range(max(names) + 1)))
+
     def __len__(self) -> int:
         """How many fields a row must at least have."""
         return 1 + max(place for place in (self.pixels, self.emotion, self.usage) if place is not None)
@@ -133,21 +162,26 @@ class _Rows:
     problems: list[str] = field(default_factory=list)
 
 
-def read_csv(file: IO[bytes], name: str) -> Table:
+def read_csv(
+    file: IO[bytes], name: str, listed: Sequence[str] | None = None, classes: Sequence[str] | None = None
+) -> Table:
     """Read a CSV file of faces.
 
     Args:
         file: opened for reading bytes.
         name: what messages call it; its stem gives the split where there is no column ``Usage``.
+        listed: what its numbers mean by `NAMES_FILE`, as `mien.datasets.class_names.names_by_number` takes it.
+        classes: what they mean where neither that says it nor FER2013's own numbers are likely.
 
     Raises:
         DataError: it has no column ``pixels`` or no row at all. Bad rows are `Table.problems`.
     """
     header = file.readline(MAX_LINE_BYTES)
-    if header[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise DataError("is UTF-16 text; save it as UTF-8", [name])
     base = PurePosixPath(name)
     columns = Columns.of(header, contempt=unpacked_name(base.name) not in PIXEL_TABLES)
+    if columns is not None:
+        _refuse_class_columns(header, columns, name)
+        columns = columns.named(base.name, listed, classes)
     if columns is None:
         raise DataError(
             "no column named pixels in the first line, nor one of files beside one of classes; expected "
@@ -166,6 +200,22 @@ def read_csv(file: IO[bytes], name: str) -> Table:
     if not rows.labels and not rows.problems:
         raise DataError("no rows", [name])
     return _table(rows, side)
+
+
+def _refuse_class_columns(header: bytes, columns: Columns, name: str) -> None:
+    """Refuse a table of pixels with a column for each expression and none for all: its faces would have no label.
+
+    Raises:
+        DataError: says so.
+    """
+    texts = (text.decode("utf-8", "replace").strip(' "\r\n') for text in _fields(header, columns.delimiter))
+    found = [text for text in texts if canonical(text) in _LABELS]
+    if columns.emotion is None and len(found) > 1:
+        raise DataError(
+            f"a column for each class ({', '.join(found)}) is not read beside pixels; write the class of each row into "
+            "one column, emotion",
+            [name],
+        )
 
 
 def _chain(first: Iterable[tuple[int, bytes]], rest: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
@@ -245,12 +295,15 @@ def _label(text: bytes, columns: Columns) -> int:
     known = canonical(whole_number(word))
     number = int(known) if _WHOLE.fullmatch(known) else None
     if number is not None and not columns.names:
-        raise RowError(f"class {word[:20]} is a number; only those of a column named emotion are known, FER2013's")
+        raise RowError(
+            f"class {word[:20]} is a number, and nothing says what it means; FER2013's are known in a column named "
+            f"emotion, others by a file {NAMES_FILE} beside the table"
+        )
     known = dict(enumerate(columns.names)).get(number, "") if number is not None else known
-    if known not in (columns.names or _LABELS):
+    allowed = (*EXPRESSIONS, "contempt") if not columns.names or "contempt" in columns.names else EXPRESSIONS
+    if known not in allowed:
         numbers = f"0 to {len(columns.names) - 1} and " if columns.names else ""
-        allowed = ", ".join((*EXPRESSIONS, *(columns.names or _WITH_CONTEMPT)[len(EXPRESSIONS) :]))
-        raise RowError(f"emotion {word[:20]!r} has no name; allowed are {numbers}{allowed}")
+        raise RowError(f"emotion {word[:20]!r} has no name; allowed are {numbers}{', '.join(allowed)}")
     return _LABELS[known]
 
 

@@ -21,7 +21,16 @@ from mien.datasets.class_names import (
     read_names,
     split_number,
 )
-from mien.datasets.splits import FILE_PREFIXES, file_split, folder_split, folder_splits, is_container, long_split
+from mien.datasets.origins import Origins
+from mien.datasets.splits import (
+    FILE_PREFIXES,
+    file_split,
+    folder_split,
+    folder_splits,
+    is_container,
+    long_split,
+    table_split,
+)
 from mien.datasets.storage import Listing, base_name, encode_names
 from mien.errors import DataError
 from mien.labels import EXPRESSIONS, canonical, class_order
@@ -38,6 +47,8 @@ class Index:
         labels: int64 (n,), -1 where there is none.
         splits: (n,) of `mien.datasets.splits.SPLITS`.
         problems: files or rows that cannot be used, each with its reason.
+        origins: which faces a column says to belong together; None where none says it.
+        targets: float32 (n, classes), soft labels, or None: see `mien.datasets.Faces`.
     """
 
     format: str
@@ -46,6 +57,8 @@ class Index:
     labels: NDArray[np.int64]
     splits: NDArray[np.str_]
     problems: tuple[str, ...] = ()
+    origins: Origins | None = None
+    targets: NDArray[np.float32] | None = None
 
 
 @dataclass
@@ -196,6 +209,9 @@ def _class_parent(node: _Node, split: str) -> _Node:
         ((name, only),) = holders.items()
         holders = only.holders()
         says_nothing = long_split(name) == split or is_container(name) or _leads_to_expressions(only)
+        unlabelled = split != "train" and (is_container(name) or table_split(name) == split)
+        if unlabelled and only.images and not holders:
+            return only  # faces without labels: ``Test/Test_Aligned_Faces``
         if only.images or not holders or is_expression(name) or not says_nothing:
             break
         node = only
@@ -290,15 +306,21 @@ def _check_classes(
         broken = [ascii(node.path) for node, name in labelled if not is_text(name)]
         raise DataError("class folders whose names are not UTF-8 text; rename them", broken)
     names = {name for _, name in labelled}
+    given = allowed
     allowed = None if allowed is None else [canonical(name) for name in allowed]
-    if allowed is None and not names <= known_classes(names, None):
-        allowed = read_names()
+    if allowed is None and not names <= set(EXPRESSIONS):
+        lines = read_names()
+        listed = None if lines is None else tuple(dict.fromkeys(names_by_number(lines).values()))
+        mixed = not names <= known_classes(names, None)
+        allowed = listed if mixed or names <= set(listed or ()) or not mostly_expressions(names) else None
     known = known_classes(names, allowed)
     unknown = sorted({node.path for node, name in labelled if name not in known})
     if unknown:
+        by = f" ({NAMES_FILE} lists them)" if given is None and allowed is not None else ""
         raise DataError(
-            f"unknown class{guess(unknown, known)}; the classes are {', '.join(sorted(known))}; rename or remove what "
-            f"is none of them, or write the names of all classes, one a line, into a file {NAMES_FILE} beside them",
+            f"unknown class{guess(unknown, known)}; the classes are {', '.join(sorted(known))}{by}; rename or remove "
+            "what is none of them, or write the names of all classes, one a line, into a file "
+            f"{NAMES_FILE} beside them",
             unknown,
         )
     empty = sorted(node.path for node, _ in labelled if not node.holds_images())

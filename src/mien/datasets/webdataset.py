@@ -7,27 +7,31 @@ from __future__ import annotations
 
 import json
 import posixpath
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 from mien.datasets.archives import Tar, Zip
-from mien.datasets.class_names import NAMES_FILE, read_names
+from mien.datasets.class_names import NAMES_FILE, read_names, telling
 from mien.datasets.file_rows import FileTable, Row
-from mien.datasets.file_tables import Finder, build_index
+from mien.datasets.file_tables import build_index
 from mien.datasets.joined import Joined, shard_split
+from mien.datasets.origins import ORIGIN_COLUMNS, origin_word
+from mien.datasets.picture_finding import Finder
 from mien.datasets.splits import folder_split
-from mien.datasets.storage import Listing, Storage, read_many
-from mien.datasets.tables import CLASS_COLUMNS, place_of, whole_number
+from mien.datasets.storage import Listing, ManyFn, Storage
+from mien.datasets.tables import CLASS_COLUMNS, column_name, whole_number
 from mien.datasets.tree import Index
-from mien.errors import DataError
+from mien.errors import DataError, many
 from mien.labels import canonical
 
 CLASS_FILE, FACTS_FILE = ".cls", ".json"
 """Endings of files that hold a class, and facts of which one is called as columns of classes are."""
 
 
-def read_webdataset(listing: Listing, root_name: str, classes: Sequence[str] | None, storage: Storage) -> Index | None:
+def read_webdataset(
+    listing: Listing, root_name: str, classes: Sequence[str] | None, storage: Storage, many_fn: ManyFn
+) -> Index | None:
     """Understand a listing by the files beside its pictures; None where not one has its class there.
 
     Args:
@@ -35,32 +39,85 @@ def read_webdataset(listing: Listing, root_name: str, classes: Sequence[str] | N
         root_name: name of the archive, which may say the split (``train-000017``); of several archives, each one's own
             name or folder says it before that, and theirs only where it is no more than a split's (``test``).
         classes: the class names there may be; None: as `NAMES_FILE` in it or beside the archive says, if it is needed.
-        storage: has the files beside the pictures.
+        storage: what they are in.
+        many_fn: reads the files beside the pictures.
 
     Raises:
         DataError: an unknown class, or numbers that nothing names.
     """
-    wanted = {
-        key + ending: None for name in listing.names for key in _keys(name) for ending in (CLASS_FILE, FACTS_FILE)
-    }
-    beside = read_many(storage, list(wanted))
+    keys = {name: _keys(name) for name in listing.names}
+    every = list(dict.fromkeys(key for some in keys.values() for key in some))
+    beside = many_fn([key + ending for key in every for ending in (CLASS_FILE, FACTS_FILE)])
+    facts = {key: _Facts.of(beside.get(key + CLASS_FILE), beside.get(key + FACTS_FILE)) for key in every}
+    word, origin = (_telling(facts.values(), columns) for columns in (CLASS_COLUMNS, tuple(ORIGIN_COLUMNS)))
     joined = isinstance(storage, Joined)
     split = (folder_split if joined else shard_split)(root_name) or ""
     table = FileTable(root_name, [], [])
-    for name in listing.names:
-        words = (
-            _class_of(beside.get(key + CLASS_FILE)) or _fact_of(beside.get(key + FACTS_FILE)) for key in _keys(name)
-        )
-        word = next(filter(None, words), "")
-        if word:
-            own = shard_split(posixpath.dirname(name)) if joined else None
-            table.rows.append(Row(name, name, word, own or split))
+    faces = _faces(keys, facts)
+    of_shard = {shard: shard_split(shard) if joined else None for shard in {posixpath.dirname(name) for name in faces}}
+    for name in faces:
+        told = next((facts[key] for key in keys[name] if facts[key].word(word)), None)
+        if told is not None:
+            own = of_shard[posixpath.dirname(name)]
+            table.rows.append(Row(name, name, told.word(word), own or split, told.origin(origin)))
         else:
-            table.problems.append(f"{name} (no class in {_keys(name)[0]}{CLASS_FILE} or {FACTS_FILE})")
+            table.problems.append(f"{name} (no class in {keys[name][0]}{CLASS_FILE} or {FACTS_FILE})")
     if not table.rows:
         return None
     listed = read_names(NAMES_FILE, partial(_names, storage)) if classes is None else tuple(map(canonical, classes))
-    return replace(build_index([(table, Finder(listing.names, table))], listed, listing.names), format="WebDataset")
+    passed = len(listing.names) - len(faces)
+    words = f"WebDataset ({many(passed, 'picture')} beside faces passed over)" if passed else "WebDataset"
+    return replace(build_index([(table, Finder(listing.names, table))], listed, listing.names), format=words)
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What the files beside a picture say: a class by itself, and facts by their names in small letters."""
+
+    own: str
+    named: Mapping[str, str]
+
+    @classmethod
+    def of(cls, own: bytes | None, facts: bytes | None) -> _Facts:
+        """From what the two files hold."""
+        try:
+            read = json.loads(facts or b"{}")
+        except (ValueError, RecursionError):
+            read = {}
+        plain = read.items() if isinstance(read, dict) else ()
+        texts = {column_name(name): _text(value) for name, value in plain if isinstance(value, str | int | float)}
+        return cls((own or b"").decode("utf-8-sig", "replace").strip(), texts)
+
+    def word(self, column: str | None) -> str:
+        """The class; "" for none."""
+        return self.own or self.named.get(column or "", "")
+
+    def origin(self, column: str | None) -> str:
+        """Who or what the face is of; "" where nothing says it."""
+        return origin_word(column, self.named[column]) if column is not None and column in self.named else ""
+
+
+def _text(value: str | float) -> str:
+    return whole_number(str(value).strip())
+
+
+def _telling(facts: Iterable[_Facts], columns: Sequence[str]) -> str | None:
+    """Which of the facts that are called so says what faces show, or whose they are; None where none is called so."""
+    words: dict[str, set[str]] = {column: set() for column in columns}
+    for one in facts:
+        for column in one.named.keys() & words.keys():
+            words[column].add(one.named[column])
+    return telling({column: found for column, found in words.items() if found})
+
+
+def _faces(keys: Mapping[str, tuple[str, ...]], facts: Mapping[str, _Facts]) -> list[str]:
+    """The pictures but those that stand beside a face without a class of their own: ``1.seg.png`` beside ``1.jpg``."""
+    plain = {own for own, *_ in keys.values()}
+
+    def is_beside(own: str, *shared: str) -> bool:
+        return bool(shared) and shared[0] in plain and facts[own] == _Facts("", {})
+
+    return [name for name, some in keys.items() if not is_beside(*some)]
 
 
 def _keys(name: str) -> tuple[str, ...]:
@@ -76,19 +133,3 @@ def _names(storage: Storage, name: str) -> bytes | None:
     except DataError:
         beside = storage.path.parent / name if isinstance(storage, Zip | Tar) else None
     return beside.read_bytes() if beside is not None and beside.is_file() else None
-
-
-def _class_of(data: bytes | None) -> str:
-    return (data or b"").decode("utf-8-sig", "replace").strip()
-
-
-def _fact_of(data: bytes | None) -> str:
-    """The class among facts in JSON; "" for none."""
-    try:
-        facts = json.loads(data or b"")
-    except ValueError:
-        return ""
-    names = list(facts) if isinstance(facts, dict) else []
-    place = place_of(names, CLASS_COLUMNS)
-    value = None if place is None else facts[names[place]]
-    return whole_number(str(value).strip()) if isinstance(value, str | int | float) else ""

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from mien.datasets.box_rows import Box, Boxes, BoxIndex, BoxRow, UnusableError, clip, index_boxes
 from mien.datasets.class_names import NAMES_FILE, ReadFn, names_by_number
 from mien.datasets.file_rows import FileTable, Row
-from mien.datasets.file_tables import NoneThereError, find_pictures
+from mien.datasets.picture_finding import NoneThereError, find_pictures
 from mien.datasets.splits import folders_split
 from mien.datasets.storage import Listing, ManyFn, base_name
 from mien.datasets.tables import RowError, whole_number
@@ -76,7 +76,12 @@ def read_yolo(
     if not boxes.rows and aside:
         raise UnusableError("no box can be used", boxes.problems)
     listed = names.listed if classes is None else tuple(map(canonical, classes))
-    return index_boxes(boxes, listing.names, listed, root_name) if boxes.rows else None
+    if not boxes.rows:
+        return None
+    index = index_boxes(boxes, listing.names, listed, root_name)
+    one = names.lost and not any(row.split for row in boxes.rows) and len(set(index.splits.tolist())) == 1
+    note = f", of no folder that {names.source} names: all are {index.splits[0]}"
+    return replace(index, format=index.format + note) if one else index
 
 
 def _nameless(place: str, files: Sequence[str]) -> UnusableError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -36,6 +36,7 @@ class Names:
         folders: folders of pictures, relative to the root, to their splits.
         poses: whether points of a pose follow each box.
         lists: files that name pictures, one a line, relative to the root, to their splits; they need not be there.
+        lost: whether it names folders of splits, and none of them is there.
     """
 
     source: str
@@ -44,6 +45,24 @@ class Names:
     folders: Mapping[str, str] = field(default_factory=dict)
     poses: bool = False
     lists: Mapping[str, str] = field(default_factory=dict)
+    lost: bool = False
+
+    def among(self, there: Collection[str]) -> Names:
+        """With folders that are not there, as those of another machine, found by the ends of their paths.
+
+        Of ``/home/anna/faces/one/images`` the longest end that just one folder's path has too counts, ``one/images``
+        rather than ``images``; not where it is that of two splits.
+
+        Args:
+            there: the folders of pictures, and those above them, relative to the root.
+        """
+        found = {place: place if place in there else _by_end(place, there) for place in self.folders}
+        splits: dict[str, set[str]] = {}
+        for place, folder in found.items():
+            splits.setdefault(folder, set()).add(self.folders[place])
+        alone = {folder: min(one) for folder, one in splits.items() if folder and len(one) == 1}
+        lost = bool(self.folders) and not alone
+        return replace(self, folders={one: alone[one] for one in alone if not _says_split(one)}, lost=lost)
 
     def split_of(self, picture: str) -> str:
         """The split that the file gives a picture's folder, "" where the folders' own names are to say it."""
@@ -70,7 +89,7 @@ def find_names(listing: Listing, read_fn: ReadFn, labels: Iterable[str]) -> Name
             [one.source for one in found],
         )
     listed = next((one.listed for one in texts if one.listed), None)
-    return replace(found[0], listed=listed) if found else None
+    return replace(found[0].among(_above(listing.names)), listed=listed) if found else None
 
 
 def _in_yaml(listing: Listing, read_fn: ReadFn) -> Iterator[Names]:
@@ -123,8 +142,29 @@ def read_yaml(data: bytes, name: str) -> Names | None:
     words = {int(number): word.strip() for number, word in texts.items()}
     places = dict(reversed(list(_places(document, posixpath.dirname(name)))))  # of one in two splits, the first counts
     lists = {place: split for place, split in places.items() if place.lower().endswith(LIST_ENDING)}
-    folders = {place: split for place, split in places.items() if place not in lists and not _says_split(place)}
+    folders = {place: split for place, split in places.items() if place not in lists}
     return Names(name, words, folders=folders, poses="kpt_shape" in document, lists=lists)
+
+
+def _above(names: Iterable[str]) -> set[str]:
+    """The folders of files, and those above them."""
+    found: set[str] = set()
+    for folder in {posixpath.dirname(name) for name in names}:
+        while folder and folder not in found:
+            found.add(folder)
+            folder = posixpath.dirname(folder)
+    return found
+
+
+def _by_end(place: str, there: Collection[str]) -> str:
+    """The folder whose path has the longest end of this one; "" where there is none, or are several."""
+    parts = place.strip("/").split("/")
+    for start in range(len(parts)):
+        end = "/" + "/".join(parts[start:])
+        found = [folder for folder in there if f"/{folder}".endswith(end)]
+        if found:
+            return found[0] if len(found) == 1 else ""
+    return ""
 
 
 def _parse(data: bytes) -> Any:
@@ -164,5 +204,7 @@ def _inwards(path: str) -> str:
 
 def _place(beside: str, path: str, split: str) -> Iterator[tuple[str, str]]:
     place = posixpath.normpath(posixpath.join(beside, path))
-    if place != "." and not place.startswith(("/", "..")):
+    if place.endswith(LIST_ENDING) and path.startswith("/"):  # of another machine: it may stand beside the YAML file
+        place = posixpath.join(beside, posixpath.basename(place))
+    if place not in (".", "/") and not place.startswith(".."):
         yield place, split
