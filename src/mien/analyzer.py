@@ -28,6 +28,7 @@ from mien.finding import is_address, looks_like_video
 from mien.frames import grouped, in_utf8, printable
 from mien.framing import cut_faces
 from mien.images import MAX_PIXELS, Image, ImageLike, check_several, read_pixels
+from mien.inline import is_inline
 from mien.numeric import flag, is_real, is_whole
 from mien.preprocessing import fit_images
 from mien.results import Box, Face, Prediction, check_min_confidence
@@ -137,7 +138,8 @@ class Analyzer:
 
         Args:
             image: an array, uint8 or uint16 (white is 65,535), (height, width), (height, width, 1), (height, width, 3)
-                RGB or (height, width, 4) RGBA; a Pillow image; the bytes or the path of an image file.
+                RGB or (height, width, 4) RGBA; a Pillow image; the bytes or the path of an image file, or the file
+                opened for reading; the text ``data:image/...;base64,...``.
             bgr: whether the array's colours are in OpenCV's order.
             boxes_xyxy: where its faces are, where that is known: numbers (n, 4), pixels, left, upper, right, lower
                 edge; or a `Box` for each. The detector is then not asked, faces come in this order, with score 1, and
@@ -278,7 +280,7 @@ class Analyzer:
 
     def _read(self, image: ImageLike, bgr: bool) -> Frame:
         """The picture as the detector takes it, with the name it came by."""
-        source = in_utf8(str(image)) if isinstance(image, str | Path) else None
+        source = in_utf8(str(image)) if isinstance(image, str | Path) and not is_inline(image) else None
         if isinstance(image, str) and is_address(image):
             shown = printable(without_secrets(image))
             raise UsageError(f"image: addresses are read by Analyzer.stream, received {shown}")
