@@ -17,7 +17,7 @@ import numpy as np
 
 from mien.containers import is_matroska, is_whole_mp4
 from mien.decoding import Place, raise_failure, refuse_large, sane_fps
-from mien.errors import DataError
+from mien.errors import DataError, many
 from mien.images import MAX_PIXELS, Image
 from mien.squares import pixel_shape, shown_size, with_square_pixels
 
@@ -148,7 +148,7 @@ class _Stillness:
         """
         if not self._moves and self._alike >= _JUDGED_FRAMES:
             raise DataError(
-                f"all {self._alike:,} frames came out alike to the bit; if the video moves, it is interlaced, which "
+                f"all {many(self._alike, 'frame')} came out alike to the bit; if the video moves, it is interlaced, which "
                 "this OpenCV cannot convert: pip install 'mien[video]'"
             )
 
