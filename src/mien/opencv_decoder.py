@@ -148,8 +148,8 @@ class _Stillness:
         """
         if not self._moves and self._alike >= _JUDGED_FRAMES:
             raise DataError(
-                f"all {many(self._alike, 'frame')} came out alike to the bit; if the video moves, it is interlaced, which "
-                "this OpenCV cannot convert: pip install 'mien[video]'"
+                f"all {many(self._alike, 'frame')} came out alike to the bit; if the video moves, it is interlaced, "
+                "which this OpenCV cannot convert: pip install 'mien[video]'"
             )
 
 
