@@ -37,6 +37,7 @@ def write_clip(
     rotation: int = 0,
     codec: str = "libx264",
     pixels: Fraction | None = None,
+    interlaced: bool = False,
     **options: str,
 ) -> Path:
     """Write a video with PyAV: 30 frames a second, or at these milliseconds; `rotation` is its display matrix's.
@@ -47,7 +48,8 @@ def write_clip(
 
     pictures = [picture(index) for index in range(frames)] if isinstance(frames, int) else frames
     with av.open(str(path), "w", options=options) as container:
-        stream = container.add_stream(codec, rate=30, options={"g": "10"})
+        fields = {"flags": "+ilme+ildct"} if interlaced else {}
+        stream = container.add_stream(codec, rate=30, options={"g": "10", **fields})
         stream.height, stream.width = pictures[0].shape[:2]
         stream.pix_fmt = "yuv420p"
         if pixels is not None:

@@ -78,6 +78,7 @@ def test_it_draws_itself():
     drawn = np.asarray(analysis().draw())
     assert drawn.shape == IMAGE.shape
     assert (drawn != IMAGE).any()
+    assert (np.asarray(analysis().draw(bars=False, names={"happy": "froh"})) != drawn).any()
     assert (IMAGE == 120).all()
 
 

@@ -7,7 +7,7 @@ import PIL.Image
 import pytest
 
 from clips import level
-from mien.animations import is_animation
+from mien.animations import FIRST_PICTURES, is_animation
 from mien.errors import DataError
 from mien.frames import Frame, Reading
 from mien.sources import open_sources
@@ -78,6 +78,16 @@ def test_a_picture_for_programs_that_show_no_animation_is_not_of_it(tmp_path: Pa
     assert frames[0].clip.frames == 3
     title.save(tmp_path / "b.png", save_all=True, default_image=True, append_images=others[:1], duration=100)
     assert not is_animation(tmp_path / "b.png")
+
+
+def test_large_pictures_of_a_png_lie_in_several_chunks_each(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (FIRST_PICTURES + 1, 150, 150, 3), np.uint8)
+    first, *others = [PIL.Image.fromarray(pixels) for pixels in noise]
+    first.save(tmp_path / "a.png", save_all=True, append_images=others, duration=100, compress_level=0)
+    assert (tmp_path / "a.png").read_bytes().count(b"fdAT") > len(others)
+    frames, failures = read(tmp_path / "a.png")
+    assert not failures
+    assert all((frame.image == pixels).all() for frame, pixels in zip(frames, noise, strict=True))
 
 
 def test_where_only_pictures_are_taken_the_first_is(tmp_path: Path) -> None:

@@ -200,6 +200,11 @@ def test_large_pictures_have_large_letters_and_lines():
     assert Style.of((0, 0, 60, 80), (6400, 4800)).letters < large.letters
 
 
+def test_a_small_face_in_a_large_picture_stays_to_be_seen():
+    mark = changed(grey(3000, 4000), [face((2000, 1500, 2040, 1550))], bars=False)
+    assert not mark[1506:1544, 2006:2034].any()
+
+
 def test_other_words_can_be_written():
     plain, other = (draw_faces(grey(200, 400), [face((50, 50, 150, 150))], names=n) for n in (None, {"happy": "froh"}))
     assert (plain != other).any()

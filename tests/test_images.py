@@ -1,3 +1,4 @@
+import base64
 import io
 import struct
 import sys
@@ -369,12 +370,22 @@ class Tensor:
         (None, r"received None, as cv2\.imread gives for a file that it cannot read"),
         (Tensor(), r"received Tensor; convert: numpy\.asarray\(image\)"),
         ("", "must be a picture's path, received an empty one"),
-        ("data:image/jpeg;base64,/9j/" + 10_000 * "A", r"received data:image/jpeg;base64,\.\.\.; decode it: base64\.b"),
+        ("data:image/svg+xml,<svg/>", r"must be data:image/\.\.\.;base64,\.\.\. received data:image/svg"),
+        ("data:image/png;base64,iVBOR", r"image: data:image/png;base64,iVBOR\.\.\. is no whole base64"),
     ],
 )
 def test_what_users_often_give_is_told_how_to_mend_it(image, mending):
     with pytest.raises(UsageError, match=mending):
         read_pixels(image)
+
+
+def test_pictures_in_addresses_are_read():
+    data = cv2.imencode(".png", picture(40, 60)[:, :, ::-1])[1].tobytes()
+    text = base64.b64encode(data).decode()
+    for address in (f"data:image/png;base64,{text}", f"DATA:image/x;name=a.png;base64,{text.replace('=', '%3D')}"):
+        assert (read_pixels(address) == picture(40, 60)).all()
+    with pytest.raises(DataError, match="cannot be decoded as an image"):
+        read_pixels("data:image/png;base64,AAAA")
 
 
 def test_a_black_picture_of_16_bits_is_black():

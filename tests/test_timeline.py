@@ -140,6 +140,16 @@ def test_gaps_stay_empty(tmp_path):
     assert shares[1] == pytest.approx(shares[0] / 2, rel=0.1)
 
 
+def test_a_panel_is_as_long_as_its_video(tmp_path):
+    long, short = Timeline(CLASSES), Timeline(CLASSES)
+    for frame in range(60):
+        if frame < 30:
+            short.add(analysis(frame / 30, [(1, one_hot(5))]))
+        long.add(analysis(frame / 30, [(1, one_hot(5))] if frame < 30 else []))
+    shares = [area(saved(timeline, tmp_path / "t.png"), "sad") for timeline in (short, long)]
+    assert shares[1] == pytest.approx(shares[0] / 2, rel=0.1)
+
+
 def test_each_track_has_a_panel_and_the_rest_is_counted(tmp_path):
     heights = []
     for count in (1, 2, 3, 7):

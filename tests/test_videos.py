@@ -359,6 +359,28 @@ def test_what_opencv_raises_is_a_data_error(monkeypatch: pytest.MonkeyPatch) -> 
             open_decoder(place, "opencv")
 
 
+def test_interlaced_video_is_read_or_named(tmp_path: Path, backend: str) -> None:
+    """OpenCV 5.0 gives black pictures, or whatever lay in memory, without a word."""
+    frames, said = collect(write_clip(tmp_path / "a.mpg", 20, codec="mpeg2video", interlaced=True), backend)
+    if len({frame.image.tobytes() for frame in frames}) == 1:
+        assert backend == "opencv"
+        assert "it is interlaced, which this OpenCV cannot convert: pip install 'mien[video]'" in said
+    else:
+        assert (len(frames), said) == (20, "")
+
+
+def test_a_program_that_fails_while_a_video_is_read_ends_as_programs_do(tmp_path: Path, backend: str) -> None:
+    write_clip(tmp_path / "a.mp4", [picture(index, (1280, 720)) for index in range(12)])
+    script = f"""
+from mien.sources import Reading, open_sources
+frames = iter(open_sources(["a.mp4"], reading=Reading(video_backend="{backend}", ahead=100)))
+next(frames)
+raise SystemExit(3)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (3, "")
+
+
 def test_a_name_that_is_not_unicode(tmp_path: Path, backend: str) -> None:
     odd = tmp_path / os.fsdecode(b"v\xff.mp4")
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, overload
 
@@ -91,13 +91,18 @@ class Analysis(Sequence[Face]):
         picture.save(buffer, "JPEG", quality=90)
         return buffer.getvalue()
 
-    def draw(self) -> PillowImage.Image:
-        """A copy of the picture with boxes, expressions and bars on it."""
+    def draw(self, *, bars: bool = True, names: Mapping[str, str] | None = None) -> PillowImage.Image:
+        """A copy of the picture with boxes, expressions and bars on it; the arguments are `mien.drawing.draw_faces`'s.
+
+        Args:
+            bars: whether to draw a panel with a bar for each class.
+            names: class to what is written for it, where that is another word: ``{"happy": "froh"}``.
+        """
         from PIL import Image as PillowImage
 
         from mien.drawing import draw_faces
 
-        return PillowImage.fromarray(draw_faces(self.image, self.faces))
+        return PillowImage.fromarray(draw_faces(self.image, self.faces, bars=bars, names=names))
 
 
 def flat_row(record: dict[str, Any]) -> dict[str, Any]:

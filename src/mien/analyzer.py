@@ -127,7 +127,8 @@ class Analyzer:
 
         Args:
             image: an array, uint8 or uint16 (white is 65,535), (height, width), (height, width, 1), (height, width, 3)
-                RGB or (height, width, 4) RGBA; a Pillow image; the bytes or the path of an image file.
+                RGB or (height, width, 4) RGBA; a Pillow image; the bytes or the path of an image file, or the file
+                opened for reading; the text ``data:image/...;base64,...``.
             bgr: whether the array's colours are in OpenCV's order.
             boxes_xyxy: where its faces are, where that is known: numbers (n, 4), pixels, left, upper, right, lower
                 edge; or a `Box` for each. The detector is then not asked, faces come in this order, with score 1, and
@@ -219,7 +220,10 @@ class Analyzer:
     def analyze_frames(
         self, frames: Iterable[Frame], *, smooth: float = 0.5, detect_every: int | None = None
     ) -> Iterator[tuple[Frame, Analysis]]:
-        """`stream` for frames that are read already, each given back beside its result; see there."""
+        """`stream` for frames that are read already, each given back beside its result; see there.
+
+        `mien.own_frames.frames_of` makes frames of arrays, such as those of a capture of one's own.
+        """
         if not (is_real(smooth) and 0 <= smooth < math.inf):
             raise UsageError(f"smooth: must be 0 seconds or more, received {smooth!r}")
         if detect_every is not None and not (is_whole(detect_every) and detect_every >= 1):
@@ -230,7 +234,7 @@ class Analyzer:
         clip: Clip | None = None
         smoother: Smoother | None = None
         with ThreadPoolExecutor(1, "mien-search") as searcher:
-            for group in grouped(frames):
+            for group in grouped(map(_as_frame, frames)):
                 if group[0].clip is None:
                     seen = self._detect(group)
                 else:
@@ -333,6 +337,15 @@ def _open(model: str | Path | Model | None, device: str, threads: int) -> Model:
     if not hasattr(model, "spec") or not hasattr(model, "predict"):
         raise UsageError(f"model: must be a file, a bundled model's name or an opened model, received {model!r}")
     return model
+
+
+def _as_frame(frame: object) -> Frame:
+    if not isinstance(frame, Frame):
+        raise UsageError(
+            f"frames: each must be a mien.sources.Frame, received {type(frame).__name__}; mien.own_frames.frames_of "
+            "makes them of pictures"
+        )
+    return frame
 
 
 def _open_detector(detector: str | FindsFaces, threads: int) -> Detector:

@@ -101,12 +101,15 @@ class AnimationDecoder:
     def __init__(self, place: str | Path | IO[bytes]) -> None:
         """`place` is a path, or a file at its beginning, which stays open."""
         try:
-            self._picture = _open(place)
-            refuse_large(*self._picture.size, MAX_PIXELS)
-            self._first = _first_of(self._picture)
-            pictures = _count(self._picture)
-            self.frames = None if pictures is None else pictures - self._first
-            self.fps = sane_fps(1000 / median(self._first_durations()))
+            with _open(place) as picture:
+                refuse_large(*picture.size, MAX_PIXELS)
+                self._first = _first_of(picture)
+                pictures = _count(picture)
+                self.frames = None if pictures is None else pictures - self._first
+                self.fps = sane_fps(1000 / median(self._first_durations(picture)))
+            if not isinstance(place, str | Path):
+                place.seek(0)
+            self._picture = _open(place)  # Pillow may fail to go back in a PNG of several chunks a picture
         except _DAMAGE as error:
             raise DataError("cannot be decoded as an animation") from error
         self.exact = True
@@ -117,14 +120,14 @@ class AnimationDecoder:
         self.max_pixels = MAX_PIXELS
         self.every = 1
 
-    def _first_durations(self) -> list[float]:
+    def _first_durations(self, picture: PIL.Image.Image) -> list[float]:
         """How long each of the first pictures is shown, which WebP and AVIF say once it is decoded."""
         durations = []
         try:
             for index in range(min(self.frames or 1, FIRST_PICTURES)):
-                self._picture.seek(self._first + index)
-                self._picture.load()
-                durations.append(_milliseconds_of(self._picture))
+                picture.seek(self._first + index)
+                picture.load()
+                durations.append(_milliseconds_of(picture))
         except _DAMAGE:
             if not durations:
                 raise

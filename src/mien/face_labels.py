@@ -18,6 +18,9 @@ PANEL, WHITE, DIM, TRACK = (24, 26, 30), (255, 255, 255), (196, 200, 206), (68, 
 
 _OPACITY = 0.9
 
+_SIDE_OF_LINES = 16
+"""A box is so many times as wide as its line, or more: a small face in a large picture stays to be seen."""
+
 
 @dataclass(frozen=True)
 class Style:
@@ -40,7 +43,8 @@ class Style:
         usual = max(side / 40.0, min(side / 18.0, 14.0))
         wanted = min(max(0.16 * (face[3] - face[1]), 0.6 * usual), usual)
         letters = letter_size(wanted)
-        line = max(1 if side < 200 else 2, round(letters / 6))
+        narrow = round(min(face[2] - face[0], face[3] - face[1]) / _SIDE_OF_LINES)
+        line = max(1 if side < 200 else 2, min(round(letters / 6), narrow))
         return cls(letters, line, max(1, round(letters / 3.5)))
 
 

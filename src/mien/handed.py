@@ -16,6 +16,7 @@ from mien.filekinds import looks_like_video
 from mien.finding import is_address
 from mien.frames import Frame, in_utf8, printable
 from mien.images import ImageLike, read_pixels
+from mien.inline import is_inline
 
 
 def read_handed(image: ImageLike, *, bgr: bool, max_pixels: int) -> Frame:
@@ -30,7 +31,7 @@ def read_handed(image: ImageLike, *, bgr: bool, max_pixels: int) -> Frame:
         UsageError: it is not one picture.
         DataError: it cannot be read or decoded.
     """
-    source = in_utf8(str(image)) if isinstance(image, str | Path) else None
+    source = in_utf8(str(image)) if isinstance(image, str | Path) and not is_inline(image) else None
     if isinstance(image, str) and is_address(image):
         shown = printable(without_secrets(image))
         raise UsageError(f"image: addresses are read by Analyzer.stream, received {shown}")

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mien.depths import bits_of, to_8_bits
 from mien.errors import DataError, UsageError, many
 from mien.headers import is_heif, read_header
+from mien.inline import inline_bytes, is_inline
 
 IMAGE_SUFFIXES = frozenset(
     ".jpg .jpeg .jfif .png .bmp .webp .tif .tiff .pgm .ppm .gif .heic .heif .avif".split()  # noqa: SIM905
@@ -33,7 +34,8 @@ LONGEST_PATH = 4096
 Image = NDArray[np.uint8]
 
 ImageLike = NDArray[Any] | PIL.Image.Image | bytes | bytearray | memoryview | BinaryIO | str | Path
-"""What is taken for a picture: pixels, a Pillow image, an image file's bytes, path, or the file opened for reading."""
+"""What is taken for a picture: pixels, a Pillow image, an image file's bytes, path, or the file opened for reading;
+``data:image/...;base64,...``."""
 
 _WHITE = (255, 255, 255, 255)
 _ORIENTATION = 0x0112
@@ -188,7 +190,7 @@ def read_pixels(image: ImageLike, *, bgr: bool = False, max_pixels: int = MAX_PI
     Args:
         image: an array, uint8 or uint16 (white is 65,535), (height, width), (height, width, 1), (height, width, 3) RGB
             or (height, width, 4) RGBA; a Pillow image; the bytes or the path of an image file, or the file opened for
-            reading.
+            reading; the text ``data:image/...;base64,...``.
         bgr: whether the array's colours are in OpenCV's order, BGR or BGRA.
         max_pixels: see `decode`.
 
@@ -199,6 +201,8 @@ def read_pixels(image: ImageLike, *, bgr: bool = False, max_pixels: int = MAX_PI
         UsageError: it is not a picture.
         DataError: it cannot be read or decoded.
     """
+    if isinstance(image, str) and is_inline(image):
+        return decode(inline_bytes(image), max_pixels=max_pixels)
     if isinstance(image, str | Path):
         _check_name(str(image))
         return read_image(image, max_pixels=max_pixels)
@@ -221,14 +225,9 @@ def read_pixels(image: ImageLike, *, bgr: bool = False, max_pixels: int = MAX_PI
 
 
 def _check_name(name: str) -> None:
-    """Refuse text that is no path: nothing, or a picture in base64, with or without what a page puts before it."""
+    """Refuse text that is no path: nothing, or a picture in base64 without what says so."""
     if not name:
         raise UsageError("image: must be a picture's path, received an empty one")
-    if name.startswith("data:image/"):
-        raise UsageError(
-            f"image: must be a path or bytes, received {name[:23]}...; decode it: "
-            "base64.b64decode(image.partition(',')[2])"
-        )
     if len(name) > LONGEST_PATH:
         raise UsageError(
             f"image: must be a path or bytes, received a text of {many(len(name), 'character')}, longer than any path; "

@@ -17,9 +17,12 @@ import numpy as np
 
 from mien.containers import is_matroska, is_whole_mp4
 from mien.decoding import Place, raise_failure, refuse_large, sane_fps
-from mien.errors import DataError
+from mien.errors import DataError, many
 from mien.images import MAX_PIXELS, Image
 from mien.squares import pixel_shape, shown_size, with_square_pixels
+
+_JUDGED_FRAMES = 10
+"""A video of fewer frames may well be the same picture all along."""
 
 _FFMPEG_LEVEL = "OPENCV_FFMPEG_LOGLEVEL"
 _SILENT = "-8"
@@ -65,6 +68,7 @@ class OpenCVDecoder:
         width, height = self._capture.get(cv2.CAP_PROP_FRAME_WIDTH), self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
         refuse_large(*shown_size(width, height, self._shape), self.max_pixels)
         begin: float | None = None
+        stillness = _Stillness()
         for index in count():
             if not self._grab():
                 break
@@ -74,8 +78,10 @@ class OpenCVDecoder:
             image = self._picture() if wanted else None
             if wanted and image is None:
                 break
+            stillness.look(image)
             yield time + begin if math.isfinite(time) else None, image
         raise_failure(self._place)
+        stillness.judge()
 
     def _grab(self) -> bool:
         """Decode the next frame; False at the end."""
@@ -115,6 +121,36 @@ class OpenCVDecoder:
         self._capture.release()
         if self._file is not None:
             self._file.close()
+
+
+class _Stillness:
+    """Whether anything has changed: OpenCV 5.0 converts no interlaced frame, and gives what lay in memory instead."""
+
+    def __init__(self) -> None:
+        self._first: Image | None = None
+        self._alike = 0
+        self._moves = False
+
+    def look(self, image: Image | None) -> None:
+        """Take the next frame; None for one that was not wanted."""
+        if image is None or self._moves:
+            return
+        self._first = image if self._first is None else self._first
+        self._alike += 1
+        if not np.array_equal(image, self._first):
+            self._moves, self._first = True, None
+
+    def judge(self) -> None:
+        """Refuse a video that never changed.
+
+        Raises:
+            DataError: says how to read it.
+        """
+        if not self._moves and self._alike >= _JUDGED_FRAMES:
+            raise DataError(
+                f"all {many(self._alike, 'frame')} came out alike to the bit; if the video moves, it is interlaced, "
+                "which this OpenCV cannot convert: pip install 'mien[video]'"
+            )
 
 
 def _open_capture(place: Place, seconds: float) -> tuple[io.BufferedReader | None, Any]:

@@ -63,7 +63,7 @@ class OnnxSession:
             ModelError: the file is not an ONNX model, has no description, or does not fit it.
         """
         self._path = path
-        self._session = _open_session(path, device, threads)
+        self._session = open_session(path, device, threads)
         self.spec = ModelSpec.from_metadata(self._session.get_modelmeta().custom_metadata_map, name=str(path))
         self._input_name = _check_signature(self._session, self.spec, path)
         running = self._session.get_providers()[0]
@@ -95,14 +95,26 @@ def built_devices() -> list[str]:
     return [name for name, provider in PROVIDERS.items() if provider in built]
 
 
-def _open_session(path: Path, device: str, threads: int) -> Any:
+def open_session(path: Path, device: str, threads: int, *, graph: bytes | None = None) -> Any:
+    """ONNX Runtime's own session.
+
+    Args:
+        path: the file; it names it in errors where `graph` is run.
+        device: ``auto`` or a key of `PROVIDERS`.
+        threads: how many CPU threads one call may use; 0 for as many as there are cores.
+        graph: an encoded model to run in place of the file's.
+
+    Raises:
+        UsageError: the device is not there.
+        ModelError: it cannot be opened.
+    """
     providers = _choose_providers(device)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = _QUIET
     try:
         # Its own fallback would print to stdout; the providers already end with the CPU.
-        session = ort.InferenceSession(path, options, providers=providers, enable_fallback=0)
+        session = ort.InferenceSession(graph or path, options, providers=providers, enable_fallback=0)
     except _ORT_ERRORS as error:
         raise ModelError(
             _in_short(str(error), path) or f"{path}: cannot be opened as an ONNX model ({error})"

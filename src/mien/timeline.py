@@ -60,6 +60,7 @@ class Timeline:
         refuse_text(classes)
         self._classes = tuple(classes)
         self._tracks: dict[tuple[str, int], TrackHistory] = {}
+        self._ends: dict[str, float] = {}
 
     @staticmethod
     def check_path(path: str | Path) -> None:
@@ -73,9 +74,13 @@ class Timeline:
         check_writable(path)
 
     def add(self, analysis: Analysis) -> None:
-        """Take the faces of the next frame; what has no time or no track, as in single pictures, is left out."""
+        """Take the faces of the next frame; what has no time or no track, as in single pictures, is left out.
+
+        A frame without a face counts too: panels are as long as the video.
+        """
         if analysis.time is None:
             return
+        self._ends[analysis.source or ""] = analysis.time
         for face in analysis:
             if face.track_id is not None:
                 row = np.array([face.probabilities.get(name, 0.0) for name in self._classes], np.float32)
@@ -142,7 +147,8 @@ class Timeline:
         return figure
 
     def _end(self, source: str) -> float:
-        return max(history.end for key, history in self._tracks.items() if key[0] == source)
+        seen = max(history.end for key, history in self._tracks.items() if key[0] == source)
+        return max(seen, self._ends.get(source, 0.0))
 
     def _draw_panel(self, axes: Axes, key: tuple[str, int], end: float) -> None:
         edges = np.linspace(0.0, max(end, 1e-3), _COLUMNS + 1)

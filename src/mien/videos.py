@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from functools import cache
+from typing import Any, Generic, TypeVar
 
 from mien.decoders import Decoder, LargeFrameError
 from mien.decoding import BACK_SECONDS
@@ -52,6 +55,8 @@ class Ahead(Generic[T]):
         self._stopped = self._ended = False
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="mien-video", daemon=True)
+        _running.add(self)
+        _stop_all_at_exit()
         self._thread.start()
 
     def __iter__(self) -> Iterator[T]:
@@ -100,6 +105,20 @@ class Ahead(Generic[T]):
             self._waiting.clear()
             self._changed.notify_all()
         self._thread.join(patience)
+
+
+_running: weakref.WeakSet[Ahead[Any]] = weakref.WeakSet()
+
+
+@cache
+def _stop_all_at_exit() -> None:
+    """Have threads end before Python does: one that decodes in OpenCV then would abort the process."""
+    atexit.register(_stop_all)
+
+
+def _stop_all() -> None:
+    for ahead in list(_running):
+        ahead.close()
 
 
 def read_video(
