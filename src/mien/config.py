@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from mien.errors import UsageError, unknown_choice
+from mien.keraswords import meant, of_object
 from mien.numeric import flag
 from mien.preprocessing import InputSpec
 
@@ -25,42 +24,14 @@ FerPlus = Literal["none", "majority", "distribution"]
 TeacherView = Literal["same", "stored", "plain"]
 
 
-KERAS_WORDS = {
-    "validation_split": "validation_fraction",
-    "class_weight": "class_weights=True, weights by frequency",
-    "lr": "learning_rate",
-    "patience": "early_stopping",
-    "recipe": "config=mien.recipe(...)",
-    "size": "input=mien.InputSpec(size, channels)",
-    "channels": "input=mien.InputSpec(size, channels)",
-    "augment": "augmentation",
-    "rotation_range": "rotation",
-    "width_shift_range": "shift",
-    "height_shift_range": "shift",
-    "shear_range": "shear",
-    "zoom_range": "zoom",
-    "horizontal_flip": "flip",
-    "brightness_range": "brightness",
-}
-"""What Keras, tutorials and other parts of mien call a setting, and its name here."""
-
-
 def _build(kind: Any, values: dict[str, Any], what: str) -> Any:
     """Call a dataclass with a dict, refusing keys it does not have."""
     known = {entry.name for entry in dataclasses.fields(kind)}
     unknown = sorted(set(values) - known)
     if unknown:
-        named = (f"{name}{_meant(name, known)}" for name in unknown)
+        named = (f"{name}{meant(name, known)}" for name in unknown)
         raise UsageError(f"{what}: unknown key {', '.join(named)}; known are {', '.join(sorted(known))}")
     return kind(**values)
-
-
-def _meant(name: str, known: Iterable[str]) -> str:
-    """What an unknown key stands for, where that can be told."""
-    if name in KERAS_WORDS:
-        return f" (here {KERAS_WORDS[name]})"
-    close = get_close_matches(name, known, n=1, cutoff=0.75)
-    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def _within(owner: Any, name: str, low: float, high: float, *, whole: bool = False) -> None:
@@ -72,7 +43,7 @@ def _within(owner: Any, name: str, low: float, high: float, *, whole: bool = Fal
     fits = isinstance(value, int) or (isinstance(value, float) and not whole)
     if isinstance(value, bool) or not fits or not low <= value <= high:
         what = "a whole number" if whole else "a number"
-        raise UsageError(f"{name}: must be {what} from {low} to {high}, received {value!r}")
+        raise UsageError(f"{name}: must be {what} from {low} to {high}, received {value!r}{of_object(name, value)}")
 
 
 def _flag(owner: Any, name: str) -> None:
@@ -82,8 +53,9 @@ def _flag(owner: Any, name: str) -> None:
 
 def _one_of(owner: Any, name: str, literal: Any) -> None:
     """Refuse a word that the Literal type does not list."""
-    if getattr(owner, name) not in get_args(literal):
-        raise UsageError(f"{name}: must be one of {', '.join(get_args(literal))}, received {getattr(owner, name)!r}")
+    value, known = getattr(owner, name), get_args(literal)
+    if value not in known:
+        raise UsageError(f"{name}: must be one of {', '.join(known)}, received {value!r}{of_object(name, value)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +251,7 @@ class TrainingConfig:
             raise UsageError(
                 "augmentation: must be an AugmentationPolicy, such as AUGMENTATIONS['standard'] of mien.config, or in "
                 f"mien.fit and mien.recipe a name ({', '.join(AUGMENTATIONS)}), received {self.augmentation!r}"
+                + of_object("augmentation", self.augmentation)
             )
         if not isinstance(self.input, InputSpec):
             raise UsageError(
