@@ -55,7 +55,7 @@ def test_unknown_keys_are_named_with_the_known():
 def test_objects_of_keras_are_said_in_words(field, message):
     with pytest.raises(UsageError, match=f"^{field}: {message}"):
         TrainingConfig.from_dict({field: object()})
-    with pytest.raises(UsageError, match="received 'lion'$"):
+    with pytest.raises(UsageError, match=r"received 'lion'$"):
         TrainingConfig(optimizer="lion")
 
 

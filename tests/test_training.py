@@ -163,7 +163,7 @@ def test_a_used_folder_is_refused_before_any_work(result, patterns):
 def test_settings_may_stand_beside_the_data(tmp_path):
     with pytest.raises(UsageError, match=r"unknown key epoch \(did you mean epochs\?\)"):
         train(tmp_path, epoch=3)
-    with pytest.raises(UsageError, match="^network: no such choice 'resnet'"):
+    with pytest.raises(UsageError, match=r"^network: no such choice 'resnet'"):
         train(tmp_path, CONFIG, network="resnet")
 
 
