@@ -16,6 +16,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from mien import judging
+from mien.classifier import Classifier
 from mien.cli.evaluate import evaluate_command
 from mien.corruptions import CORRUPTIONS
 from mien.datasets import open_dataset
@@ -309,6 +310,18 @@ def test_what_stands_in_training_is_found_by_default(model: Path, data: Path) ->
     assert document(model, data, "--split", "train")["leakage"] is None
     shutil.rmtree(data / "train")
     assert document(model, data)["leakage"] is None
+
+
+def test_scores_of_what_a_model_learned_from_are_called_so(model: Path, data: Path) -> None:
+    spec = Classifier(model).spec
+    untold, told = "The model's file does not say what it learned from", "These pictures hold those of Training: the"
+    for said, words in (({}, untold), ({"format": "FER2013 folder"}, told), ({"format": "RAF-DB"}, "")):
+        write_to_onnx(model, dataclasses.replace(spec, trained_on={**said, "counts": {}}))
+        printed = {split: evaluate(model, data, "--split", split).stdout for split in ("train", "all", "public")}
+        noted = [f"note: {words}" in text if words else "note: " in text for text in printed.values()]
+        assert noted == [bool(words), bool(words), False]
+    write_to_onnx(model, dataclasses.replace(spec, trained_on={"format": "FER2013 folder", "validation": "public"}))
+    assert "note: PublicTest was watched while" in evaluate(model, data, "--split", "public").stdout
 
 
 def test_two_models_on_the_same_pictures(model: Path, data: Path, tmp_path: Path) -> None:

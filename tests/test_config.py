@@ -44,6 +44,22 @@ def test_unknown_keys_are_named_with_the_known():
 
 
 @pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ("optimizer", "must be one of adam, sgd, received .*; name it, with learning_rate and weight_decay beside it"),
+        ("learning_rate", "must be a number .*; schedule='cosine' or .*LearningRateScheduler with schedule='constant'"),
+        ("augmentation", "must be an AugmentationPolicy.*; ImageDataGenerator.* Keras layers go to the front of the"),
+        ("precision", "must be one of auto, .*, received <object object at 0x[0-9a-f]+>$"),
+    ],
+)
+def test_objects_of_keras_are_said_in_words(field, message):
+    with pytest.raises(UsageError, match=f"^{field}: {message}"):
+        TrainingConfig.from_dict({field: object()})
+    with pytest.raises(UsageError, match=r"received 'lion'$"):
+        TrainingConfig(optimizer="lion")
+
+
+@pytest.mark.parametrize(
     ("field", "value"),
     [
         ("epochs", 0),

@@ -99,7 +99,7 @@ def test_temperatures_that_members_were_given_are_not_called_its_own(tmp_path, m
     for name, grey in (("a", 20), ("b", 120), ("c", 230)):
         write_grey(tmp_path / "data" / "public" / name / "0.png", grey)
     assessment = assess(merged, open_dataset(tmp_path / "data"), split="public")
-    said = "\n".join(trust_lines(assessment))
+    said = "\n".join(trust_lines(assessment, merged.spec.trained_on))
     assert "no temperature of its own" in said
     assert "the temperatures of its members were fitted on pictures that are judged here" in said
     facts = ReportFacts.of(

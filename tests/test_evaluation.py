@@ -116,6 +116,12 @@ def test_every_tta_is_noted_beside_the_score() -> None:
         assert (result.tta, result.to_dict()["tta"], result.accuracy, result.n) == (tta, tta, 1.0, 3)
 
 
+def test_it_shows_itself_in_a_line() -> None:
+    result = evaluate(lambda _: answering([0, 1, 1]), blank(3), [0, 1, 0], classes=CLASSES)
+    assert repr(result).startswith("<Evaluation of test, tta none: accuracy 66.7% (95% interval 20.8% to 93.9%), macro")
+    assert repr(result).endswith(", n = 3>")
+
+
 def test_to_dict_is_json_ready_with_the_promised_keys() -> None:
     document = judge(answering([0, 1]), np.array([0, 1]), classes=CLASSES, split="public").to_dict()
     assert json.loads(json.dumps(document, allow_nan=False)) == document

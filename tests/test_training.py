@@ -40,7 +40,8 @@ RUN_FILES = {
 
 @pytest.fixture(scope="module")
 def result(patterns, tmp_path_factory):
-    return train(patterns, CONFIG, out=tmp_path_factory.mktemp("runs") / "run")
+    config = dataclasses.replace(CONFIG, epochs=1)
+    return train(patterns, config, out=tmp_path_factory.mktemp("runs") / "run", epochs=CONFIG.epochs)
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +158,13 @@ def test_published_files_hold_no_path_of_the_machine(result, patterns):
 def test_a_used_folder_is_refused_before_any_work(result, patterns):
     with pytest.raises(UsageError, match="already there; name a new folder"):
         train(patterns, CONFIG, out=result.folder)
+
+
+def test_settings_may_stand_beside_the_data(tmp_path):
+    with pytest.raises(UsageError, match=r"unknown key epoch \(did you mean epochs\?\)"):
+        train(tmp_path, epoch=3)
+    with pytest.raises(UsageError, match=r"^network: no such choice 'resnet'"):
+        train(tmp_path, CONFIG, network="resnet")
 
 
 def test_a_complete_run_cannot_be_resumed(result):

@@ -99,6 +99,39 @@ def test_a_tutorials_callbacks_work_and_keep_the_network_alone(tmp_path, capsys)
     np.testing.assert_allclose(last.predict(X, verbose=0), outcome.model.predict(X, verbose=0), atol=1e-6)
 
 
+class Broken(keras.callbacks.Callback):
+    def __init__(self, kept: int) -> None:
+        super().__init__()
+        self.kept = kept
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self.kept:
+            raise RuntimeError("a mistake in a callback")
+
+
+class Dimmed(keras.layers.Layer):
+    def call(self, inputs):
+        return inputs / 2
+
+
+def test_layers_that_keras_does_not_find_by_name_are_remarked_before_training():
+    registered = keras.saving.register_keras_serializable("tests")(type("Registered", (Dimmed,), {}))
+    layers = [registered(), keras.layers.Flatten(), keras.layers.Dense(2, activation="softmax")]
+    known = keras.Sequential([keras.Input((16, 16, 1)), *layers])
+    assert remarks(known, chosen=True) == []
+    (told,) = remarks(keras.Sequential([keras.Input((16, 16, 1)), Dimmed(), Dimmed(), known]), chosen=True)
+    assert told.startswith("Keras does not find Dimmed by name, so face_detection.h5 will be left out")
+    assert "register_keras_serializable() above the class" in told
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_a_run_that_fails_before_its_first_checkpoint_is_not_in_the_way_of_the_next(kept, tmp_path):
+    settings = {"epochs": 2, "validation_fraction": 0, "verbose": False}
+    with pytest.raises(RuntimeError, match="a mistake in a callback"):
+        fit(tutorial(), X, Y, classes=CLASSES, callbacks=Broken(kept), out=tmp_path / "run", **settings)
+    assert (tmp_path / "run").exists() == bool(kept)
+
+
 def test_one_callback_or_none_is_taken_and_settings_asked_for_are_not_remarked(tmp_path, capsys):
     model = tutorial()
     model.compile("adam", "categorical_crossentropy")

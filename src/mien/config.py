@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from mien.errors import UsageError, unknown_choice
 from mien.fields import build, check_flag, check_one_of, check_within
+from mien.keraswords import of_object
 from mien.preprocessing import InputSpec
 
 Optimizer = Literal["adam", "sgd"]
@@ -215,6 +216,7 @@ class TrainingConfig:
             raise UsageError(
                 "augmentation: must be an AugmentationPolicy, such as AUGMENTATIONS['standard'] of mien.config, or in "
                 f"mien.fit and mien.recipe a name ({', '.join(AUGMENTATIONS)}), received {self.augmentation!r}"
+                + of_object("augmentation", self.augmentation)
             )
         if not isinstance(self.input, InputSpec):
             raise UsageError(

@@ -39,7 +39,7 @@ class ClassScores:
     support: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Evaluation:
     """What a model scored on one split.
 
@@ -84,6 +84,13 @@ class Evaluation:
         rows = [len(self.confusion), *map(len, self.confusion)]
         if set(rows) != {len(self.per_class)} or self.n < 1 or sum(map(sum, self.confusion)) != self.n:
             raise UsageError(f"confusion: must be square, one row for each class, and sum to n = {self.n}, 1 or more")
+
+    def __repr__(self) -> str:
+        low, high = self.accuracy_interval
+        return (
+            f"<Evaluation of {self.split}, tta {self.tta}: accuracy {self.accuracy:.1%} (95% interval {low:.1%} to "
+            f"{high:.1%}), macro F1 {self.macro_f1:.3f}, log loss {self.log_loss:.3f}, n = {self.n:,}>"
+        )
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -193,21 +193,10 @@ class ReportFacts:
         return _capital(f"{ONE_CLASS.format(only)}.") if only else ""
 
     def _watched(self) -> str:
-        recipe = self.spec.trained_on.get("recipe") or {}
-        watched = "public" in (recipe.get("validation"), self.spec.trained_on.get("validation"))
-        if self._holds_training() and learnt_from(self.spec.trained_on) is None:
-            return (
-                "The model's file does not say what it learned from. If it was these pictures, the scores say how well "
-                "they were remembered, not more."
-            )
-        if self._holds_training():
-            return "These pictures hold those of Training: the scores say how well they were remembered, not more."
-        if watched and self.evaluation.split in ("public", "test", "all"):
-            return "PublicTest was watched while this model was trained: scores there are of validation, not of a test."
-        return ""
+        return watched_words(self.spec.trained_on, self.evaluation.split, training_judged=self._holds_training())
 
     def _holds_training(self) -> bool:
-        return self.evaluation.split == "train" or (self.evaluation.split == "all" and self.training_judged)
+        return self.evaluation.split in ("train", "all") and self.training_judged
 
     def _leaked(self) -> tuple[str, ...]:
         leak = self.leakage
@@ -266,6 +255,30 @@ class ReportFacts:
             f"Left out {many(self.skipped, 'file')} that could not be used." if self.skipped else "",
             f"No face was found in {many(self.without_face, 'picture')}, left whole." if self.without_face else "",
         )
+
+
+def watched_words(trained_on: Mapping[str, Any], split: str, *, training_judged: bool) -> str:
+    """That a model learned from what it is judged by, or was chosen by it, where its file does not say otherwise.
+
+    Args:
+        trained_on: of the model's description.
+        split: that was judged.
+        training_judged: whether pictures of Training are among those judged.
+
+    Returns:
+        A sentence or two; empty where neither is so.
+    """
+    if training_judged and learnt_from(trained_on) is None:
+        return (
+            "The model's file does not say what it learned from. If it was these pictures, the scores say how well "
+            "they were remembered, not more."
+        )
+    if training_judged:
+        return "These pictures hold those of Training: the scores say how well they were remembered, not more."
+    recipe = trained_on.get("recipe") or {}
+    if "public" in (recipe.get("validation"), trained_on.get("validation")) and split in ("public", "test", "all"):
+        return "PublicTest was watched while this model was trained: scores there are of validation, not of a test."
+    return ""
 
 
 def other_classes_words(counts: Mapping[str, int]) -> str:

@@ -45,6 +45,7 @@ def train(
     say: Say | None = None,
     progress: Progress | None = None,
     verbose: bool = True,
+    **settings: Any,
 ) -> TrainingResult:
     """Train a network on a dataset, judge it, and write a run folder.
 
@@ -64,12 +65,14 @@ def train(
         say: called with a line as each stage begins, instead of printing anything.
         progress: called with images read so far and in all.
         verbose: print each stage, each epoch and the scores; of several hosts the first does.
+        **settings: fields of the config to change: ``epochs=10``, ``augmentation="standard"``.
 
     Raises:
         UsageError: the path, a setting or the folder is wrong.
         DataError: the data cannot be used.
     """
     config = _given(config)
+    config = TrainingConfig.from_dict({**config.to_dict(), **settings}) if settings else config
     theirs = _listed(callbacks, config)
     with shown(verbose and say is None and current().leads) as show:
         watched = [*theirs, *show.callbacks]
@@ -245,7 +248,7 @@ def fit(
     check_models(config, classes)
     materials = from_faces(faces_from_arrays(halves, config.input, tuple(classes)), config, Selection())
     folder, config = _begin(out, {"data": materials.facts}, materials, config)
-    with _no_trace_if_refused(folder), shown(verbose and current().leads) as show:
+    with _no_trace_if_refused(folder, own=True), shown(verbose and current().leads) as show:
         for note in notes:
             show.say(note)
         result = run_stages(folder, materials, config, [*theirs, *show.callbacks], show.say, model, own=True)
@@ -330,12 +333,16 @@ def _chosen(selection: Selection | None) -> Selection:
 
 
 @contextmanager
-def _no_trace_if_refused(folder: RunFolder) -> Iterator[None]:
-    """Leave no folder of a new run whose request turns out to be wrong, which would be in the way of the right one."""
+def _no_trace_if_refused(folder: RunFolder, *, own: bool = False) -> Iterator[None]:
+    """Leave no folder of a new run whose request turns out to be wrong, which would be in the way of the right one.
+
+    `own` says that nothing can go on with the run, whose data are arrays: then none that failed before its first
+    checkpoint, as by a mistake in a callback, leaves one either.
+    """
     try:
         yield
-    except UsageError:
-        if current().leads:
+    except Exception as error:
+        if current().leads and (own or isinstance(error, UsageError)):
             folder.discard_untrained()
         raise
 

@@ -75,7 +75,20 @@ def remarks(model: keras.Model, *, chosen: bool) -> list[str]:
             f"The model begins with a Rescaling by {scale:.2g}, as for pixels from 0 to 255, and gets pixels from 0 to "
             "1: leave that layer out, or put keras.layers.Rescaling(255) in front of it"
         )
+    if strange := sorted({type(layer).__name__ for layer in backend.all_layers(model) if _unregistered(type(layer))}):
+        told.append(
+            f"Keras does not find {', '.join(strange)} by name, so face_detection.h5 will be left out, and model.keras "
+            "opens only with custom_objects: put @keras.saving.register_keras_serializable() above the class"
+        )
     return told
+
+
+def _unregistered(kind: type) -> bool:
+    """Whether a class of layers is neither Keras's own nor registered with it."""
+    return (
+        kind.__module__.partition(".")[0] != "keras"
+        and keras.saving.get_registered_object(keras.saving.get_registered_name(kind)) is None
+    )
 
 
 def in_step(model: keras.Model, callbacks: Sequence[keras.callbacks.Callback]) -> list[keras.callbacks.Callback]:

@@ -161,7 +161,7 @@ def evaluate_command(
     if as_json:
         _print_json(document)
     else:
-        _print_tables(document, assessment, written)
+        _print_tables(document, assessment, opened.spec.trained_on, written)
 
 
 def _open(model: Path, device: str) -> Model:
@@ -237,7 +237,9 @@ def _print_json(document: Mapping[str, Any]) -> None:
     typer.echo(json.dumps(document, indent=2))
 
 
-def _print_tables(document: Mapping[str, Any], assessment: Assessment, written: list[Path]) -> None:
+def _print_tables(
+    document: Mapping[str, Any], assessment: Assessment, trained_on: Mapping[str, Any], written: list[Path]
+) -> None:
     from rich.console import Console
 
     from mien.cli.console import scores_table
@@ -249,7 +251,7 @@ def _print_tables(document: Mapping[str, Any], assessment: Assessment, written: 
     console.print(_classes_table(next(iter(results.values()))))
     if assessment.robustness is not None:
         console.print(robustness_table(assessment.robustness))
-    for line in trust_lines(assessment):
+    for line in trust_lines(assessment, trained_on):
         console.print(line, soft_wrap=True, markup=False, highlight=False)
     if document["skipped"]:
         console.print(f"left out {many(len(document['skipped']), 'file')} that could not be used")

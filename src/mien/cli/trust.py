@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from mien.errors import many
 
@@ -21,11 +21,18 @@ ABOUT = 0.005
 """Mean confidence and accuracy that are no further apart count as equal."""
 
 
-def trust_lines(assessment: Assessment) -> Iterator[str]:
-    """A line or two for each thing that was measured."""
+def trust_lines(assessment: Assessment, trained_on: Mapping[str, Any]) -> Iterator[str]:
+    """A line or two for each thing that was measured, and what the model's file says of the judged pictures.
+
+    Args:
+        assessment: what was measured.
+        trained_on: of the model's description.
+    """
     from mien.coverage import threshold
 
     evaluation = next(iter(assessment.judgement.scores.values()))
+    if watched := _watched(assessment, trained_on):
+        yield f"note: {watched.removesuffix('.')}"
     if evaluation.only_class is not None:
         from mien.report_facts import ONE_CLASS
 
@@ -44,6 +51,16 @@ def trust_lines(assessment: Assessment) -> Iterator[str]:
         yield from _leakage_lines(assessment.judgement.leakage)
     if assessment.comparison is not None:
         yield from _comparison_lines(assessment.comparison)
+
+
+def _watched(assessment: Assessment, trained_on: Mapping[str, Any]) -> str:
+    """That the model learned from these pictures, or was chosen by them, as the report says it; else nothing."""
+    from mien.report_facts import watched_words
+
+    judgement = assessment.judgement
+    split = next(iter(judgement.scores))
+    held = split in ("train", "all") and "train" in judgement.dataset.splits
+    return watched_words(trained_on, split, training_judged=held) if judgement.learnt else ""
 
 
 def _calibration_lines(calibration: Calibration, split: str) -> Iterator[str]:
