@@ -22,7 +22,7 @@ demo: $(VENV)/.train
 	$(BIN)/mien demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(if $(SLOW),-m "not large and not gpu")
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(if $(SLOW),-m "not large and not gpu")
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -28,12 +28,13 @@ from mien.kerasfiles import read_spec
 from mien.labels import EXPRESSIONS
 from mien.modelspec import ModelSpec, write_beside
 from mien.networks import network
+from tiny import TINY
 
 READABLE = ("h5", "keras", "onnx")
 """The formats that can be read again."""
 
 
-def trained(name: str = "seed") -> keras.Model:
+def trained(name: str = TINY) -> keras.Model:
     """A network whose every weight, running statistics too, has left its first value."""
     model = network(name, size=32, seed=1)
     rng = np.random.default_rng(0)
@@ -50,7 +51,7 @@ def images(n: int = 9) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """The seed's network in all formats, and its probabilities."""
+    """A network in all formats."""
     folder = tmp_path_factory.mktemp("models")
     model = trained()
     spec = describe(model, EXPRESSIONS, temperature=1.5)
