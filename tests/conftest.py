@@ -41,15 +41,22 @@ def own_cache(tmp_path_factory, monkeypatch):
 
 @pytest.fixture(scope="module", autouse=True)
 def tiny_networks(request):
-    """In modules that ask for them, the networks of `tiny` are among those that have names."""
+    """In modules that ask for them, the networks of `tiny` are among those that have names.
+
+    TensorFlow leaves their graphs as they are there: it would take longer to make them faster than to run them.
+    """
     if not {"TINY", "MEAN"} & vars(request.module).keys():
         yield
         return
+    import tensorflow as tf
+
     from mien.networks import NETWORKS
     from tiny import BUILDERS
 
     NETWORKS.update(BUILDERS)
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     yield
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
     for name in BUILDERS:
         del NETWORKS[name]
 
