@@ -1,5 +1,6 @@
 """Shared by all tests: a cache of their own, no TensorFlow log, small labelled pictures."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -13,6 +14,8 @@ if (
     "PYTEST_XDIST_WORKER" in os.environ
 ):  # as many workers as cores: threads of TensorFlow would only wait for each other
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+
+gc.disable()  # while modules are imported, of which nothing is garbage: to look for some took a quarter of the time
 
 # No deadline: machines that run tests do other things beside.
 hypothesis.settings.register_profile("mien", deadline=None)
@@ -31,6 +34,12 @@ def pytest_collection_modifyitems(items):
     """The longest files begin first: with several workers, one that began last would leave the others idle."""
     order = {f"test_{name}": place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path.stem, len(LONGEST)))
+
+
+def pytest_collection_finish():
+    """What was imported until now is not looked through for garbage again and again."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

@@ -119,7 +119,7 @@ def test_a_float16_file_comes_back_with_its_float16_weights(tmp_path):
 
 
 def test_int8_is_calibrated_on_training_and_cannot_become_keras(patterns, tmp_path):
-    model = network("small", size=32, seed=1)
+    model = network("seed", size=32, seed=1)
     save_keras(model, describe(model, EXPRESSIONS), tmp_path / "model.keras")
     written = export_model(tmp_path / "model.keras", "onnx", precision="int8", calibrate=patterns)
     assert written == tmp_path / "model-int8.onnx"

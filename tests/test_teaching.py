@@ -106,8 +106,8 @@ def test_an_ensemble_may_teach_by_plain_views_and_not_by_the_same(tmp_path):
 
 def test_a_whole_run_learns_from_the_teacher_and_says_so(patterns, tmp_path):
     config = TrainingConfig(
-        network=TINY, epochs=1, batch_size=16, augmentation=AUGMENTATIONS["none"], teachers=(teacher(tmp_path / "a.onnx"),),
-        teacher_view="plain", teacher_weight=1.0,
+        network=TINY, epochs=1, batch_size=16, augmentation=AUGMENTATIONS["none"], teacher_view="plain",
+        teachers=(teacher(tmp_path / "a.onnx"),), teacher_weight=1.0,
     )  # fmt: skip
     said: list[str] = []
     result = train(patterns, config, out=tmp_path / "run", selection=Selection(limit=70), say=said.append)
@@ -180,7 +180,8 @@ def test_stored_views_are_asked_about_once_and_again_where_a_file_is_gone(source
 
 @pytest.mark.slow
 def test_a_whole_run_learns_from_stored_views_and_leaves_none_behind(patterns, tmp_path):
-    config = dataclasses.replace(STORED, network=TINY, epochs=2, batch_size=16, teachers=("mien-small",), teacher_views=2)
+    changes = {"network": TINY, "epochs": 2, "batch_size": 16, "teachers": ("mien-small",), "teacher_views": 2}
+    config = dataclasses.replace(STORED, **changes)
     said: list[str] = []
     result = train(patterns, config, out=tmp_path / "run", selection=Selection(limit=70), say=said.append)
     assert "Asking 1 teacher about 2 views of 63 training images" in said

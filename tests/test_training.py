@@ -226,9 +226,7 @@ def test_resuming_with_a_network_of_other_layers_is_refused(interrupted_run, tmp
     run = shutil.copytree(interrupted_run, tmp_path / "run")
     record = json.loads((run / "config.json").read_text())
     with monkeypatch.context() as patched:
-        patched.setitem(
-            NETWORKS, CONFIG.network, lambda *given, tiny=NETWORKS[TINY]: keras.layers.ReLU()(tiny(*given))
-        )
+        patched.setitem(NETWORKS, CONFIG.network, lambda *given, tiny=NETWORKS[TINY]: keras.layers.ReLU()(tiny(*given)))
         with pytest.raises(UsageError, match="'tiny' of other layers than this version of mien has"):
             resume(run)
     record.pop("layers")  # as older versions wrote them
