@@ -12,6 +12,8 @@ PYTHON ?= python3
 VENV ?= .venv
 DATA ?= FER2013
 MODEL ?= model.onnx
+# One more than two cores, as many tests wait for processes, servers and browsers.
+WORKERS ?= 3
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PIP_NO_PYTHON_VERSION_WARNING = 1
@@ -22,7 +24,7 @@ demo: $(VENV)/.train
 	$(BIN)/mien demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(if $(SLOW),-m "not large and not gpu")
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(if $(SLOW),-m "not large and not gpu")
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

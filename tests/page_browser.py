@@ -48,13 +48,13 @@ class Visit:
         if prepare:
             self.page.add_init_script(prepare)
         self.page.goto(service.address + "/")
-        expect(self.page.locator("#place")).not_to_be_empty()
+        self.one("#place:not(:empty)").wait_for()
 
     def add(self, *files: dict | str) -> None:
-        """Choose files, and wait until all is read."""
+        """Choose files, and wait until all is read: by `wait_for`, which looks more often than `expect`."""
         self.page.set_input_files("#files", list(files))
-        expect(self.page.locator("#viewer")).to_be_visible()
-        expect(self.page.locator("#cancel")).to_be_hidden()
+        self.one("#viewer").wait_for()
+        self.one("#cancel").wait_for(state="hidden")
 
     def one(self, selector: str):
         return self.page.locator(selector)

@@ -12,9 +12,10 @@ from mien.learning import learn, make_feed, make_optimizer
 from mien.networks import network
 from mien.trainee import as_inputs, compile_for_training
 from pictures import pattern
+from tiny import MEAN
 
 CONFIG = TrainingConfig(
-    network="small", epochs=3, batch_size=16, optimizer="sgd", learning_rate=0.2, schedule="constant", ema=0.9,
+    network=MEAN, epochs=3, batch_size=16, optimizer="sgd", learning_rate=0.2, schedule="constant", ema=0.9,
     precision="float32", augmentation=AUGMENTATIONS["none"],
 )  # fmt: skip
 
@@ -57,7 +58,7 @@ def test_statistics_are_means_over_batches():
 
 
 def test_validation_leaves_the_network_in_training_as_it_was():
-    trainee, feed = built(CONFIG, network("small", seed=0), source(64))
+    trainee, feed = built(CONFIG, network(MEAN, seed=0), source(64))
     trainee.model.fit(feed, epochs=2, verbose=0, shuffle=False)
     for average in trainee.model.optimizer._model_variables_moving_average:
         average.assign(average * 0.9)
@@ -72,7 +73,7 @@ def test_validation_leaves_the_network_in_training_as_it_was():
 
 def test_averaged_weights_get_statistics_of_their_own():
     train, held = source(64), source(28, first=1000)
-    trainee, feed = built(CONFIG, network("small", seed=0), train)
+    trainee, feed = built(CONFIG, network(MEAN, seed=0), train)
     trainee.model.fit(feed, epochs=1, verbose=0, shuffle=False)
     for variable in trainee.model.trainable_variables:  # weights whose activations are far from those gathered
         if "kernel" in variable.path:
@@ -89,7 +90,7 @@ def test_averaged_weights_get_statistics_of_their_own():
 
 def test_a_run_is_judged_and_saved_alike(tmp_path):
     held = source(28, first=1000)
-    model = network("small", seed=0)
+    model = network(MEAN, seed=0)
     learned = learn(model, dataclasses.replace(CONFIG, keep="last"), source(64), (held.images, held.labels), tmp_path)
     answers = np.maximum(plain(model, held), 1e-7)  # as Keras's loss has it
     hits = (answers.argmax(axis=1) == held.labels).mean()

@@ -12,9 +12,12 @@ from mien.errors import DataError, MienError, ModelError
 
 
 def model(units: int = 3) -> keras.Model:
+    """A network whose optimizer has a state, as if it had been trained."""
     network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(units)])
     network.compile("adam", "mse")
-    network.train_on_batch(np.ones((2, 4)), np.ones((2, units)))
+    network.optimizer.build(network.trainable_variables)
+    for variable in network.optimizer.variables:
+        variable.assign(np.random.default_rng().uniform(1, 9, variable.shape).astype(variable.dtype))
     return network
 
 

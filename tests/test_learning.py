@@ -14,10 +14,11 @@ from mien.networks import network
 from mien.preprocessing import InputSpec
 from mien.reports import plot_curves
 from pictures import pattern
+from tiny import TINY
 
 CONFIG = TrainingConfig(
-    epochs=4, batch_size=16, validation_fraction=0, schedule="constant", learning_rate=0.003, precision="float32",
-    input=InputSpec(24, 1),
+    network=TINY, epochs=4, batch_size=16, validation_fraction=0, schedule="constant", learning_rate=0.003,
+    precision="float32", input=InputSpec(24, 1),
 )  # fmt: skip
 
 
@@ -57,10 +58,11 @@ def last_of_two(tmp_path_factory):
     ],
 )
 def test_an_interrupted_and_resumed_run_equals_an_undisturbed_one(tmp_path, config):
+    config = dataclasses.replace(config, epochs=3)
     whole, learned = run(tmp_path / "whole", config)
-    _, first = run(tmp_path / "broken", config, Interrupt(2))
+    _, first = run(tmp_path / "broken", config, Interrupt(1))
     assert first.interrupted
-    assert len(first.history) == len(Checkpoints(tmp_path / "broken" / "checkpoints").history()) == 2
+    assert len(first.history) == len(Checkpoints(tmp_path / "broken" / "checkpoints").history()) == 1
     resumed, second = run(tmp_path / "broken", config)
     assert not second.interrupted
     for mine, other in zip(without_seconds(learned.history), without_seconds(second.history), strict=True):
@@ -70,7 +72,7 @@ def test_an_interrupted_and_resumed_run_equals_an_undisturbed_one(tmp_path, conf
 
 
 def test_it_learns_and_keeps_the_best_epoch(tmp_path):
-    model, learned = run(tmp_path, dataclasses.replace(CONFIG, epochs=8, input=InputSpec(48, 1)))
+    model, learned = run(tmp_path, dataclasses.replace(CONFIG, network="seed", epochs=5, input=InputSpec(48, 1)))
     images, labels = validation(48)
     predicted = np.asarray(model(images.astype(np.float32) / 255)).argmax(axis=1)
     best = max(row["val_accuracy"] for row in learned.history)
@@ -86,7 +88,7 @@ def test_averaged_weights_are_what_is_saved(tmp_path):
     config = dataclasses.replace(CONFIG, epochs=1, ema=0.99, optimizer="sgd")
     averaged, _ = run(tmp_path / "a", config)
     plain, _ = run(tmp_path / "b", dataclasses.replace(config, ema=0.0))
-    start = network("seed", size=24, seed=0).get_weights()[0]
+    start = network(TINY, size=24, seed=0).get_weights()[0]
     moved = [np.abs(model.get_weights()[0] - start).max() for model in (averaged, plain)]
     assert 0 < moved[0] < moved[1]
 
@@ -227,8 +229,8 @@ def test_class_weights_count_where_images_are_mixed(tmp_path):
 @pytest.mark.slow
 def test_what_was_not_written_down_before_an_interruption_is_trained_again(tmp_path, monkeypatch):
     monkeypatch.setattr(backend, "seconds_between_checkpoints", lambda: 3600.0)
-    config = dataclasses.replace(CONFIG, keep="last")
-    _, first = run(tmp_path / "broken", config, Interrupt(2))
+    config = dataclasses.replace(CONFIG, epochs=3, keep="last")
+    _, first = run(tmp_path / "broken", config, Interrupt(1))
     assert (first.epoch, first.history, first.interrupted) == (0, [], True)
     resumed, _ = run(tmp_path / "broken", config)
     whole, _ = run(tmp_path / "whole", config)

@@ -1,4 +1,4 @@
-"""Reading .tflite files: a real network, the real interpreters; answers are those of the .onnx of the same network."""
+"""Reading .tflite files: the real interpreters; answers are those of the .onnx of the same network."""
 
 import hashlib
 import json
@@ -32,14 +32,15 @@ from mien.labels import EXPRESSIONS
 from mien.networks import network
 from mien.preprocessing import InputSpec
 from mien.trainee import check_models
+from tiny import TINY
 
 RUNTIMES = ("ai_edge_litert", "tensorflow")
 ROUNDING = 1e-5
 
 
-def small_network() -> keras.Model:
+def varied_network() -> keras.Model:
     """A network whose answers differ from face to face, though it learned nothing."""
-    model = network("small", size=48, seed=1)
+    model = network(TINY, size=48, seed=1)
     rng = np.random.default_rng(0)
     weights = [weight + rng.normal(0, 0.05, weight.shape).astype(np.float32) for weight in model.get_weights()]
     model.set_weights(
@@ -52,7 +53,7 @@ def small_network() -> keras.Model:
 def files(tmp_path_factory):
     """The network as ``model.onnx`` and ``model.tflite``."""
     folder = tmp_path_factory.mktemp("models")
-    model = small_network()
+    model = varied_network()
     spec = describe(model, EXPRESSIONS, temperature=1.5, crop_margin=0.25, scores={"public": {"accuracy": 0.5}})
     save_onnx(model, spec, folder / "model.onnx")
     save_litert(model, spec, folder / "model.tflite")

@@ -79,7 +79,7 @@ def test_it_serves_logs_keeps_nothing_and_ends_gracefully(monkeypatch, tmp_path)
 
 def test_who_reads_the_rows_of_a_video_does_not_hold_up_the_end(tmp_path) -> None:
     pytest.importorskip("av")
-    clip = write_clip(tmp_path / "long.mp4", [still(0, (480, 360))] * 1500)
+    clip = write_clip(tmp_path / "long.mp4", [still(0, (480, 360))] * 700)
     with running("serve", "--port", "0", "--model", "mien-small", "--video-folder", str(tmp_path / "v")) as process:
         address = address_of(process)
         job = httpx.post(f"{address}v1/videos", files={"files": clip.read_bytes()}, timeout=PATIENCE).json()

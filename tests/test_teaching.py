@@ -26,13 +26,14 @@ from mien.training import resume, train
 from mien.weights import find_model
 from models import save_brightness
 from pictures import pattern
+from tiny import TINY
 
 PLAIN = TrainingConfig(teacher_view="plain", teacher_weight=0.6)
 
 
 @pytest.fixture(scope="module")
 def student():
-    return network("seed", seed=0)
+    return network(TINY, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -105,8 +106,8 @@ def test_an_ensemble_may_teach_by_plain_views_and_not_by_the_same(tmp_path):
 
 def test_a_whole_run_learns_from_the_teacher_and_says_so(patterns, tmp_path):
     config = TrainingConfig(
-        epochs=1, batch_size=16, augmentation=AUGMENTATIONS["none"], teachers=(teacher(tmp_path / "a.onnx"),),
-        teacher_view="plain", teacher_weight=1.0,
+        network=TINY, epochs=1, batch_size=16, augmentation=AUGMENTATIONS["none"], teacher_view="plain",
+        teachers=(teacher(tmp_path / "a.onnx"),), teacher_weight=1.0,
     )  # fmt: skip
     said: list[str] = []
     result = train(patterns, config, out=tmp_path / "run", selection=Selection(limit=70), say=said.append)
@@ -179,7 +180,8 @@ def test_stored_views_are_asked_about_once_and_again_where_a_file_is_gone(source
 
 @pytest.mark.slow
 def test_a_whole_run_learns_from_stored_views_and_leaves_none_behind(patterns, tmp_path):
-    config = dataclasses.replace(STORED, epochs=2, batch_size=16, teachers=("mien-small",), teacher_views=2)
+    changes = {"network": TINY, "epochs": 2, "batch_size": 16, "teachers": ("mien-small",), "teacher_views": 2}
+    config = dataclasses.replace(STORED, **changes)
     said: list[str] = []
     result = train(patterns, config, out=tmp_path / "run", selection=Selection(limit=70), say=said.append)
     assert "Asking 1 teacher about 2 views of 63 training images" in said
@@ -251,7 +253,7 @@ def test_batch_norm_is_told_of_the_images_and_not_of_their_views(source, asked):
         assert not np.array_equal(feeds[1][index][0][0], feeds[0][index][0][0])
     found = []
     for one in feeds:
-        twin = network("seed", seed=0)
+        twin = network(TINY, seed=0)
         estimate_statistics(twin, one, 12)
         found.append(twin.get_weights())
     for mine, other in zip(*found, strict=True):

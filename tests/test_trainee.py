@@ -17,9 +17,10 @@ from mien.sharpness import uphill
 from mien.trainee import Teaching, as_inputs, check_models, compile_for_training, open_teacher, resize
 from mien.weights import find_model
 from pictures import pattern
+from tiny import MEAN, TINY
 
 PLAIN = TrainingConfig(
-    network="small", batch_size=8, optimizer="sgd", learning_rate=0.1, schedule="constant", precision="float32",
+    network=MEAN, batch_size=8, optimizer="sgd", learning_rate=0.1, schedule="constant", precision="float32",
     augmentation=AUGMENTATIONS["none"],
 )  # fmt: skip
 
@@ -34,7 +35,7 @@ def batch(n=16):
     return images, np.eye(7, dtype=np.float32)[np.arange(n) % 7]
 
 
-def trainee(config, seed=0, name="small"):
+def trainee(config, seed=0, name=MEAN):
     model = network(name, seed=seed)
     return model, compile_for_training(model, config, make_optimizer(config, 10))
 
@@ -78,7 +79,7 @@ def test_mixup_mixes_labels_while_training_only():
 
 
 def test_teachers_see_the_same_view_and_are_left_out_of_validation_and_checkpoints(tmp_path):
-    teachers = [network("small", seed=seed) for seed in (5, 6)]
+    teachers = [network(MEAN, seed=seed) for seed in (5, 6)]
     paths = tuple(saved(tmp_path / f"{index}.keras", teacher) for index, teacher in enumerate(teachers))
     config = dataclasses.replace(PLAIN, teachers=paths, teacher_weight=0.6)
     _, built = trainee(config)
@@ -93,7 +94,7 @@ def test_teachers_see_the_same_view_and_are_left_out_of_validation_and_checkpoin
 
 
 def test_teachers_get_the_view_before_it_is_shrunk(tmp_path):
-    teacher = network("small", seed=5)
+    teacher = network(MEAN, seed=5)
     path = saved(tmp_path / "teacher.keras", teacher)
     config = dataclasses.replace(PLAIN, teachers=(path,), teacher_weight=1.0, progressive=(32, 48))
     _, built = trainee(config)
@@ -103,7 +104,7 @@ def test_teachers_get_the_view_before_it_is_shrunk(tmp_path):
 
 @pytest.mark.parametrize("view", ["same", "stored"])
 def test_teachers_get_the_view_before_it_is_degraded_and_the_network_what_is_left_of_it(tmp_path, view):
-    teacher = network("small", seed=5)
+    teacher = network(MEAN, seed=5)
     path = saved(tmp_path / "teacher.keras", teacher)
     policy = AugmentationPolicy(degrade=1.0, shift=0.2 if view == "stored" else 0.0)
     config = dataclasses.replace(PLAIN, teacher_weight=1.0, augmentation=policy, teachers=(path,), teacher_view=view)
@@ -121,11 +122,11 @@ def test_teachers_get_the_view_before_it_is_degraded_and_the_network_what_is_lef
 
 
 def test_teachers_must_fit(tmp_path):
-    path = saved(tmp_path / "t.keras", network("small", channels=3))
+    path = saved(tmp_path / "t.keras", network(MEAN, channels=3))
     with pytest.raises(UsageError, match=r"teachers: .* they must be the same"):
-        open_teacher(path, network("small"))
+        open_teacher(path, network(MEAN))
     with pytest.raises(UsageError, match="no such file"):
-        open_teacher(str(tmp_path / "none.keras"), network("small"))
+        open_teacher(str(tmp_path / "none.keras"), network(MEAN))
 
 
 def test_growing_pictures_train_one_network_at_each_size():
@@ -159,7 +160,7 @@ def test_a_small_radius_of_sam_trains_like_plain_descent_and_a_large_one_does_no
     images, labels = batch()
     weights = []
     for radius in (0.0, 1e-7, 0.5):
-        _, built = trainee(dataclasses.replace(PLAIN, network="seed", sam=radius), name="seed")
+        _, built = trainee(dataclasses.replace(PLAIN, network=TINY, sam=radius), name=TINY)
         start = [np.array(weight) for weight in built.twin.get_weights()]
         built.model.fit((images, labels), labels, batch_size=16, epochs=1, verbose=0)
         weights.append([now - then for now, then in zip(built.twin.get_weights(), start, strict=True)])
@@ -184,7 +185,7 @@ def test_no_step_is_taken_uphill_where_the_gradient_overflowed():
 def test_mixed_images_weigh_what_they_show():
     weights = np.arange(1.0, 8.0)
     config = dataclasses.replace(PLAIN, mixup=0.9, label_smoothing=0.1)
-    model = network("small", seed=0)
+    model = network(MEAN, seed=0)
     built = compile_for_training(model, config, make_optimizer(config, 10), weights)
     images, labels = batch()
     trained = np.asarray(built.model((images, labels), training=True))
@@ -198,13 +199,13 @@ def test_mixed_images_weigh_what_they_show():
 
 
 def test_training_starts_from_a_models_weights_and_new_classes_get_a_new_last_layer(tmp_path):
-    trained = network("small", seed=3)
+    trained = network(MEAN, seed=3)
     path = saved(tmp_path / "a.keras", trained)
-    same, fewer = network("small", seed=9), network("small", seed=9, classes=3)
+    same, fewer = network(MEAN, seed=9), network(MEAN, seed=9, classes=3)
     head = fewer.get_weights()[-2:]
     start_from(same, path, "abcdefg")
     start_from(fewer, path, "abc")
-    renamed = network("small", seed=9)
+    renamed = network(MEAN, seed=9)
     start_from(renamed, path, "gfedcba")
     assert np.array_equal(renamed.get_weights()[0], trained.get_weights()[0])
     assert not np.array_equal(renamed.get_weights()[-2], trained.get_weights()[-2])
@@ -230,7 +231,7 @@ def test_where_weights_do_not_fit_the_options_that_make_them_fit_are_said(tmp_pa
 
 
 def test_models_that_cannot_serve_are_named_before_any_work(tmp_path):
-    path = saved(tmp_path / "teacher.keras", network("small"))
+    path = saved(tmp_path / "teacher.keras", network(MEAN))
     config = dataclasses.replace(PLAIN, teachers=(path,))
     check_models(config)
     check_models(config, tuple("abcdefg"))

@@ -29,8 +29,11 @@ from mien.training import fit, resume, train
 from mien.training_stages import _notes
 from pictures import write_patterns
 from processes import running, wait_until
+from tiny import TINY
 
-CONFIG = TrainingConfig(epochs=3, batch_size=16, validation_fraction=0.2, schedule="constant", learning_rate=0.003)
+CONFIG = TrainingConfig(
+    network=TINY, epochs=3, batch_size=16, validation_fraction=0.2, schedule="constant", learning_rate=0.003
+)
 
 RUN_FILES = {
     *("config.json", "history.csv", "curves.png", "confusion.png", "metrics.json", "model.keras"),
@@ -52,6 +55,12 @@ def interrupted_run(patterns, tmp_path_factory):
     ).folder
 
 
+@pytest.fixture(scope="module")
+def untrained():
+    """The seed's network, for what is refused before it is trained."""
+    return mien.network()
+
+
 def read_history(folder) -> list[dict[str, str]]:
     return list(csv.DictReader((folder / "history.csv").read_text().splitlines()))
 
@@ -65,7 +74,7 @@ def test_a_run_folder_is_complete(result):
 
 
 def test_public_is_watched_where_it_is_and_a_part_of_training_where_it_is_not(patterns, tmp_path):
-    config = TrainingConfig(epochs=1, validation="public", keep="last")
+    config = dataclasses.replace(CONFIG, epochs=1, validation="public", validation_fraction=0.1, keep="last")
     result = train(patterns, config, out=tmp_path / "public")
     data = json.loads((result.folder / "config.json").read_text())["data"]
     assert (data["validation"], data["n_train"], data["n_validation"]) == ("public", 210, 42)
@@ -210,13 +219,14 @@ def test_ctrl_c_in_the_first_epoch_leaves_nothing_to_save(patterns, tmp_path, ca
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.json"]
 
 
-def test_resuming_on_other_data_is_refused(tmp_path):
-    data = write_patterns(tmp_path / "data", train=6, test=1)
-    train(data, dataclasses.replace(CONFIG, epochs=2), out=tmp_path / "run", callbacks=[Interrupt(1)])
-    victim = next((data / "train" / "happy").iterdir())
-    victim.unlink()
+def test_resuming_on_other_data_is_refused(patterns, interrupted_run, tmp_path):
+    run, data = shutil.copytree(interrupted_run, tmp_path / "run"), shutil.copytree(patterns, tmp_path / "data")
+    record = (run / "config.json").read_text().replace(json.dumps(str(patterns)), json.dumps(str(data)))
+    assert json.dumps(str(data)) in record
+    (run / "config.json").write_text(record)
+    next((data / "train" / "happy").iterdir()).unlink()
     with pytest.raises(DataError, match="are not those that"):
-        resume(tmp_path / "run")
+        resume(run)
 
 
 @pytest.mark.slow
@@ -224,10 +234,8 @@ def test_resuming_with_a_network_of_other_layers_is_refused(interrupted_run, tmp
     run = shutil.copytree(interrupted_run, tmp_path / "run")
     record = json.loads((run / "config.json").read_text())
     with monkeypatch.context() as patched:
-        patched.setitem(
-            NETWORKS, CONFIG.network, lambda *given, seed=NETWORKS["seed"]: keras.layers.ReLU()(seed(*given))
-        )
-        with pytest.raises(UsageError, match="'seed' of other layers than this version of mien has"):
+        patched.setitem(NETWORKS, CONFIG.network, lambda *given, tiny=NETWORKS[TINY]: keras.layers.ReLU()(tiny(*given)))
+        with pytest.raises(UsageError, match="'tiny' of other layers than this version of mien has"):
             resume(run)
     record.pop("layers")  # as older versions wrote them
     (run / "config.json").write_text(json.dumps(record))
@@ -318,10 +326,10 @@ def test_the_seeds_four_words(patterns, tmp_path, capsys):
         ({"epoch": 3}, "unknown key epoch"),
     ],
 )
-def test_bad_arrays_are_named(change, message, tmp_path):
+def test_bad_arrays_are_named(change, message, untrained, tmp_path):
     arguments = {"x_train": np.zeros((4, 48, 48, 1)), "y_train": np.arange(4), "out": tmp_path / "run", **change}
     with pytest.raises(UsageError, match=message):
-        fit(mien.network(), **arguments)
+        fit(untrained, **arguments)
     assert not (tmp_path / "run").exists()
 
 
@@ -512,9 +520,8 @@ def raising(error):
 
 
 @pytest.mark.slow
-def test_what_a_killed_run_left_half_written_is_gone_after_resuming(tmp_path):
-    data = write_patterns(tmp_path / "data", train=6, test=1)
-    train(data, dataclasses.replace(CONFIG, epochs=2), out=tmp_path / "run", callbacks=[Interrupt(1)])
+def test_what_a_killed_run_left_half_written_is_gone_after_resuming(interrupted_run, tmp_path):
+    shutil.copytree(interrupted_run, tmp_path / "run")
     left = [".model-0123456789ab.keras", ".model-ba9876543210.onnx", "checkpoints/.start-0123456789ab.npz"]
     for name in (*left, ".mine"):
         (tmp_path / "run" / name).write_text("half")

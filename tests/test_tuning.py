@@ -22,6 +22,7 @@ from mien.spaces import Span
 from mien.studies import SharedStudy, draw, open_study
 from mien.trials import TrialRecord
 from mien.tuning import tune
+from mien.tuning_plots import plot_study
 
 SPACE = {"learning_rate": Span(0.001, 0.1, log=True), "mixup": Span(0.0, 0.4)}
 CONFIG = TrainingConfig(epochs=8, learning_rate=0.01)
@@ -58,6 +59,7 @@ def trainer(monkeypatch):
     found = Trainer()
     monkeypatch.setattr("mien.training.train", found)
     monkeypatch.setattr("keras.backend.clear_session", lambda: None)  # there is nothing to clear, and it takes long
+    monkeypatch.setattr("mien.tuning_plots.plot_study", lambda *_: [])  # which takes a second or two
     return found
 
 
@@ -75,7 +77,8 @@ def read_table(folder) -> list[dict[str, str]]:
     return list(csv.DictReader((folder / "trials.csv").read_text().splitlines()))
 
 
-def test_the_best_trial_becomes_a_config_and_pictures(patterns, tmp_path, trainer):
+def test_the_best_trial_becomes_a_config_and_pictures(patterns, tmp_path, trainer, monkeypatch):
+    monkeypatch.setattr("mien.tuning_plots.plot_study", plot_study)
     said = []
     tuned = tune(patterns, CONFIG, space=SPACE, trials=8, out=tmp_path / "study", say=said.append)
     assert len(tuned.trials) == len(trainer.calls) == 8
