@@ -22,7 +22,7 @@ from mien.images import MAX_PIXELS, Image
 from mien.squares import pixel_shape, shown_size, with_square_pixels
 
 _JUDGED_FRAMES = 10
-"""A video of fewer frames may well be the same picture all along."""
+"""A video of fewer frames may well be blank all along."""
 
 _FFMPEG_LEVEL = "OPENCV_FFMPEG_LOGLEVEL"
 _SILENT = "-8"
@@ -68,7 +68,7 @@ class OpenCVDecoder:
         width, height = self._capture.get(cv2.CAP_PROP_FRAME_WIDTH), self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
         refuse_large(*shown_size(width, height, self._shape), self.max_pixels)
         begin: float | None = None
-        stillness = _Stillness()
+        blankness = _Blankness()
         for index in count():
             if not self._grab():
                 break
@@ -78,10 +78,10 @@ class OpenCVDecoder:
             image = self._picture() if wanted else None
             if wanted and image is None:
                 break
-            stillness.look(image)
+            blankness.look(image)
             yield time + begin if math.isfinite(time) else None, image
         raise_failure(self._place)
-        stillness.judge()
+        blankness.judge()
 
     def _grab(self) -> bool:
         """Decode the next frame; False at the end."""
@@ -123,33 +123,30 @@ class OpenCVDecoder:
             self._file.close()
 
 
-class _Stillness:
-    """Whether anything has changed: OpenCV 5.0 converts no interlaced frame, and gives what lay in memory instead."""
+class _Blankness:
+    """Whether all is of one colour: OpenCV 5.0 converts no interlaced frame, and gives untouched memory instead."""
 
     def __init__(self) -> None:
-        self._first: Image | None = None
-        self._alike = 0
-        self._moves = False
+        self._blank = 0
+        self._shows = False
 
     def look(self, image: Image | None) -> None:
         """Take the next frame; None for one that was not wanted."""
-        if image is None or self._moves:
+        if image is None or self._shows:
             return
-        self._first = image if self._first is None else self._first
-        self._alike += 1
-        if not np.array_equal(image, self._first):
-            self._moves, self._first = True, None
+        self._shows = bool(image.min() != image.max())
+        self._blank += 1
 
     def judge(self) -> None:
-        """Refuse a video that never changed.
+        """Refuse a video that never showed anything.
 
         Raises:
             DataError: says how to read it.
         """
-        if not self._moves and self._alike >= _JUDGED_FRAMES:
+        if not self._shows and self._blank >= _JUDGED_FRAMES:
             raise DataError(
-                f"all {many(self._alike, 'frame')} came out alike to the bit; if the video moves, it is interlaced, "
-                "which this OpenCV cannot convert: pip install 'mien[video]'"
+                f"all {self._blank:,} frames came out blank; if the video shows something, it is interlaced, which "
+                "this OpenCV cannot convert: pip install 'mien[video]'"
             )
 
 
