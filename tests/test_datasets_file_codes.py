@@ -88,7 +88,7 @@ def test_folders_that_hold_all_expressions_say_nothing_unless_they_are_named(tmp
     assert open_dataset(tmp_path, classes=EXPRESSIONS).classes == EXPRESSIONS
     assert open_dataset(tmp_path, classes=["men", "women"]).counts()["train"] == {"men": 21, "women": 21}
     (tmp_path / "classes.txt").write_text("women\nmen\n")
-    assert open_dataset(tmp_path).classes == ("men", "women")
+    assert open_dataset(tmp_path).classes == ("women", "men")
 
 
 def write_ckplus(root: Path) -> Path:

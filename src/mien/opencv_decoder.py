@@ -145,8 +145,8 @@ class _Blankness:
         """
         if not self._shows and self._blank >= _JUDGED_FRAMES:
             raise DataError(
-                f"all {self._blank:,} frames came out blank; if the video shows something, it is interlaced, which "
-                "this OpenCV cannot convert: pip install 'mien[video]'"
+                f"all of {many(self._blank, 'frame')} came out blank; if the video shows something, it is interlaced, "
+                "which this OpenCV cannot convert: pip install 'mien[video]'"
             )
 
 
