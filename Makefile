@@ -12,8 +12,8 @@ PYTHON ?= python3
 VENV ?= .venv
 DATA ?= FER2013
 MODEL ?= model.onnx
-# One more than two cores, as many tests wait for processes, servers and browsers.
-WORKERS ?= 3
+# For two cores. Slow tests wait for processes more than they compute.
+WORKERS ?= $(if $(SLOW),3,2)
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PIP_NO_PYTHON_VERSION_WARNING = 1
