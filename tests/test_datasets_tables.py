@@ -405,6 +405,11 @@ def test_numbers_mean_what_a_list_beside_the_table_says(tmp_path):
     (tmp_path / "classes.txt").write_text("tired\nhappy\nsad\n")
     with pytest.raises(DataError, match=r"classes of a CSV of pixels are expressions; .* to be others: tired"):
         open_dataset(path)
+    (tmp_path / "classes.txt").write_text("1000000000 happy\n")  # which no list of a billion names is made of
+    with pytest.raises(DataError, match=r"numbers up to 255; mine\.csv's go to 1000000000"):
+        open_dataset(path)
+    (tmp_path / "classes.txt").write_text("\n")
+    assert words_of(open_dataset(path)) == ["angry", "disgust", "fear"]
 
 
 @pytest.mark.parametrize(("name", "header"), [("mine.csv", "label,pixels"), ("ferplus.csv", "emotion,pixels")])

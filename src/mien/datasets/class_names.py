@@ -98,7 +98,7 @@ def needs_names(classes: Sequence[str]) -> bool:
 
 
 def read_names(name: str, read_fn: ReadFn) -> tuple[str, ...] | None:
-    """The class names that a file lists, or None where there is no such file.
+    """The class names that a file lists, or None where there is no such file, or it is empty.
 
     Raises:
         DataError: it is no text, or names a class twice.
@@ -114,7 +114,7 @@ def read_names(name: str, read_fn: ReadFn) -> tuple[str, ...] | None:
     twice = sorted({one for one in names if names.count(one) > 1})
     if twice:
         raise DataError(f"names a class twice: {', '.join(twice)}", [name])
-    return tuple(names)
+    return tuple(names) or None
 
 
 def names_by_number(names: Sequence[str]) -> dict[int, str]:

@@ -49,6 +49,9 @@ DELIMITERS = ",;\t"
 PIXEL_TABLES = ("fer2013.csv", "icml_face_data.csv")
 """CSV files of these names hold pixels, and FER2013's emotions alone."""
 
+MOST_NUMBER = 255
+"""The largest number that a class may have where names are listed for numbers."""
+
 _OF_OTHERS = re.compile(
     r"fer[ _-]?plus|fer\+|2013[ _-]?(?:plus|new)|affect[ _-]?net|raf[ _-]?db|expw(?![a-z])|ck\+|kdef|jaffe",
     re.IGNORECASE,
@@ -117,19 +120,21 @@ class Columns:
         unless the file is called like another dataset.
 
         Raises:
-            DataError: names that are neither expressions nor contempt are listed.
+            DataError: names that are neither expressions nor contempt are listed, or numbers above `MOST_NUMBER`.
         """
         name = unpacked_name(file)
         if self.emotion is None or name in PIXEL_TABLES:
             return self
         own = () if _OF_OTHERS.search(name) else self.names
         listed = classes if listed is None and not own else listed
-        if listed is None:
+        if not listed:
             return replace(self, names=own)
         names = {number: canonical(one) for number, one in names_by_number(listed).items()}
         strange = [one for one in names.values() if one not in _LABELS]
         if strange:
             raise DataError(f"classes of a CSV of pixels are expressions; {file}'s are listed to be others", strange)
+        if max(names) > MOST_NUMBER:
+            raise DataError(f"classes of a CSV of pixels have numbers up to {MOST_NUMBER}; {file}'s go to {max(names)}")
         return replace(self, names=tuple(names.get(number, "") for number in range(max(names) + 1)))
 
     def __len__(self) -> int:

@@ -55,7 +55,7 @@ class VideoJobs:
         folder: Path,
         *,
         clock: Callable[[], float] = time.monotonic,
-        observe: Callable[[VideoJob], object] = id,
+        observe: Callable[[VideoJob], object] = lambda _: None,
     ) -> None:
         """Nothing is begun yet.
 
